@@ -1,0 +1,129 @@
+# Lapse. `make demo` and `make test` install what they need; `make help` lists the rest. V=1 shows the commands.
+VERSION := 0.1.0
+# release (default), debug, sanitize (ASan + UBSan), fuzz (clang, libFuzzer)
+BUILD ?= release
+PREFIX ?= /usr/local
+DESTDIR ?=
+CC ?= cc
+Q := $(if $(V),,@)
+MAKEFLAGS += --no-builtin-rules
+
+# Release goes straight into build/, the other flavours below it.
+OUT := build$(if $(filter release,$(BUILD)),,/$(BUILD))
+ARCH := $(shell $(CC) -print-multiarch)
+# llhttp: the system's package where there is one, else what tests/setup.sh unpacked.
+LLHTTP_SYSTEM := $(wildcard /usr/include/llhttp.h)
+LLHTTP_CFLAGS := $(if $(LLHTTP_SYSTEM),,-isystem build/deps/include)
+LLHTTP_LIBS := $(if $(LLHTTP_SYSTEM),-lllhttp,build/deps/lib/libllhttp.a)
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wpointer-arith -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wno-missing-field-initializers -Wno-unused-parameter
+CPPFLAGS := -I. -D_GNU_SOURCE -DLAPSE_VERSION='"$(VERSION)"' $(LLHTTP_CFLAGS)
+CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2
+CFLAGS_debug := -O0 -g3
+CFLAGS_sanitize := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
+CFLAGS := -std=gnu11 -fPIE -pthread -fstack-protector-strong -ffunction-sections -fdata-sections $(WARNINGS) \
+	$(CFLAGS_$(BUILD)) $(if $(WERROR),-Werror)
+LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now -Wl,--gc-sections -Wl,--as-needed $(filter -fsanitize=%,$(CFLAGS_$(BUILD)))
+
+# Sources in the order of a connection's life.
+LIB := timeouts reason duration addr ports text buf clock wheel loop sock options log conntrack
+INIT := main options plan rules image batch netlink cttimeout conntrack_apply netns show check probe status
+PROXY := main options worker listener origin policy conn deadline leg input proto_detect detect tls_hello proto_opaque \
+	proto_http1 http1 exchange upstream pump reply closing record admin
+
+LIB_O := $(LIB:%=$(OUT)/obj/lib/%.o)
+INIT_O := $(INIT:%=$(OUT)/obj/init/%.o)
+PROXY_O := $(PROXY:%=$(OUT)/obj/proxy/%.o)
+INIT_LIBS := -lnftnl -lmnl
+PROXY_LIBS := $(LLHTTP_LIBS)
+
+UNIT := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/*/*.c))
+PLATFORM := $(patsubst tests/platform/%.c,$(OUT)/tests/platform/%,$(wildcard tests/platform/*.c))
+BENCH := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(wildcard tests/bench/*.c))
+FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
+
+.PHONY: all help demo test test-binaries check fuzz bench docs deps install clean FORCE
+all: $(OUT)/lapse-init $(OUT)/lapse-proxy
+
+help:
+	@echo 'all demo test check fuzz bench docs deps install clean; BUILD=release|debug|sanitize, V=1'
+
+$(OUT)/lapse-init: $(INIT_O) $(LIB_O)
+	@echo '  LINK $@'
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(INIT_LIBS)
+
+$(OUT)/lapse-proxy: $(PROXY_O) $(LIB_O)
+	@echo '  LINK $@'
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PROXY_LIBS)
+
+# Objects are made anew when the flags change.
+$(OUT)/flags: FORCE
+	@mkdir -p $(@D); echo '$(CC) $(CPPFLAGS) $(CFLAGS)' | cmp -s - $@ || echo '$(CC) $(CPPFLAGS) $(CFLAGS)' > $@
+
+$(OUT)/obj/%.o: %.c $(OUT)/flags
+	@mkdir -p $(@D); echo '  CC   $<'
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(LIB_O:.o=.d) $(INIT_O:.o=.d) $(PROXY_O:.o=.d) $(wildcard $(OUT)/obj/tests/*.d $(OUT)/obj/tests/*/*.d $(OUT)/obj/tests/*/*/*.d)
+
+# Unit tests link the room they test, all but its main().
+UNIT_LIBS := -lcmocka $(INIT_LIBS) $(PROXY_LIBS)
+$(OUT)/tests/unit/lib/%: $(OUT)/obj/tests/unit/lib/%.o $(LIB_O)
+	@mkdir -p $(@D); echo '  LINK $@'
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+$(OUT)/tests/unit/init/%: $(OUT)/obj/tests/unit/init/%.o $(LIB_O) $(filter-out %/main.o,$(INIT_O))
+	@mkdir -p $(@D); echo '  LINK $@'
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+$(OUT)/tests/unit/proxy/%: $(OUT)/obj/tests/unit/proxy/%.o $(LIB_O) $(filter-out %/main.o,$(PROXY_O))
+	@mkdir -p $(@D); echo '  LINK $@'
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+$(OUT)/tests/platform/%: $(OUT)/obj/tests/platform/%.o
+	@mkdir -p $(@D); echo '  LINK $@'
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lmnl
+$(OUT)/tests/bench/%: $(OUT)/obj/tests/bench/%.o
+	@mkdir -p $(@D); echo '  LINK $@'
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^
+# Fuzz targets are built whole by clang, once each with the code they need.
+build/fuzz/%: $(OUT)/obj/tests/fuzz/%.o $(LIB_O) $(filter-out %/main.o,$(PROXY_O))
+	@mkdir -p $(@D); echo '  LINK $@'
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(PROXY_LIBS)
+
+.SECONDARY:
+test-binaries: all $(UNIT) $(PLATFORM)
+
+deps:
+	@tests/setup.sh
+
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@tests/demo.sh $(OUT)
+
+test: deps
+	@$(MAKE) --no-print-directory test-binaries
+	@/usr/bin/python3 tests/run.py $(OUT)
+
+bench: deps
+	@$(MAKE) --no-print-directory all $(BENCH)
+	@/usr/bin/python3 tests/bench/bench.py $(OUT)
+
+fuzz-binaries: $(FUZZ)
+fuzz: deps
+	@$(MAKE) --no-print-directory BUILD=fuzz CC=clang fuzz-binaries
+	@tests/fuzz/run.sh
+
+check: deps
+	@tests/check.sh
+
+docs: all
+	@docs/print.sh $(OUT)
+
+install: all
+	install -D -m 755 $(OUT)/lapse-init $(DESTDIR)$(PREFIX)/sbin/lapse-init
+	install -D -m 755 $(OUT)/lapse-proxy $(DESTDIR)$(PREFIX)/bin/lapse-proxy
+	install -D -m 644 docs/man/lapse-init.8 $(DESTDIR)$(PREFIX)/share/man/man8/lapse-init.8
+	install -D -m 644 docs/man/lapse-proxy.8 $(DESTDIR)$(PREFIX)/share/man/man8/lapse-proxy.8
+
+clean:
+	rm -rf build
