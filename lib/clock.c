@@ -1,0 +1,82 @@
+#include "lib/clock.h"
+
+#include <time.h>
+
+#define DAY_MS 86400000
+
+static int64_t clock_read_ms(clockid_t id)
+{
+	struct timespec now;
+
+	clock_gettime(id, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t clock_monotonic_ms(void)
+{
+	return clock_read_ms(CLOCK_MONOTONIC);
+}
+
+int64_t clock_realtime_ms(void)
+{
+	return clock_read_ms(CLOCK_REALTIME);
+}
+
+/* Leap years among the years 0 … year-1 of the Gregorian calendar, for year >= 1. */
+static int64_t clock_leap_years(int64_t year)
+{
+	return (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400 + 1;
+}
+
+/* Days from 0000-01-01 to the first of January of that year. */
+static int64_t clock_days_before(int64_t year)
+{
+	return year == 0 ? 0 : year * 365 + clock_leap_years(year);
+}
+
+/* `digits` decimal digits of value at out, then the character behind them. Returns what follows. */
+static char *clock_put(char *out, int64_t value, int digits, char behind)
+{
+	for (int i = digits - 1; i >= 0; i--) {
+		out[i] = (char)('0' + value % 10);
+		value /= 10;
+	}
+	out[digits] = behind;
+	return out + digits + 1;
+}
+
+/* Not gmtime_r(): that takes a process-wide lock for every line of every worker. Years 0000 to 9999; others become these. */
+void clock_format(int64_t realtime_ms, char out[static CLOCK_TEXT_SIZE])
+{
+	static const uint16_t before_month[2][13] = {
+		{0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365},
+		{0, 31, 60, 91, 121, 152, 182, 213, 244, 274, 305, 335, 366},
+	};
+	const int64_t least = -clock_days_before(1970) * DAY_MS, past = least + clock_days_before(10000) * DAY_MS;
+
+	if (realtime_ms < least)
+		realtime_ms = least;
+	if (realtime_ms >= past)
+		realtime_ms = past - 1;
+	int64_t day = (realtime_ms - least) / DAY_MS, time = (realtime_ms - least) % DAY_MS;
+
+	/* 400 years are 146097 days; the estimate is off by one year at most. */
+	int64_t year = day * 400 / 146097;
+	if (clock_days_before(year) > day)
+		year--;
+	else if (clock_days_before(year + 1) <= day)
+		year++;
+	int leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0), month = 0;
+	int64_t day_of_year = day - clock_days_before(year);
+	while (before_month[leap][month + 1] <= day_of_year)
+		month++;
+
+	out = clock_put(out, year, 4, '-');
+	out = clock_put(out, month + 1, 2, '-');
+	out = clock_put(out, day_of_year - before_month[leap][month] + 1, 2, 'T');
+	out = clock_put(out, time / 3600000, 2, ':');
+	out = clock_put(out, time / 60000 % 60, 2, ':');
+	out = clock_put(out, time / 1000 % 60, 2, '.');
+	out = clock_put(out, time % 1000, 3, 'Z');
+	*out = '\0';
+}

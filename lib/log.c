@@ -1,0 +1,388 @@
+#include "lib/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/options.h"
+
+/* Kept free behind the fields for what log_end() adds: a quote, ,"truncated":true} and the newline. */
+#define LOG_TAIL 32
+
+struct log {
+	int fd;
+	enum log_format format;
+	enum log_level level;
+	bool immediate;
+	uint64_t dropped;
+	size_t start, end, capacity; /* of bytes; start is the beginning of a line unless the kernel took only a part of one */
+	char bytes[];
+};
+
+static const char *const log_level_names[] = {
+	[LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error", [LOG_OFF] = "off",
+};
+
+int log_parse_level(const struct option_call *call, void *field, struct text *accepted)
+{
+	for (int level = LOG_DEBUG; level <= LOG_OFF; level++) {
+		if (strcmp(call->value, log_level_names[level]) == 0) {
+			*(enum log_level *)field = (enum log_level)level;
+			return 0;
+		}
+	}
+	text_string(accepted, "debug, info, warn, error or off");
+	return -EINVAL;
+}
+
+int log_parse_format(const struct option_call *call, void *field, struct text *accepted)
+{
+	if (strcmp(call->value, "text") == 0) {
+		*(enum log_format *)field = LOG_TEXT;
+	} else if (strcmp(call->value, "json") == 0) {
+		*(enum log_format *)field = LOG_JSON;
+	} else {
+		text_string(accepted, "text or json");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int log_new(struct log **out, int fd, enum log_format format, enum log_level level, size_t ring_bytes)
+{
+	size_t capacity = ring_bytes < LOG_LINE_SIZE ? LOG_LINE_SIZE : ring_bytes;
+	struct log *log = malloc(sizeof *log + capacity);
+
+	if (log == NULL)
+		return -ENOMEM;
+	*log = (struct log){.fd = fd, .format = format, .level = level, .immediate = ring_bytes == 0, .capacity = capacity};
+	*out = log;
+	return 0;
+}
+
+void log_free(struct log *log)
+{
+	if (log == NULL)
+		return;
+	log_flush(log);
+	free(log);
+}
+
+int log_open_fd(int fd)
+{
+	char path[40];
+	struct stat stat;
+
+	/* A regular file never makes a writer wait, and a second opening of it would have an offset of its own. */
+	if (fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode))
+		return fd;
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	int own = open(path, O_WRONLY | O_NONBLOCK | O_APPEND | O_NOCTTY | O_CLOEXEC);
+	if (own >= 0)
+		return own;
+	int flags = fcntl(fd, F_GETFL);
+	if (flags >= 0)
+		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	return fd;
+}
+
+void log_set_level(struct log *log, enum log_level level)
+{
+	log->level = level;
+}
+
+bool log_wants(const struct log *log, enum log_level level)
+{
+	return level >= log->level && level != LOG_OFF;
+}
+
+uint64_t log_dropped(const struct log *log)
+{
+	return log->dropped;
+}
+
+/* The descriptor is broken: nobody will ever read what is waiting. */
+static void log_drop_all(struct log *log)
+{
+	for (size_t i = log->start; i < log->end; i++)
+		log->dropped += log->bytes[i] == '\n';
+	log->start = log->end = 0;
+}
+
+bool log_flush(struct log *log)
+{
+	while (log->start < log->end) {
+		const char *from = log->bytes + log->start;
+		size_t length = log->end - log->start;
+
+		if (length > PIPE_BUF) /* every line fits: LOG_LINE_SIZE is PIPE_BUF */
+			length = (size_t)((const char *)memrchr(from, '\n', PIPE_BUF) - from) + 1;
+		ssize_t written = write(log->fd, from, length);
+		if (written > 0) {
+			log->start += (size_t)written;
+		} else if (written == 0 || errno == EAGAIN) {
+			return true;
+		} else if (errno != EINTR) {
+			log_drop_all(log);
+			return false;
+		}
+	}
+	log->start = log->end = 0;
+	return false;
+}
+
+/* Makes room for a whole line or says that there is none. */
+static bool log_make_room(struct log *log, size_t length)
+{
+	if (length <= log->capacity - log->end)
+		return true;
+	log_flush(log);
+	if (length > log->capacity - (log->end - log->start))
+		return false;
+	memmove(log->bytes, log->bytes + log->start, log->end - log->start);
+	log->end -= log->start;
+	log->start = 0;
+	return true;
+}
+
+static void log_queue(struct log *log, const char *line, size_t length)
+{
+	if (!log_make_room(log, length)) {
+		log->dropped++;
+		return;
+	}
+	memcpy(log->bytes + log->end, line, length);
+	log->end += length;
+	if (log->immediate)
+		log_flush(log);
+}
+
+/* The length of the UTF-8 sequence at bytes (RFC 3629: shortest form, no surrogates), 0 when it is none. */
+static size_t log_utf8(const unsigned char *bytes, size_t length)
+{
+	unsigned int first = bytes[0], least = 0x80, greatest = 0xbf;
+	size_t size = first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+
+	if (size == 0 || size > length)
+		return 0;
+	if (first == 0xe0)
+		least = 0xa0;
+	else if (first == 0xed)
+		greatest = 0x9f;
+	else if (first == 0xf0)
+		least = 0x90;
+	else if (first == 0xf4)
+		greatest = 0x8f;
+	if (bytes[1] < least || bytes[1] > greatest)
+		return 0;
+	for (size_t i = 2; i < size; i++) {
+		if ((bytes[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	return size;
+}
+
+/* What stands for the character at bytes inside quotes, in both formats; *taken is how many bytes it is made of. */
+static size_t log_escape(const unsigned char *bytes, size_t length, char out[static 8], size_t *taken)
+{
+	static const char short_forms[256] = {['"'] = '"', ['\\'] = '\\', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
+	static const char digits[] = "0123456789abcdef";
+	unsigned int first = bytes[0];
+
+	*taken = 1;
+	if (short_forms[first] != 0) {
+		out[0] = '\\';
+		out[1] = short_forms[first];
+		return 2;
+	}
+	if (first >= 0x80) {
+		*taken = log_utf8(bytes, length);
+		if (*taken == 0) {
+			*taken = 1;
+			memcpy(out, "\\ufffd", 6); /* the replacement character */
+			return 6;
+		}
+		if (first != 0xc2 || bytes[1] >= 0xa0) {
+			memcpy(out, bytes, *taken);
+			return *taken;
+		}
+		first = bytes[1]; /* U+0080 … U+009F: control characters, some of which move terminals */
+	}
+	memcpy(out, "\\u00", 4);
+	out[4] = digits[first >> 4];
+	out[5] = digits[first & 15];
+	return 6;
+}
+
+static bool log_is_plain(unsigned char byte)
+{
+	return byte >= ' ' && byte < 0x7f && byte != '"' && byte != '\\';
+}
+
+/* Quoted and escaped; cut between two characters when the line is full. The closing quote has its place in LOG_TAIL. */
+static void log_quote(struct text *text, const char *value, size_t length)
+{
+	const unsigned char *bytes = (const void *)value;
+	size_t at = 0;
+
+	text_char(text, '"');
+	while (at < length && !text->truncated) {
+		size_t run = at;
+		while (run < length && log_is_plain(bytes[run]))
+			run++;
+		text_append(text, value + at, run - at);
+		at = run;
+		if (at == length)
+			break;
+		char escaped[8];
+		size_t taken, size = log_escape(bytes + at, length - at, escaped, &taken);
+		if (size > text->size - 1 - text->length)
+			text->truncated = true;
+		else
+			text_append(text, escaped, size);
+		at += taken;
+	}
+	text->data[text->length++] = '"';
+}
+
+/* Whether logfmt can carry the value as it is. */
+static bool log_is_bare(const char *value, size_t length)
+{
+	for (size_t i = 0; i < length; i++) {
+		if (!log_is_plain((unsigned char)value[i]) || value[i] == ' ' || value[i] == '=')
+			return false;
+	}
+	return length > 0;
+}
+
+/* The key with all that surrounds it. False when the line has no room for it and `value` bytes more, or is already cut. */
+static bool log_key(struct log_line *line, const char *key, size_t value)
+{
+	struct text *text = &line->text;
+	size_t length = strlen(key);
+
+	if (text->truncated || text->length + length + value + sizeof ",\"\":" >= text->size) {
+		text->truncated = true;
+		return false;
+	}
+	if (line->format == LOG_JSON) {
+		text_append(text, text->length == 0 ? "{\"" : ",\"", 2);
+		text_append(text, key, length);
+		text_append(text, "\":", 2);
+	} else {
+		if (text->length > 0)
+			text_char(text, ' ');
+		text_append(text, key, length);
+		text_char(text, '=');
+	}
+	return true;
+}
+
+void log_bytes(struct log_line *line, const char *key, const char *value, size_t length)
+{
+	if (!log_key(line, key, 2)) /* a quote and one character */
+		return;
+	if (line->format == LOG_TEXT && log_is_bare(value, length))
+		text_append(&line->text, value, length);
+	else
+		log_quote(&line->text, value, length);
+}
+
+void log_string(struct log_line *line, const char *key, const char *value)
+{
+	log_bytes(line, key, value, strlen(value));
+}
+
+void log_number(struct log_line *line, const char *key, int64_t value)
+{
+	char digits[24];
+	uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
+	size_t at = sizeof digits;
+
+	do
+		digits[--at] = (char)('0' + rest % 10);
+	while ((rest /= 10) > 0);
+	if (value < 0)
+		digits[--at] = '-';
+	if (log_key(line, key, sizeof digits))
+		text_append(&line->text, digits + at, sizeof digits - at);
+}
+
+void log_seconds(struct log_line *line, const char *key, int64_t milliseconds)
+{
+	uint64_t tenths = ((milliseconds < 0 ? -(uint64_t)milliseconds : (uint64_t)milliseconds) + 50) / 100;
+
+	if (log_key(line, key, 24))
+		text_printf(&line->text, "%s%llu.%llu", milliseconds < 0 && tenths > 0 ? "-" : "",
+			    (unsigned long long)(tenths / 10), (unsigned long long)(tenths % 10));
+}
+
+void log_begin(struct log_line *line, struct log *log, enum log_level level, const char *message)
+{
+	char time[CLOCK_TEXT_SIZE];
+
+	line->log = log;
+	line->format = log->format;
+	text_init(&line->text, line->bytes, sizeof line->bytes - LOG_TAIL);
+	clock_format(clock_realtime_ms(), time);
+	log_string(line, "ts", time);
+	log_string(line, "level", log_level_names[level]);
+	log_string(line, "msg", message);
+}
+
+void log_end(struct log_line *line)
+{
+	struct text *text = &line->text;
+	bool json = line->format == LOG_JSON;
+
+	text->size = sizeof line->bytes;
+	if (text->truncated)
+		text_string(text, json ? ",\"truncated\":true" : " truncated=true");
+	text_string(text, json ? "}\n" : "\n");
+	log_queue(line->log, text->data, text->length);
+}
+
+void log_message(struct log *log, enum log_level level, const char *format, ...)
+{
+	char message[2048];
+	struct log_line line;
+	va_list arguments;
+
+	if (!log_wants(log, level))
+		return;
+	va_start(arguments, format);
+	vsnprintf(message, sizeof message, format, arguments);
+	va_end(arguments);
+	log_begin(&line, log, level, message);
+	log_end(&line);
+}
+
+bool log_limit_pass(struct log_limit *limit, int64_t now_ms, int rate, uint64_t *suppressed)
+{
+	int64_t most = (int64_t)rate * 1000, elapsed = now_ms - limit->at;
+
+	/* `rate` tokens a second are `rate` millitokens a millisecond; a second fills the bucket. */
+	if (limit->at == 0 || elapsed >= 1000)
+		limit->millitokens = most;
+	else if (elapsed > 0)
+		limit->millitokens += elapsed * rate;
+	if (limit->millitokens > most)
+		limit->millitokens = most;
+	limit->at = now_ms;
+
+	if (limit->millitokens < 1000) {
+		limit->suppressed++;
+		return false;
+	}
+	limit->millitokens -= 1000;
+	*suppressed = limit->suppressed;
+	limit->suppressed = 0;
+	return true;
+}

@@ -1,0 +1,590 @@
+#include "lib/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/duration.h"
+#include "lib/ports.h"
+#include "lib/text.h"
+
+#define HELP_WIDTH 100
+#define HELP_INDENT 8
+
+void options_environment_name(const char *name, char out[static OPTIONS_ENVIRONMENT_SIZE])
+{
+	struct text text;
+
+	text_init(&text, out, OPTIONS_ENVIRONMENT_SIZE);
+	text_string(&text, "LAPSE_");
+	for (; *name != '\0'; name++)
+		text_char(&text, *name == '-' ? '_' : (char)toupper((unsigned char)*name));
+}
+
+/* ---- parsers ---- */
+
+int options_parse_flag(const struct option_call *call, void *field, struct text *accepted)
+{
+	const char *value = call->value;
+
+	if (value == NULL || strcmp(value, "true") == 0 || strcmp(value, "1") == 0) {
+		*(bool *)field = true;
+	} else if (strcmp(value, "false") == 0 || strcmp(value, "0") == 0) {
+		*(bool *)field = false;
+	} else {
+		text_string(accepted, "true or false");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int options_parse_text(const struct option_call *call, void *field, struct text *accepted)
+{
+	*(const char **)field = call->value;
+	return 0;
+}
+
+/* Decimal digits at *cursor, which moves behind them. */
+static int options_read_digits(const char **cursor, int64_t *out)
+{
+	int64_t value = 0;
+	const char *at = *cursor;
+
+	for (; *at >= '0' && *at <= '9'; at++) {
+		if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, *at - '0', &value))
+			return -ERANGE;
+	}
+	if (at == *cursor)
+		return -EINVAL;
+	*cursor = at;
+	*out = value;
+	return 0;
+}
+
+int options_parse_number(const struct option_call *call, void *field, struct text *accepted)
+{
+	const struct option_row *row = call->row;
+	bool negative = call->value[0] == '-';
+	const char *cursor = call->value + negative;
+	int64_t value;
+
+	if (options_read_digits(&cursor, &value) == 0 && *cursor == '\0') {
+		value = negative ? -value : value;
+		if (value >= row->least && value <= row->greatest) {
+			*(int64_t *)field = value;
+			return 0;
+		}
+	}
+	text_printf(accepted, "a number from %lld to %lld", (long long)row->least, (long long)row->greatest);
+	return -EINVAL;
+}
+
+int options_parse_port(const struct option_call *call, void *field, struct text *accepted)
+{
+	const char *cursor = call->value;
+	int64_t value;
+
+	if (options_read_digits(&cursor, &value) != 0 || *cursor != '\0' || value < 1 || value > 65535) {
+		text_string(accepted, "a port from 1 to 65535");
+		return -EINVAL;
+	}
+	*(uint16_t *)field = (uint16_t)value;
+	return 0;
+}
+
+int options_parse_duration(const struct option_call *call, void *field, struct text *accepted)
+{
+	int64_t value;
+
+	if (duration_parse(DURATION_GO, call->value, &value) != 0 || value < 0) {
+		text_string(accepted, "a duration such as 500ms, 30s or 1h30m");
+		return -EINVAL;
+	}
+	*(int64_t *)field = value;
+	return 0;
+}
+
+int options_parse_ports(const struct option_call *call, void *field, struct text *accepted)
+{
+	struct ports fresh = {0}, *ports = field;
+	const char *bad;
+	size_t bad_length;
+	int result = ports_parse(call->first ? &fresh : ports, call->value, &bad, &bad_length);
+
+	if (result == -EINVAL) {
+		text_string(accepted, "ports and ranges from 1 to 65535 such as 80,443,8000-8999");
+		if (bad_length < strlen(call->value))
+			text_printf(accepted, " (\"%.*s\" is none)", (int)bad_length, bad);
+	}
+	if (result == 0 && call->first) {
+		ports_free(ports);
+		*ports = fresh;
+	}
+	return result;
+}
+
+int options_parse_size(const struct option_call *call, void *field, struct text *accepted)
+{
+	static const struct {
+		const char *name;
+		int64_t bytes;
+	} units[] = {{"", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}};
+	const struct option_row *row = call->row;
+	const char *cursor = call->value;
+	int64_t value;
+
+	if (options_read_digits(&cursor, &value) == 0) {
+		for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+			int64_t bytes;
+			if (strcmp(cursor, units[i].name) == 0 && !__builtin_mul_overflow(value, units[i].bytes, &bytes) &&
+			    bytes >= row->least && bytes <= row->greatest) {
+				*(int64_t *)field = bytes;
+				return 0;
+			}
+		}
+	}
+	text_printf(accepted, "a size from %lld to %lld bytes such as 4096, 64KiB or 16MiB", (long long)row->least,
+		    (long long)row->greatest);
+	return -EINVAL;
+}
+
+/* ---- the closest known name ---- */
+
+/* Insertions, deletions and replacements that make a out of b; names are short, what is longer than a row counts as far. */
+static size_t options_distance(const char *a, size_t a_length, const char *b)
+{
+	size_t row[OPTIONS_ENVIRONMENT_SIZE], b_length = strlen(b);
+
+	if (b_length >= sizeof row / sizeof *row || a_length > 2 * sizeof row / sizeof *row)
+		return SIZE_MAX;
+	for (size_t j = 0; j <= b_length; j++)
+		row[j] = j;
+	for (size_t i = 0; i < a_length; i++) {
+		size_t diagonal = row[0];
+		row[0] = i + 1;
+		for (size_t j = 0; j < b_length; j++) {
+			size_t best = diagonal + (a[i] != b[j]);
+			diagonal = row[j + 1];
+			best = best < row[j] + 1 ? best : row[j] + 1;
+			row[j + 1] = best < diagonal + 1 ? best : diagonal + 1;
+		}
+	}
+	return row[b_length];
+}
+
+struct options_guess {
+	const char *word;
+	size_t length;
+	const char *closest; /* NULL = nothing is close enough */
+	size_t distance;
+};
+
+static void options_guess_try(struct options_guess *guess, const char *name)
+{
+	size_t distance = options_distance(guess->word, guess->length, name);
+
+	/* Half of it may be wrong; the beginning of a longer name is close whatever its length. */
+	if (guess->length >= 3 && strncmp(guess->word, name, guess->length) == 0)
+		distance = 1;
+	if (distance <= guess->length / 2 + 1 && (guess->closest == NULL || distance < guess->distance)) {
+		guess->closest = name;
+		guess->distance = distance;
+	}
+}
+
+static void options_say_unknown(const struct options *options, const char *argument, size_t length, struct text *error)
+{
+	struct options_guess guess = {.word = argument + 2, .length = length - 2};
+
+	if (argument[1] != '-') {
+		guess.word = argument + 1;
+		guess.length = length - 1;
+	}
+	for (size_t i = 0; i < options->row_count; i++) {
+		const struct option_row *row = &options->rows[i];
+		options_guess_try(&guess, row->name);
+		for (size_t j = 0; j < 3 && row->aliases[j] != NULL; j++)
+			options_guess_try(&guess, row->aliases[j]);
+	}
+	options_guess_try(&guess, "help");
+	options_guess_try(&guess, "version");
+	text_printf(error, "%.*s: unknown option; ", (int)length, argument);
+	if (guess.closest != NULL)
+		text_printf(error, "did you mean --%s?", guess.closest);
+	else
+		text_string(error, "--help lists them");
+}
+
+/* ---- parsing ---- */
+
+/* A walk over the arguments. */
+struct options_walk {
+	const struct options *options;
+	int argc;
+	char **argv;
+	void *out;
+	struct text *error;
+	bool *seen; /* row_count; has had a value from the command line */
+	int words;  /* so far */
+	int command;
+};
+
+static const struct option_row *options_find(const struct options *options, const char *name, size_t length)
+{
+	for (size_t i = 0; i < options->row_count; i++) {
+		const struct option_row *row = &options->rows[i];
+		const char *known = row->name;
+		for (size_t j = 0; known != NULL; known = j < 3 ? row->aliases[j] : NULL, j++) {
+			if (strncmp(known, name, length) == 0 && known[length] == '\0')
+				return row;
+		}
+	}
+	return NULL;
+}
+
+static int options_apply(const struct option_call *call, void *out, struct text *error)
+{
+	TEXT_ON_STACK(accepted, 512);
+	int result = call->row->parse(call, (char *)out + call->row->offset, &accepted);
+
+	if (result == -ENOMEM)
+		text_printf(error, "%s: no memory", call->given_as);
+	else if (result != 0)
+		text_printf(error, "%s: \"%s\" is not accepted; give %s", call->given_as, call->value != NULL ? call->value : "",
+			    accepted.length > 0 ? accepted.data : call->row->argument);
+	return result;
+}
+
+static int options_apply_defaults(const struct options *options, void *out, struct text *error)
+{
+	for (size_t i = 0; i < options->row_count; i++) {
+		const struct option_row *row = &options->rows[i];
+		struct option_call call = {row, row->default_value, row->name, OPTION_ORIGIN_DEFAULT, true};
+		int result = row->default_value == NULL ? 0 : options_apply(&call, out, error);
+		if (result != 0)
+			return result;
+	}
+	return 0;
+}
+
+/* The value of a variable; NULL when it is unset or empty. */
+static const char *options_getenv(char **environment, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (; environment != NULL && *environment != NULL; environment++) {
+		if (strncmp(*environment, name, length) == 0 && (*environment)[length] == '=')
+			return (*environment)[length + 1] == '\0' ? NULL : *environment + length + 1;
+	}
+	return NULL;
+}
+
+static int options_apply_environment(const struct options *options, char **environment, void *out, struct text *error)
+{
+	for (size_t i = 0; i < options->row_count; i++) {
+		const struct option_row *row = &options->rows[i];
+		char name[OPTIONS_ENVIRONMENT_SIZE];
+
+		options_environment_name(row->name, name);
+		const char *value = options_getenv(environment, name);
+		struct option_call call = {row, value, name, OPTION_ORIGIN_ENVIRONMENT, true};
+		int result = value == NULL ? 0 : options_apply(&call, out, error);
+		if (result != 0)
+			return result;
+	}
+	return 0;
+}
+
+/* The parser itself says what it would have accepted, when it refuses an empty value. */
+static int options_say_missing(struct option_call *call, void *out, struct text *error)
+{
+	TEXT_ON_STACK(accepted, 512);
+
+	call->value = "";
+	if (call->row->parse(call, (char *)out + call->row->offset, &accepted) == 0 || accepted.length == 0)
+		text_string(&accepted, call->row->argument);
+	text_printf(error, "%s: a value is missing; give %s", call->given_as, accepted.data);
+	return -EINVAL;
+}
+
+/* The option at argv[*at], and its value, for which *at moves on. */
+static int options_take_option(struct options_walk *walk, int *at)
+{
+	const char *argument = walk->argv[*at];
+	size_t length = strcspn(argument, "=");
+	const struct option_row *row = argument[1] == '-' ? options_find(walk->options, argument + 2, length - 2) : NULL;
+	char given_as[OPTIONS_ENVIRONMENT_SIZE * 2];
+
+	if (row == NULL) {
+		options_say_unknown(walk->options, argument, length, walk->error);
+		return -EINVAL;
+	}
+	snprintf(given_as, sizeof given_as, "%.*s", (int)length, argument);
+	bool *seen = &walk->seen[row - walk->options->rows];
+	struct option_call call = {row, NULL, given_as, OPTION_ORIGIN_FLAG, !*seen};
+	if (argument[length] == '=')
+		call.value = argument + length + 1;
+	else if (row->argument != NULL && *at + 1 < walk->argc)
+		call.value = walk->argv[++*at];
+	else if (row->argument != NULL)
+		return options_say_missing(&call, walk->out, walk->error);
+	*seen = true;
+	return options_apply(&call, walk->out, walk->error);
+}
+
+static int options_take_word(struct options_walk *walk, const char *word)
+{
+	const struct option_command *commands = walk->options->commands;
+	struct options_guess guess = {.word = word, .length = strlen(word)};
+
+	if (walk->words++ > 0 || commands == NULL) {
+		text_printf(walk->error, "\"%s\": one word too many; options begin with --", word);
+		return -EINVAL;
+	}
+	for (int i = 0; commands[i].name != NULL; i++) {
+		if (strcmp(commands[i].name, word) == 0) {
+			walk->command = i;
+			return 0;
+		}
+		options_guess_try(&guess, commands[i].name);
+	}
+	text_printf(walk->error, "\"%s\": unknown command; ", word);
+	if (guess.closest != NULL)
+		text_printf(walk->error, "did you mean %s?", guess.closest);
+	else
+		text_string(walk->error, "--help lists them");
+	return -EINVAL;
+}
+
+static int options_walk_arguments(struct options_walk *walk)
+{
+	bool only_words = false;
+
+	for (int at = 1; at < walk->argc; at++) {
+		const char *argument = walk->argv[at];
+		int result = 0;
+
+		if (only_words || argument[0] != '-' || argument[1] == '\0')
+			result = options_take_word(walk, argument);
+		else if (strcmp(argument, "--") == 0)
+			only_words = true;
+		else
+			result = options_take_option(walk, &at);
+		if (result != 0)
+			return result;
+	}
+	return 0;
+}
+
+/* Help is given whatever else is wrong, so it is looked for first. 0 = neither asked for. */
+static int options_asks_for_help(const struct options *options, int argc, char **argv)
+{
+	for (int at = 1; at < argc && strcmp(argv[at], "--") != 0; at++) {
+		if (strcmp(argv[at], "-h") == 0 || strcmp(argv[at], "--help") == 0)
+			return OPTIONS_HELP;
+		if (strcmp(argv[at], "--version") == 0)
+			return OPTIONS_VERSION;
+		if (strncmp(argv[at], "--", 2) == 0) {
+			const struct option_row *row = options_find(options, argv[at] + 2, strlen(argv[at]) - 2);
+			at += row != NULL && row->argument != NULL; /* its value may look like anything */
+		}
+	}
+	return 0;
+}
+
+int options_parse(const struct options *options, int argc, char **argv, char **environment, void *out, int *command,
+		  struct text *error)
+{
+	struct options_walk walk = {.options = options, .argc = argc, .argv = argv, .out = out, .error = error};
+	int result = options_asks_for_help(options, argc, argv);
+
+	if (result != 0) {
+		*command = result;
+		return 0;
+	}
+	result = options_apply_defaults(options, out, error);
+	if (result == 0)
+		result = options_apply_environment(options, environment, out, error);
+	if (result != 0)
+		return result;
+
+	walk.seen = calloc(options->row_count + 1, sizeof *walk.seen);
+	if (walk.seen == NULL)
+		return -ENOMEM;
+	result = options_walk_arguments(&walk);
+	free(walk.seen);
+	if (result == 0)
+		*command = walk.command;
+	return result;
+}
+
+/* ---- printing ---- */
+
+/* Words of text in lines of HELP_WIDTH, each behind `indent` blanks. */
+static void options_print_wrapped(FILE *to, const char *text, int indent)
+{
+	int column = 0;
+
+	while (*(text += strspn(text, " ")) != '\0') {
+		int length = (int)strcspn(text, " ");
+		if (column > 0 && column + 1 + length > HELP_WIDTH) {
+			fputc('\n', to);
+			column = 0;
+		}
+		if (column == 0)
+			column = fprintf(to, "%*s%.*s", indent, "", length, text);
+		else
+			column += fprintf(to, " %.*s", length, text);
+		text += length;
+	}
+	fputc('\n', to);
+}
+
+/* "--name ARGUMENT, --alias ARGUMENT" */
+static void options_usage(const struct option_row *row, struct text *text)
+{
+	const char *name = row->name;
+
+	for (size_t i = 0; name != NULL; name = i < 3 ? row->aliases[i] : NULL, i++) {
+		text_printf(text, "%s--%s", text->length > 0 ? ", " : "", name);
+		if (row->argument != NULL)
+			text_printf(text, " %s", row->argument);
+	}
+}
+
+/* "help [repeatable; default 4143; LAPSE_INBOUND_PORT]" */
+static void options_describe(const struct option_row *row, struct text *text)
+{
+	char environment[OPTIONS_ENVIRONMENT_SIZE];
+
+	options_environment_name(row->name, environment);
+	text_printf(text, "%s [", row->help);
+	if (row->repeatable)
+		text_string(text, "repeatable; ");
+	if (row->default_value != NULL)
+		text_printf(text, "default %s; ", row->default_value[0] != '\0' ? row->default_value : "none");
+	text_printf(text, "%s]", environment);
+}
+
+void options_print_help(const struct options *options, FILE *to)
+{
+	const struct option_command *commands = options->commands;
+
+	fprintf(to, "Usage: %s", options->program);
+	for (int i = 0; commands != NULL && commands[i].name != NULL; i++)
+		fprintf(to, "%s%s", i == 0 ? " [" : " | ", commands[i].name);
+	fprintf(to, "%s [OPTION]...\n\n", commands != NULL ? "]" : "");
+	options_print_wrapped(to, options->summary, 0);
+	if (commands != NULL)
+		fputs("\nCommands:\n", to);
+	for (int i = 0; commands != NULL && commands[i].name != NULL; i++) {
+		fprintf(to, "  %s%s\n", commands[i].name, i == 0 ? " (when none is given)" : "");
+		options_print_wrapped(to, commands[i].help, HELP_INDENT);
+	}
+	fputs("\nOptions, each with its default and its environment variable:\n", to);
+	for (size_t i = 0; i < options->row_count; i++) {
+		TEXT_ON_STACK(usage, 512);
+		TEXT_ON_STACK(description, 4096);
+		options_usage(&options->rows[i], &usage);
+		options_print_wrapped(to, usage.data, 2);
+		options_describe(&options->rows[i], &description);
+		options_print_wrapped(to, description.data, HELP_INDENT);
+	}
+	fputs("  -h, --help\n        Print this.\n  --version\n        Print the version.\n", to);
+}
+
+/* Text for roff: hyphens stay hyphens, and nothing is taken for a request. */
+static void options_print_roff(FILE *to, const char *text)
+{
+	if (*text == '.' || *text == '\'')
+		fputs("\\&", to);
+	for (; *text != '\0'; text++) {
+		if (*text == '\\')
+			fputs("\\e", to);
+		else if (*text == '-')
+			fputs("\\-", to);
+		else
+			fputc(*text, to);
+	}
+}
+
+static void options_print_man_option(FILE *to, const struct option_row *row)
+{
+	const char *name = row->name;
+
+	fputs(".TP\n", to);
+	for (size_t i = 0; name != NULL; name = i < 3 ? row->aliases[i] : NULL, i++) {
+		fputs(i == 0 ? "\\fB\\-\\-" : ", \\fB\\-\\-", to);
+		options_print_roff(to, name);
+		fputs("\\fR", to);
+		if (row->argument != NULL) {
+			fputs(" \\fI", to);
+			options_print_roff(to, row->argument);
+			fputs("\\fR", to);
+		}
+	}
+	fputc('\n', to);
+	options_print_roff(to, row->help);
+	if (row->repeatable)
+		fputs(" May be given several times.", to);
+	if (row->default_value != NULL && row->default_value[0] != '\0') {
+		fputs(" Default: ", to);
+		options_print_roff(to, row->default_value);
+		fputc('.', to);
+	}
+	fputc('\n', to);
+}
+
+void options_print_man(const struct options *options, FILE *to)
+{
+	char environment[OPTIONS_ENVIRONMENT_SIZE];
+
+	fputs(".SH OPTIONS\n", to);
+	for (size_t i = 0; i < options->row_count; i++)
+		options_print_man_option(to, &options->rows[i]);
+	fputs(".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nPrint a summary of the options.\n", to);
+	fputs(".TP\n\\fB\\-\\-version\\fR\nPrint the version.\n", to);
+	fputs(".SH ENVIRONMENT\nEvery option can be set in the environment too; the command line wins.\n"
+	      "An empty variable counts as unset.\n", to);
+	for (size_t i = 0; i < options->row_count; i++) {
+		options_environment_name(options->rows[i].name, environment);
+		fprintf(to, ".TP\n\\fB%s\\fR\n\\fB\\-\\-", environment);
+		options_print_roff(to, options->rows[i].name);
+		fputs("\\fR\n", to);
+	}
+}
+
+/* Text for a cell of a Markdown table. */
+static void options_print_cell(FILE *to, const char *text)
+{
+	for (; *text != '\0'; text++) {
+		if (*text == '|')
+			fputc('\\', to);
+		fputc(*text == '\n' ? ' ' : *text, to);
+	}
+}
+
+void options_print_markdown(const struct options *options, FILE *to)
+{
+	fputs("| Option | Environment | Default | Meaning |\n|---|---|---|---|\n", to);
+	for (size_t i = 0; i < options->row_count; i++) {
+		const struct option_row *row = &options->rows[i];
+		char environment[OPTIONS_ENVIRONMENT_SIZE];
+		TEXT_ON_STACK(usage, 512);
+
+		options_environment_name(row->name, environment);
+		options_usage(row, &usage);
+		fputs("| `", to);
+		options_print_cell(to, usage.data);
+		fprintf(to, "` | `%s` | ", environment);
+		if (row->default_value != NULL && row->default_value[0] != '\0') {
+			fputc('`', to);
+			options_print_cell(to, row->default_value);
+			fputc('`', to);
+		}
+		fputs(" | ", to);
+		options_print_cell(to, row->help);
+		fputs(row->repeatable ? " Repeatable. |\n" : " |\n", to);
+	}
+}

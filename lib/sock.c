@@ -1,0 +1,131 @@
+#include "lib/sock.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/addr.h"
+
+#ifndef SIOCOUTQ
+#include <linux/sockios.h>
+#endif
+
+static void sock_set(int fd, int level, int option, int value)
+{
+	/* None of the options set here can fail on a TCP socket that exists; a reset one no longer matters. */
+	(void)setsockopt(fd, level, option, &value, sizeof value);
+}
+
+int sock_listen(const struct addr *addr, int backlog, bool reuse_port)
+{
+	struct sockaddr_storage storage;
+	socklen_t length = addr_to_sockaddr(addr, &storage);
+	int fd = socket(addr->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int result;
+
+	if (fd < 0)
+		return -errno;
+	sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (reuse_port)
+		sock_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+	if (addr->family == AF_INET6)
+		sock_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+	if (bind(fd, (struct sockaddr *)&storage, length) < 0 || listen(fd, backlog) < 0) {
+		result = -errno;
+		close(fd);
+		return result;
+	}
+	return fd;
+}
+
+int sock_connect(const struct addr *addr)
+{
+	struct sockaddr_storage storage;
+	socklen_t length = addr_to_sockaddr(addr, &storage);
+	int fd = socket(addr->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int result;
+
+	if (fd < 0)
+		return -errno;
+	sock_set_nodelay(fd);
+	if (connect(fd, (struct sockaddr *)&storage, length) < 0 && errno != EINPROGRESS) {
+		result = -errno;
+		close(fd);
+		return result;
+	}
+	return fd;
+}
+
+int sock_error(int fd)
+{
+	int error = 0;
+	socklen_t length = sizeof error;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
+		return -errno;
+	return -error;
+}
+
+int sock_local(int fd, struct addr *out)
+{
+	struct sockaddr_storage storage;
+	socklen_t length = sizeof storage;
+
+	if (getsockname(fd, (struct sockaddr *)&storage, &length) < 0)
+		return -errno;
+	return addr_from_sockaddr((struct sockaddr *)&storage, out);
+}
+
+int sock_peer(int fd, struct addr *out)
+{
+	struct sockaddr_storage storage;
+	socklen_t length = sizeof storage;
+
+	if (getpeername(fd, (struct sockaddr *)&storage, &length) < 0)
+		return -errno;
+	return addr_from_sockaddr((struct sockaddr *)&storage, out);
+}
+
+void sock_set_nodelay(int fd)
+{
+	sock_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
+void sock_set_keepalive(int fd, int idle_s, int interval_s, int probes)
+{
+	sock_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+	sock_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle_s);
+	sock_set(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval_s);
+	sock_set(fd, IPPROTO_TCP, TCP_KEEPCNT, probes);
+}
+
+void sock_set_reset_on_close(int fd)
+{
+	struct linger linger = {.l_onoff = 1, .l_linger = 0};
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+}
+
+int sock_info(int fd, struct tcp_info *out)
+{
+	struct tcp_info info;
+	socklen_t length = sizeof info;
+
+	memset(&info, 0, sizeof info);
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
+		return -errno;
+	*out = info;
+	return 0;
+}
+
+int sock_send_queue(int fd)
+{
+	int bytes = 0;
+
+	if (ioctl(fd, SIOCOUTQ, &bytes) < 0)
+		return -errno;
+	return bytes;
+}

@@ -1,0 +1,36 @@
+#ifndef LAPSE_LIB_SOCK_H
+#define LAPSE_LIB_SOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <linux/tcp.h>
+
+struct addr;
+
+/* All sockets are non-blocking and close-on-exec. Functions return 0 or a descriptor, or -errno. */
+
+/* A listening TCP socket; an IPv6 wildcard also takes IPv4. reuse_port: SO_REUSEPORT, one listener per worker. */
+int sock_listen(const struct addr *addr, int backlog, bool reuse_port);
+
+/* Starts connecting: the descriptor, whose end of connecting EPOLLOUT announces and sock_error() tells. */
+int sock_connect(const struct addr *addr);
+
+/* The pending error of the socket as -errno, 0 = none; reading clears it. */
+int sock_error(int fd);
+
+int sock_local(int fd, struct addr *out);
+int sock_peer(int fd, struct addr *out);
+
+void sock_set_nodelay(int fd);
+/* SO_KEEPALIVE with its three values; seconds of at least 1. */
+void sock_set_keepalive(int fd, int idle_s, int interval_s, int probes);
+/* close() then sends RST instead of FIN. */
+void sock_set_reset_on_close(int fd);
+
+/* TCP_INFO (tcp(7)); fields an older kernel does not fill are 0. */
+int sock_info(int fd, struct tcp_info *out);
+
+/* Bytes in the send queue, acknowledged or not sent yet (SIOCOUTQ). */
+int sock_send_queue(int fd);
+
+#endif

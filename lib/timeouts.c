@@ -1,0 +1,77 @@
+#include "lib/timeouts.h"
+
+#include <ctype.h>
+#include <string.h>
+
+static const struct {
+	const char *name, *sentence;
+	int64_t default_ms;
+	enum reason_id reason;
+} rows[] = {
+#define TIMEOUT(id, name, default_ms, reason, sentence) [TIMEOUT_##id] = {#name, sentence, default_ms, REASON_##reason},
+#include "lib/timeouts.def"
+#undef TIMEOUT
+};
+
+_Static_assert(sizeof rows / sizeof rows[0] == TIMEOUT_COUNT, "one row per timeout");
+
+void timeouts_init_unset(struct timeouts *timeouts)
+{
+	for (int id = 0; id < TIMEOUT_COUNT; id++)
+		timeouts->of[id] = (struct timeout_value){.milliseconds = TIMEOUT_UNSET};
+}
+
+void timeouts_init_defaults(struct timeouts *timeouts)
+{
+	for (int id = 0; id < TIMEOUT_COUNT; id++)
+		timeouts->of[id] = (struct timeout_value){.milliseconds = rows[id].default_ms, .source = "built-in"};
+}
+
+void timeouts_merge(struct timeouts *base, const struct timeouts *over)
+{
+	for (int id = 0; id < TIMEOUT_COUNT; id++)
+		if (over->of[id].milliseconds != TIMEOUT_UNSET)
+			base->of[id] = over->of[id];
+}
+
+const char *timeouts_name(enum timeout_id id)
+{
+	return rows[id].name;
+}
+
+const char *timeouts_sentence(enum timeout_id id)
+{
+	return rows[id].sentence;
+}
+
+int64_t timeouts_default(enum timeout_id id)
+{
+	return rows[id].default_ms;
+}
+
+enum reason_id timeouts_reason(enum timeout_id id)
+{
+	return rows[id].reason;
+}
+
+enum timeout_id timeouts_find(const char *name)
+{
+	for (int id = 0; id < TIMEOUT_COUNT; id++)
+		if (strcmp(rows[id].name, name) == 0)
+			return id;
+	return TIMEOUT_NONE;
+}
+
+void timeouts_flag_name(enum timeout_id id, char out[static TIMEOUTS_FLAG_SIZE])
+{
+	static const char prefix[] = "timeout-";
+	size_t length = sizeof prefix - 1;
+
+	memcpy(out, prefix, length);
+	for (const char *c = rows[id].name; *c && length < TIMEOUTS_FLAG_SIZE - 2; c++) {
+		if (isupper((unsigned char)*c))
+			out[length++] = '-';
+		out[length++] = (char)tolower((unsigned char)*c);
+	}
+	out[length] = '\0';
+}

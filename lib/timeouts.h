@@ -1,0 +1,51 @@
+#ifndef LAPSE_LIB_TIMEOUTS_H
+#define LAPSE_LIB_TIMEOUTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/reason.h"
+
+/* One member per row of timeouts.def, e.g. TIMEOUT_IDLE_CONNECTION. TIMEOUT_NONE: no timer at all. */
+enum timeout_id {
+#define TIMEOUT(id, name, default_ms, reason, sentence) TIMEOUT_##id,
+#include "lib/timeouts.def"
+#undef TIMEOUT
+	TIMEOUT_COUNT,
+	TIMEOUT_NONE = TIMEOUT_COUNT,
+};
+
+/* The value means "this level says nothing"; the next level below decides. */
+#define TIMEOUT_UNSET INT64_C(-1)
+
+/* The value of one timeout and where it was set. */
+struct timeout_value {
+	int64_t milliseconds; /* 0 = disabled, TIMEOUT_UNSET = not set at this level */
+	const char *source;   /* "built-in", "flag --timeout-connect", …; borrowed, outlives the struct */
+};
+
+struct timeouts {
+	struct timeout_value of[TIMEOUT_COUNT];
+};
+
+/* All rows unset, and all rows at their defaults with source "built-in". */
+void timeouts_init_unset(struct timeouts *timeouts);
+void timeouts_init_defaults(struct timeouts *timeouts);
+
+/* Per field: what `over` sets replaces what `base` holds. 0 is a set value: it disables and stops the search. */
+void timeouts_merge(struct timeouts *base, const struct timeouts *over);
+
+/* The camelCase name of the row ("idleConnection"), its sentence, its default, the reason it ends a connection with. */
+const char *timeouts_name(enum timeout_id id);
+const char *timeouts_sentence(enum timeout_id id);
+int64_t timeouts_default(enum timeout_id id);
+enum reason_id timeouts_reason(enum timeout_id id);
+
+/* The row of a camelCase name, TIMEOUT_NONE when there is none. */
+enum timeout_id timeouts_find(const char *name);
+
+/* "idleConnection" -> "timeout-idle-connection": the flag without dashes, and the annotation key after its domain. */
+#define TIMEOUTS_FLAG_SIZE 48
+void timeouts_flag_name(enum timeout_id id, char out[static TIMEOUTS_FLAG_SIZE]);
+
+#endif
