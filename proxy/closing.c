@@ -1,0 +1,283 @@
+#include "proxy/closing.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/duration.h"
+#include "lib/loop.h"
+#include "lib/sock.h"
+#include "lib/text.h"
+#include "lib/wheel.h"
+#include "proxy/conn.h"
+#include "proxy/exchange.h"
+#include "proxy/proto.h"
+#include "proxy/pump.h"
+#include "proxy/record.h"
+#include "proxy/upstream.h"
+#include "proxy/worker.h"
+
+/* How long a closed HTTP connection is read on, so that our last bytes are not destroyed by the RST that answers unread ones
+ * (RFC 9112 §9.6). */
+enum { LINGER_MS = 1000 };
+
+enum { DETAIL_SIZE = 512 };
+
+struct cause cause_of(enum reason_id reason)
+{
+	return (struct cause){.reason = reason, .by = reason_row(reason)->by, .timer = TIMEOUT_NONE};
+}
+
+struct cause cause_by(enum reason_id reason, enum reason_by by)
+{
+	return (struct cause){.reason = reason, .by = by, .timer = TIMEOUT_NONE};
+}
+
+struct cause cause_timer(enum reason_id reason, enum timeout_id timer)
+{
+	return (struct cause){.reason = reason, .by = reason_row(reason)->by, .timer = timer};
+}
+
+static void ending_add_timer(struct text *detail, const struct conn *conn, enum timeout_id timer)
+{
+	const struct timeout_value *value = &conn->timeouts->of[timer];
+	char duration[DURATION_TEXT_SIZE], flag[TIMEOUTS_FLAG_SIZE];
+
+	duration_format(value->milliseconds, duration);
+	timeouts_flag_name(timer, flag);
+	if (strcmp(value->source, "built-in") == 0)
+		text_printf(detail, "; %s=%s is the built-in default, --%s changes it", timeouts_name(timer), duration, flag);
+	else
+		text_printf(detail, "; %s=%s comes from the %s", timeouts_name(timer), duration, value->source);
+}
+
+static void ending_add_leg(struct text *text, const char *name, const struct leg *leg)
+{
+	struct tcp_info info;
+	int fd = leg->source.fd, queue;
+
+	if (fd < 0 || sock_info(fd, &info))
+		return;
+	if (leg->connecting) {
+		text_printf(text, "%s%s syn_retransmits=%u", text->length ? "; " : "", name, info.tcpi_total_retrans);
+		return;
+	}
+	queue = sock_send_queue(fd);
+	text_printf(text,
+	            "%s%s rtt_ms=%u.%03u retransmits=%u unacked=%u probes=%u send_queue=%d last_data_recv_ms=%u last_ack_recv_ms=%u",
+	            text->length ? "; " : "", name, info.tcpi_rtt / 1000, info.tcpi_rtt % 1000, info.tcpi_total_retrans,
+	            info.tcpi_unacked, info.tcpi_probes, queue < 0 ? 0 : queue, info.tcpi_last_data_recv, info.tcpi_last_ack_recv);
+}
+
+static char *ending_tcp_info(const struct conn *conn)
+{
+	TEXT_ON_STACK(text, DETAIL_SIZE);
+
+	ending_add_leg(&text, "client", &conn->client);
+	if (conn->upstream)
+		ending_add_leg(&text, "server", &conn->upstream->leg);
+	return text.length ? strdup(text_bytes) : NULL;
+}
+
+void ending_fill(struct ending *ending, struct conn *conn, struct cause cause, const char *format, va_list arguments)
+{
+	const struct reason *row = reason_row(cause.reason);
+	TEXT_ON_STACK(detail, DETAIL_SIZE);
+	char bytes[DETAIL_SIZE];
+
+	*ending = (struct ending){.reason = cause.reason, .by = cause.by, .timer = cause.timer, .phase = conn_phase(conn)};
+	if (format) {
+		vsnprintf(bytes, sizeof bytes, format, arguments);
+		text_string(&detail, bytes);
+	} else if (cause.timer != TIMEOUT_NONE) {
+		text_string(&detail, row->sentence);
+	}
+	if (cause.timer != TIMEOUT_NONE)
+		ending_add_timer(&detail, conn, cause.timer);
+	ending->detail = detail.length ? strdup(detail_bytes) : NULL;
+	if (row->ending == ENDING_RST || row->ending == ENDING_NONE)
+		ending->tcp_info = ending_tcp_info(conn);
+}
+
+void ending_free(struct ending *ending)
+{
+	free(ending->detail);
+	free(ending->tcp_info);
+	*ending = (struct ending){0};
+}
+
+static void closing_swept(struct loop_deferred *deferred)
+{
+	struct conn *conn = (struct conn *)(void *)((char *)deferred - offsetof(struct conn, deferred));
+
+	ending_free(&conn->ending);
+	free(conn->tls);
+	free(conn->server_leg);
+	free(conn->last_request);
+	free(conn);
+}
+
+/* The client's socket closes and the record goes out; the connection is no more. */
+static void closing_finish(struct conn *conn, bool reset)
+{
+	struct worker *worker = conn->worker;
+
+	wheel_cancel(loop_wheel(worker->loop), &conn->timer);
+	pump_drop(worker, &conn->client);
+	leg_close(&conn->client, worker->loop, reset);
+	record_connection(conn);
+	conn_enter(conn, STAGE_CLOSED);
+	*conn->link = conn->next;
+	if (conn->next)
+		conn->next->link = conn->link;
+	worker->conn_count--;
+	atomic_fetch_sub_explicit(&worker->proxy->connections, 1, memory_order_relaxed);
+	conn->deferred.run = closing_swept;
+	loop_defer(worker->loop, &conn->deferred);
+}
+
+/* A timer or a silent peer may only be the symptom: conntrack has forgotten the flow, and nothing could arrive any more. */
+static struct cause closing_examine(const struct conn *conn, struct cause cause)
+{
+	switch (cause.reason) {
+	case REASON_TCP_IDLE_TIMEOUT:
+	case REASON_HALF_CLOSE_TIMEOUT:
+	case REASON_TUNNEL_IDLE_TIMEOUT:
+	case REASON_IDLE_TIMEOUT:
+	case REASON_STREAM_IDLE_TIMEOUT:
+	case REASON_CLIENT_VANISHED:
+	case REASON_CLIENT_STALLED:
+		if (origin_lost(conn->client.source.fd, &conn->server_addr))
+			cause = cause_timer(REASON_REDIRECT_STATE_LOST, cause.timer);
+		break;
+	default:
+		break;
+	}
+	return cause;
+}
+
+static void closing_release_server(struct conn *conn, enum reason_ending end, bool exchange_under_way)
+{
+	if (!conn->upstream)
+		return;
+	if (conn->upstream->idle_since && !exchange_under_way && end != ENDING_RST)
+		upstream_release(conn);
+	else
+		upstream_drop(conn, end != ENDING_FIN || exchange_under_way);
+}
+
+void conn_close_list(struct conn *conn, struct cause cause, const char *format, va_list arguments)
+{
+	enum reason_ending end;
+	bool exchange_under_way = conn->exchange != NULL;
+
+	if (conn->ending.reason != REASON_NONE)
+		return;
+	if (conn->stage != STAGE_ACCEPT)
+		cause = closing_examine(conn, cause);
+	if (cause.reason == REASON_REDIRECT_STATE_LOST)
+		format = "conntrack has forgotten this connection, so its packets no longer reach the proxy; raise its timeout with "
+			 "lapse-init --close-wait-timeout or --conntrack-timeout, or keep TCP keep-alive below it";
+	ending_fill(&conn->ending, conn, cause, format, arguments);
+	end = cause.answered ? ENDING_FIN : reason_row(cause.reason)->ending;
+	exchange_free(conn);
+	closing_release_server(conn, end, exchange_under_way);
+	conn->client_read_hold = false;
+	if (end != ENDING_FIN || conn->client.write_failed) {
+		closing_finish(conn, end == ENDING_RST);
+		return;
+	}
+	leg_finish(&conn->client);
+	if (!leg_pending(&conn->client) && (conn->client.fin_received || conn->proto != &proto_http1)) {
+		closing_finish(conn, false);
+		return;
+	}
+	buf_release(&conn->client.in);
+	conn_enter(conn, STAGE_LINGER);
+	conn->proto = &proto_closing;
+	conn->wake_at = conn_now(conn) + LINGER_MS;
+}
+
+void conn_close(struct conn *conn, struct cause cause, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	conn_close_list(conn, cause, format, arguments);
+	va_end(arguments);
+}
+
+void conn_close_client_failed(struct conn *conn)
+{
+	const struct leg *client = &conn->client;
+	const struct exchange *exchange = conn->exchange;
+
+	if (client->error == -ETIMEDOUT) {
+		struct cause cause = cause_timer(REASON_CLIENT_VANISHED, client->vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE);
+
+		conn_close(conn, cause, "the client no longer acknowledges anything, found by %s",
+		           client->vanished ? "asking the kernel for its last acknowledgement" : "TCP keep-alive");
+	} else if (exchange && exchange->response_head) {
+		conn_close(conn, cause_of(REASON_CLIENT_ABORTED_RESPONSE), "the client went away after %llu bytes of the response to request %u",
+		           (unsigned long long)client->sent, conn->requests);
+	} else if (exchange && exchange->request_body.complete) {
+		conn_close(conn, cause_of(REASON_CLIENT_ABORTED_WAIT), "the client went away while request %u waited for its response",
+		           conn->requests);
+	} else {
+		conn_close(conn, cause_of(REASON_CLIENT_RESET), NULL);
+	}
+}
+
+/* STAGE_LINGER: what the client still sends is thrown away until it has finished too. */
+static void closing_client_readable(struct conn *conn)
+{
+	int got;
+
+	for (int round = 0; round < 16; round++) {
+		got = leg_read(&conn->client, conn->worker->scratch, WORKER_SCRATCH);
+		if (got <= 0)
+			break;
+		if (conn->ending.reason == REASON_IDLE_TIMEOUT) {
+			conn->ending.reason = REASON_IDLE_RACE;
+			free(conn->ending.detail);
+			conn->ending.detail = strdup("a request arrived while the connection was being closed as idle: the client keeps "
+			                             "connections for as long as idleConnection; make its keep-alive shorter or "
+			                             "--timeout-idle-connection longer");
+		}
+	}
+	if (got < 0)
+		closing_finish(conn, false);
+}
+
+static void closing_client_writable(struct conn *conn)
+{
+	if (!leg_pending(&conn->client) && conn->client.fin_received)
+		closing_finish(conn, false);
+}
+
+static void closing_over(struct conn *conn)
+{
+	closing_finish(conn, false);
+}
+
+static void closing_expired(struct conn *conn, enum timeout_id timer)
+{
+	closing_finish(conn, false);
+}
+
+static void closing_drain(struct conn *conn)
+{
+	/* It is ending already. */
+}
+
+const struct proto proto_closing = {
+    .name = "closing",
+    .client_readable = closing_client_readable,
+    .client_writable = closing_client_writable,
+    .client_failed = closing_over,
+    .expired = closing_expired,
+    .drain = closing_drain,
+};

@@ -1,0 +1,363 @@
+/* THE MAP. A connection is accepted (listener.c), its original destination found (origin.c), its first bytes judged
+ * (proto_detect.c), and carried by a protocol (proto_opaque.c, proto_http1.c) between its client leg and an upstream leg, until
+ * something calls conn_close() (closing.c), which is the only way out.
+ *
+ *   ACCEPT ─► DETECT ─► IDLE ◄─► HEAD ─► EXCHANGE ─► IDLE …          HTTP/1
+ *                │                          └─► TUNNEL               101, CONNECT
+ *                ├─► CONNECT ─► OPAQUE                               everything else
+ *                └─► … every stage ─► LINGER ─► CLOSED               conn_close()
+ *
+ * Events arrive here, are handed to the protocol, and afterwards conn_settle() derives from the stage what epoll watches and when
+ * the timer is due. Nothing else sets either. */
+#include "proxy/conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+#include "lib/loop.h"
+#include "lib/sock.h"
+#include "proxy/closing.h"
+#include "proxy/exchange.h"
+#include "proxy/options.h"
+#include "proxy/policy.h"
+#include "proxy/proto.h"
+#include "proxy/pump.h"
+#include "proxy/record.h"
+#include "proxy/upstream.h"
+#include "proxy/worker.h"
+
+enum { CLIENT = 1, SERVER = 2 };
+
+#define T(name) TIMER_BIT(TIMEOUT_##name)
+#define S(name) (1u << STAGE_##name)
+#define ENDS (S(LINGER) | S(CLOSED))
+#define ALWAYS (T(MAX_CONNECTION) | T(UNACKNOWLEDGED))
+
+static const struct {
+	const char *name;
+	uint32_t timers;
+	uint8_t reads;
+	uint32_t may_enter;
+} stages[] = {
+    [STAGE_ACCEPT] = {"accept", 0, 0, S(DETECT) | ENDS},
+    [STAGE_DETECT] = {"detect", ALWAYS | T(DETECT) | T(CONNECT) | T(TCP_IDLE), CLIENT | SERVER,
+                      S(CONNECT) | S(OPAQUE) | S(IDLE) | ENDS},
+    [STAGE_CONNECT] = {"connect", ALWAYS | T(CONNECT), 0, S(OPAQUE) | ENDS},
+    [STAGE_OPAQUE] = {"opaque", ALWAYS | T(TCP_IDLE) | T(HALF_CLOSE), CLIENT | SERVER, ENDS},
+    [STAGE_IDLE] = {"idle", ALWAYS | T(IDLE_CONNECTION), CLIENT | SERVER, S(HEAD) | ENDS},
+    [STAGE_HEAD] = {"head", ALWAYS | T(REQUEST_HEADERS) | T(STREAM_IDLE), CLIENT | SERVER, S(EXCHANGE) | ENDS},
+    [STAGE_EXCHANGE] = {"exchange", ALWAYS | T(REQUEST) | T(BACKEND_REQUEST) | T(STREAM_IDLE) | T(CONNECT), CLIENT | SERVER,
+                        S(IDLE) | S(TUNNEL) | ENDS},
+    [STAGE_TUNNEL] = {"tunnel", ALWAYS | T(STREAM_IDLE) | T(HALF_CLOSE), CLIENT | SERVER, ENDS},
+    [STAGE_LINGER] = {"closing", 0, CLIENT, S(CLOSED)},
+    [STAGE_CLOSED] = {"closed", 0, 0, 0},
+};
+
+_Static_assert(sizeof stages / sizeof stages[0] == STAGE_COUNT, "one row per stage");
+
+#undef T
+#undef S
+
+#define conn_of(pointer, member) ((struct conn *)(void *)((char *)(pointer) - offsetof(struct conn, member)))
+
+const char *conn_stage_name(enum stage stage)
+{
+	return stages[stage].name;
+}
+
+int64_t conn_now(const struct conn *conn)
+{
+	return loop_now(conn->worker->loop);
+}
+
+void conn_touch(struct conn *conn)
+{
+	conn->instants[INSTANT_LAST_BYTE] = conn_now(conn);
+}
+
+void conn_enter(struct conn *conn, enum stage stage)
+{
+	assert(stages[conn->stage].may_enter & (1u << stage));
+	conn->stage = stage;
+}
+
+const char *conn_phase(const struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+
+	if (conn->upstream && conn->upstream->leg.connecting && conn->stage != STAGE_IDLE && conn->stage != STAGE_HEAD)
+		return "connect";
+	if (conn->stage != STAGE_EXCHANGE || !exchange)
+		return stages[conn->stage].name;
+	if (exchange->response_head)
+		return "response";
+	return exchange->request_body.complete ? "wait" : "request";
+}
+
+static bool conn_is_half_closed(const struct conn *conn)
+{
+	if ((conn->stage != STAGE_OPAQUE && conn->stage != STAGE_TUNNEL) || !conn->upstream)
+		return false;
+	return conn->client.fin_received != conn->upstream->leg.fin_received;
+}
+
+/* What one leg is watched for. Pure. `other` is where its bytes go: while something waits to be written there, it is not read. */
+static uint32_t conn_interest(bool reads, const struct leg *leg, const struct leg *other)
+{
+	uint32_t events = 0;
+
+	if (leg->connecting)
+		return EPOLLOUT;
+	if (reads && !leg->fin_received && !(other && leg_pending(other)))
+		events |= EPOLLIN;
+	if (leg_pending(leg))
+		events |= EPOLLOUT;
+	if (!leg->fin_received)
+		events |= EPOLLRDHUP;
+	return events;
+}
+
+/* EPOLLIN and EPOLLRDHUP stay armed while they do no harm, since HTTP turns reading off and on with every request: they are taken
+ * out when an event that nobody wants has come. With nothing wanted EPOLLET keeps errors coming, each once. */
+static int conn_watch(struct conn *conn, struct leg *leg, uint32_t wanted, uint32_t side)
+{
+	const uint32_t lazy = EPOLLIN | EPOLLRDHUP;
+
+	if (!(conn->unwanted & side))
+		wanted |= leg->source.armed & lazy;
+	conn->unwanted &= ~side;
+	return loop_watch(conn->worker->loop, &leg->source, wanted ? wanted : (uint32_t)EPOLLET);
+}
+
+static struct deadline conn_deadline(const struct conn *conn)
+{
+	uint32_t timers = stages[conn->stage].timers;
+
+	if (conn->close_after)
+		timers &= ~TIMER_BIT(TIMEOUT_MAX_CONNECTION);
+	return deadline_next(timers, conn->instants, conn->wake_at, conn_is_half_closed(conn), conn->timeouts);
+}
+
+void conn_settle(struct conn *conn)
+{
+	uint8_t reads = stages[conn->stage].reads;
+	struct upstream *upstream = conn->upstream;
+	struct deadline deadline;
+	int result;
+
+	if (conn->stage == STAGE_CLOSED)
+		return;
+	result = conn_watch(conn, &conn->client,
+	                    conn_interest((reads & CLIENT) && !conn->client_read_hold, &conn->client, upstream ? &upstream->leg : NULL),
+	                    CLIENT);
+	if (upstream && !result)
+		result = conn_watch(conn, &upstream->leg, conn_interest(reads & SERVER, &upstream->leg, &conn->client), SERVER);
+	if (result) {
+		conn_close(conn, cause_of(REASON_MEMORY_LIMIT), "the kernel watches no more sockets (epoll_ctl: errno %d)", -result);
+		return;
+	}
+	conn->instants[INSTANT_UNACKED_CLIENT] = conn->client.unacked_since;
+	conn->instants[INSTANT_UNACKED_SERVER] = upstream ? upstream->leg.unacked_since : 0;
+	deadline = conn_deadline(conn);
+	/* A timer that fires early finds nothing due and is armed again: re-arming for every byte would cost more. */
+	if (deadline.at != INT64_MAX && (!wheel_armed(&conn->timer) || deadline.at < conn->timer.due))
+		wheel_arm(loop_wheel(conn->worker->loop), &conn->timer, deadline.at);
+}
+
+/* The peer has acknowledged nothing since `since`: is it gone, or has it merely closed its window? Moves unacked_since on. */
+static bool conn_leg_vanished(struct leg *leg, int64_t now, int64_t limit)
+{
+	enum { UNANSWERED_PROBES = 3 };
+	struct tcp_info info;
+	int64_t last_ack;
+
+	if (!leg->unacked_since || now - leg->unacked_since < limit)
+		return false;
+	if (sock_info(leg->source.fd, &info) || (!info.tcpi_unacked && sock_send_queue(leg->source.fd) <= 0)) {
+		leg->unacked_since = 0;
+		return false;
+	}
+	last_ack = now - info.tcpi_last_ack_recv;
+	if (last_ack <= leg->unacked_since &&
+	    ((info.tcpi_unacked && info.tcpi_retransmits) || info.tcpi_probes >= UNANSWERED_PROBES))
+		return true;
+	/* What is outstanding now was sent after that acknowledgement, at the latest with our last write. */
+	leg->unacked_since = last_ack > leg->last_sent ? last_ack : leg->last_sent;
+	if (now - leg->unacked_since >= limit)
+		leg->unacked_since = now;
+	return false;
+}
+
+static void conn_check_unacknowledged(struct conn *conn)
+{
+	int64_t now = conn_now(conn), limit = conn->timeouts->of[TIMEOUT_UNACKNOWLEDGED].milliseconds;
+
+	if (conn_leg_vanished(&conn->client, now, limit)) {
+		conn->client.vanished = true;
+		leg_fail(&conn->client, -ETIMEDOUT);
+		conn->proto->client_failed(conn);
+		return;
+	}
+	if (conn->upstream && conn_leg_vanished(&conn->upstream->leg, now, limit)) {
+		conn->upstream->leg.vanished = true;
+		leg_fail(&conn->upstream->leg, -ETIMEDOUT);
+		conn->proto->server_failed(conn);
+	}
+}
+
+static void conn_expired(struct conn *conn, struct deadline deadline)
+{
+	switch (deadline.timer) {
+	case TIMEOUT_UNACKNOWLEDGED:
+		conn_check_unacknowledged(conn);
+		break;
+	case TIMEOUT_MAX_CONNECTION:
+		if (conn->stage == STAGE_EXCHANGE || conn->stage == STAGE_HEAD) {
+			conn->close_after = REASON_MAX_CONNECTION;
+			conn->close_after_by = BY_PROXY;
+		} else {
+			conn_close(conn, cause_timer(REASON_MAX_CONNECTION, TIMEOUT_MAX_CONNECTION), NULL);
+		}
+		break;
+	case TIMEOUT_NONE:
+		conn->wake_at = 0;
+		conn->proto->expired(conn, TIMEOUT_NONE);
+		break;
+	default:
+		conn->proto->expired(conn, deadline.timer);
+		break;
+	}
+}
+
+static void conn_timer(struct wheel_timer *timer)
+{
+	struct conn *conn = conn_of(timer, timer);
+	struct deadline deadline = conn_deadline(conn);
+
+	if (deadline.at <= conn_now(conn))
+		conn_expired(conn, deadline);
+	conn_settle(conn);
+}
+
+static void conn_client_ready(struct loop_source *source, uint32_t events)
+{
+	struct conn *conn = conn_of(source, client.source);
+	struct leg *leg = &conn->client;
+	int error;
+	bool wanted = (stages[conn->stage].reads & CLIENT) && !conn->client_read_hold && !leg->fin_received &&
+	              !(conn->upstream && leg_pending(&conn->upstream->leg));
+
+	if ((events & EPOLLOUT) && leg_pending(leg)) {
+		if (pump_flush(conn->worker, leg))
+			conn->proto->client_failed(conn);
+		else
+			conn->proto->client_writable(conn);
+	}
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) && leg_open(leg)) {
+		if (wanted) {
+			conn->proto->client_readable(conn);
+		} else if ((events & EPOLLERR) && (error = sock_error(leg->source.fd))) {
+			leg_fail(leg, error);
+			conn->proto->client_failed(conn);
+		} else {
+			conn->unwanted |= CLIENT;
+		}
+	}
+	conn_settle(conn);
+}
+
+static void conn_server_connected(struct conn *conn, uint32_t events)
+{
+	struct leg *leg = &conn->upstream->leg;
+	int error = sock_error(leg->source.fd);
+	const struct settings *settings = conn->worker->proxy->settings;
+
+	if (!error && !(events & EPOLLOUT))
+		return;
+	conn->instants[INSTANT_DIAL] = 0;
+	if (error) {
+		leg->error = error;
+		leg_note(leg, error == -ECONNREFUSED || error == -ECONNRESET ? LEG_RST_PEER : LEG_FAILED);
+	} else {
+		leg->connecting = false;
+		sock_set_keepalive(leg->source.fd, (int)(settings->keepalive_idle / 1000), (int)(settings->keepalive_interval / 1000),
+		                   (int)settings->keepalive_probes);
+	}
+	conn->proto->server_connected(conn, error);
+}
+
+void conn_server_ready(struct conn *conn, uint32_t events)
+{
+	struct upstream *upstream = conn->upstream;
+	struct leg *leg = &upstream->leg;
+	bool wanted;
+
+	if (leg->connecting) {
+		conn_server_connected(conn, events);
+		conn_settle(conn);
+		return;
+	}
+	wanted = (stages[conn->stage].reads & SERVER) && !leg->fin_received && !leg_pending(&conn->client);
+	if ((events & EPOLLOUT) && leg_pending(leg)) {
+		if (pump_flush(conn->worker, leg))
+			conn->proto->server_failed(conn);
+		else
+			conn->proto->server_writable(conn);
+	}
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) && conn->upstream == upstream) {
+		if (wanted)
+			conn->proto->server_readable(conn);
+		else
+			conn->unwanted |= SERVER; /* an error waits until what came before it can be passed on */
+	}
+	conn_settle(conn);
+}
+
+void conn_half_closed(struct conn *conn)
+{
+	const struct proxy *proxy = conn->worker->proxy;
+	int seconds = proxy->half_closed_keepalive_s;
+
+	if (proxy->settings->keepalive_idle / 1000 <= seconds && proxy->settings->keepalive_interval / 1000 <= seconds)
+		return;
+	sock_set_keepalive(conn->client.source.fd, seconds, seconds, (int)proxy->settings->keepalive_probes);
+	if (conn->upstream)
+		sock_set_keepalive(conn->upstream->leg.source.fd, seconds, seconds, (int)proxy->settings->keepalive_probes);
+}
+
+void conn_drain(struct conn *conn)
+{
+	conn->proto->drain(conn);
+	conn_settle(conn);
+}
+
+struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin)
+{
+	const struct settings *settings = worker->proxy->settings;
+	struct conn *conn = calloc(1, sizeof *conn);
+
+	if (!conn)
+		return NULL;
+	conn->worker = worker;
+	conn->direction = origin->direction;
+	conn->client_addr = origin->client;
+	conn->server_addr = origin->destination;
+	conn->timeouts = policy_timeouts(worker->proxy->policy, origin);
+	conn->proto = &proto_detect;
+	conn->timer.fire = conn_timer;
+	conn->instants[INSTANT_ACCEPTED] = conn->instants[INSTANT_LAST_BYTE] = conn_now(conn);
+	leg_init(&conn->client, fd, conn_client_ready);
+	sock_set_nodelay(fd);
+	sock_set_keepalive(fd, (int)(settings->keepalive_idle / 1000), (int)(settings->keepalive_interval / 1000),
+	                   (int)settings->keepalive_probes);
+	conn->next = worker->conns;
+	conn->link = &worker->conns;
+	if (conn->next)
+		conn->next->link = &conn->next;
+	worker->conns = conn;
+	worker->conn_count++;
+	return conn;
+}

@@ -1,0 +1,118 @@
+#ifndef LAPSE_PROXY_CONN_H
+#define LAPSE_PROXY_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/addr.h"
+#include "lib/reason.h"
+#include "lib/timeouts.h"
+#include "lib/wheel.h"
+#include "proxy/deadline.h"
+#include "proxy/detect.h"
+#include "proxy/http1.h"
+#include "proxy/leg.h"
+#include "proxy/origin.h"
+
+struct exchange;
+struct proto;
+struct tls_hello;
+struct upstream;
+struct worker;
+
+/* Where a connection is in its life. What holds in each stage, which timers run in it, which sides are read and what may come
+ * next stands in the stage table of conn.c. */
+enum stage {
+	STAGE_ACCEPT,   /* nothing is known yet; never waited in */
+	STAGE_DETECT,   /* first bytes awaited; after the grace the server may be dialled, or connected and silent */
+	STAGE_CONNECT,  /* opaque: the protocol is decided, the server is being dialled */
+	STAGE_OPAQUE,   /* both legs up, bytes move both ways */
+	STAGE_IDLE,     /* HTTP, no byte of a request has come; the server leg may be kept */
+	STAGE_HEAD,     /* part of a request head is here */
+	STAGE_EXCHANGE, /* one request is under way: conn->exchange is set */
+	STAGE_TUNNEL,   /* after 101 or a 2xx to CONNECT: as OPAQUE, under streamIdle */
+	STAGE_LINGER,   /* ended, its reason is fixed; what is owed to the client is flushed, what it still sends is discarded */
+	STAGE_CLOSED,   /* both sockets closed; only the sweep may touch it */
+	STAGE_COUNT,
+};
+
+/* How and why a connection ended, or one exchange on it. REASON_NONE: it has not. */
+struct ending {
+	enum reason_id reason;
+	enum reason_by by;     /* BY_PEER is resolved to the side that acted first */
+	enum timeout_id timer; /* the one that fired, TIMEOUT_NONE */
+	const char *phase;     /* at that moment */
+	char *detail;          /* owned; NULL: the reason's own sentence */
+	char *tcp_info;        /* owned; the kernel's view of both legs at an abnormal end, NULL otherwise */
+};
+
+struct conn {
+	struct loop_deferred deferred;
+	struct worker *worker;
+	struct conn *next, **link; /* in the worker's list */
+	const struct proto *proto;
+	struct wheel_timer timer;
+	int64_t instants[INSTANT_COUNT];
+	int64_t wake_at; /* the protocol's own wake-up, 0 = none */
+	const struct timeouts *timeouts; /* borrowed from the policy */
+
+	struct leg client;
+	struct upstream *upstream;    /* owned while attached, NULL */
+	struct exchange *exchange;    /* owned, STAGE_EXCHANGE only */
+	struct tls_hello *tls;        /* owned, NULL unless a ClientHello was read */
+	struct http1_scan scan;       /* of the head in hand */
+
+	struct addr client_addr, server_addr; /* server_addr: the original destination */
+	enum stage stage;
+	enum direction direction;
+	enum protocol protocol;
+	uint8_t http_minor; /* of the last request */
+	bool any_request;
+	bool client_read_hold;           /* do not read the client now (a pipelined request waits) */
+	bool first_fin_set;
+	enum reason_by first_fin;        /* the side that finished first, once one has */
+	enum reason_id close_after;      /* end with this reason after the response under way; REASON_NONE = keep alive */
+	enum reason_by close_after_by;
+	uint32_t requests, retries;
+	uint32_t unwanted; /* spurious epoll bits seen: 1 client, 2 server */
+	struct ending ending;
+
+	/* What the finished or present server legs add to the record. */
+	uint64_t sent_server;      /* by legs already let go */
+	uint64_t received_server;
+	char *server_leg;          /* owned; the description of the last leg that was let go */
+	char *last_request;        /* owned; "GET /path" with --log-paths */
+	uint16_t last_status;
+};
+
+/* A new connection in STAGE_ACCEPT over an accepted socket, in the worker's list. NULL when there is no memory; the socket is
+ * then still the caller's. */
+struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin);
+
+/* The only writer of conn->stage. */
+void conn_enter(struct conn *conn, enum stage stage);
+
+const char *conn_stage_name(enum stage stage);
+
+/* "idle", "head", "request", "wait", "response", …: where in its life the connection is, in the record's words. */
+const char *conn_phase(const struct conn *conn);
+
+/* Makes epoll interest and the wheel agree with the state: called after every event, by conn.c and upstream.c only. */
+void conn_settle(struct conn *conn);
+
+int64_t conn_now(const struct conn *conn);
+
+/* A byte moved. */
+void conn_touch(struct conn *conn);
+
+/* Something happened on its server leg. */
+void conn_server_ready(struct conn *conn, uint32_t events);
+
+/* The connection is half-closed: one leg has had its FIN and the other has not. Makes keep-alive faster, so that conntrack keeps
+ * the flow (research: CLOSE_WAIT is forgotten after 60 s of silence). */
+void conn_half_closed(struct conn *conn);
+
+/* SIGTERM: what need not stay ends. */
+void conn_drain(struct conn *conn);
+
+#endif

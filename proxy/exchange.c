@@ -1,0 +1,333 @@
+#include "proxy/exchange.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/duration.h"
+#include "lib/sock.h"
+#include "lib/text.h"
+#include "proxy/conn.h"
+#include "proxy/options.h"
+#include "proxy/record.h"
+#include "proxy/reply.h"
+#include "proxy/upstream.h"
+#include "proxy/worker.h"
+
+enum { PATH_MOST = 256 };
+
+static void exchange_remember(struct conn *conn, const struct http1_head *head)
+{
+	size_t path = head->target.length < PATH_MOST ? head->target.length : PATH_MOST;
+	char *text;
+
+	free(conn->last_request);
+	conn->last_request = NULL;
+	conn->last_status = 0;
+	if (asprintf(&text, "%.*s %.*s", (int)head->method.length, (const char *)head->method.bytes, (int)path,
+	             (const char *)head->target.bytes) >= 0)
+		conn->last_request = text;
+}
+
+int exchange_begin(struct conn *conn, const struct http1_head *head)
+{
+	struct exchange *exchange = calloc(1, sizeof *exchange);
+	int result;
+
+	if (!exchange)
+		return -ENOMEM;
+	result = http1_body_start(&exchange->request_body, head);
+	if (result) {
+		free(exchange);
+		return result;
+	}
+	exchange->request = *head;
+	exchange->request.method = exchange->request.target = (struct http1_slice){0};
+	exchange->replayable = true;
+	conn->exchange = exchange;
+	conn->requests++;
+	conn->any_request = true;
+	conn->http_minor = head->minor;
+	conn->instants[INSTANT_HEAD] = 0;
+	conn->instants[INSTANT_REQUEST] = conn_now(conn);
+	conn_touch(conn);
+	if (conn->worker->proxy->settings->log_paths)
+		exchange_remember(conn, head);
+	conn_enter(conn, STAGE_EXCHANGE);
+	return 0;
+}
+
+void exchange_free(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+
+	if (!exchange)
+		return;
+	http1_body_free(&exchange->request_body);
+	http1_body_free(&exchange->response_body);
+	buf_release(&exchange->replay);
+	free(exchange);
+	conn->exchange = NULL;
+	conn->client_read_hold = false;
+	conn->instants[INSTANT_REQUEST] = conn->instants[INSTANT_ATTEMPT] = 0;
+}
+
+static void exchange_start_attempt(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+
+	upstream_use(conn->upstream);
+	exchange->reused = conn->upstream->uses > 0;
+	exchange->leg_sent = conn->upstream->leg.sent;
+	exchange->leg_received = conn->upstream->leg.received;
+	conn->instants[INSTANT_ATTEMPT] = conn_now(conn);
+}
+
+/* A new connection to the server, whatever there was before. False: the exchange has failed. */
+static bool exchange_dial(struct conn *conn)
+{
+	char server[ADDR_TEXT_SIZE];
+	int result = upstream_dial(conn);
+
+	if (!result) {
+		exchange_start_attempt(conn);
+		return true;
+	}
+	exchange_fail(conn, cause_of(upstream_dial_reason(result)), "connecting to %s failed: %s",
+	              addr_format(&conn->server_addr, server), strerror(-result));
+	return false;
+}
+
+void exchange_acquire(struct conn *conn)
+{
+	if (conn->upstream && !upstream_usable(conn->upstream))
+		upstream_drop(conn, false);
+	if (conn->upstream || upstream_take(conn))
+		exchange_start_attempt(conn);
+	else
+		exchange_dial(conn);
+}
+
+static void exchange_keep(struct exchange *exchange, const uint8_t *bytes, size_t length)
+{
+	if (!exchange->replayable)
+		return;
+	if (buf_length(&exchange->replay) + length > EXCHANGE_REPLAY_MOST || buf_append(&exchange->replay, bytes, length)) {
+		exchange->replayable = false;
+		buf_release(&exchange->replay);
+	}
+}
+
+void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length)
+{
+	struct exchange *exchange = conn->exchange;
+	int result;
+
+	exchange_keep(exchange, bytes, length);
+	if (!conn->upstream || conn->upstream->leg.write_failed)
+		return; /* the end of this leg is being read; a retry sends what was kept */
+	result = leg_send(&conn->upstream->leg, bytes, length, conn_now(conn));
+	if (result == -ENOMEM)
+		exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
+}
+
+bool exchange_answered(const struct conn *conn)
+{
+	return conn->upstream && conn->upstream->leg.received > conn->exchange->leg_received;
+}
+
+static bool exchange_can_answer(const struct conn *conn)
+{
+	return !conn->client.write_failed && !(conn->exchange && conn->exchange->response_head);
+}
+
+/* Sends the answer. True when the client's connection lives on after it. */
+static bool exchange_answer(struct conn *conn, struct cause cause, const char *detail)
+{
+	const struct exchange *exchange = conn->exchange;
+	struct worker *worker = conn->worker;
+	bool live = exchange && exchange->request_body.complete && exchange->request.keep_alive && !conn->close_after &&
+	            !worker->drain && !conn->client.fin_received && reason_row(cause.reason)->by != BY_CLIENT;
+	struct reply reply = {
+	    .status = cause.status,
+	    .reason = cause.reason,
+	    .detail = detail,
+	    .reason_headers = !worker->proxy->settings->no_reason_headers,
+	    .body = exchange && exchange->request.accepts_text && !exchange->request.is_head,
+	    .close = !live,
+	};
+	TEXT_ON_STACK(text, REPLY_MOST);
+
+	reply_write(&reply, &text);
+	conn->last_status = (uint16_t)cause.status;
+	if (leg_send(&conn->client, text_bytes, text.length, conn_now(conn)))
+		return false;
+	return live;
+}
+
+static void exchange_fail_list(struct conn *conn, struct cause cause, const char *format, va_list arguments)
+{
+	struct ending ending;
+	va_list again;
+	bool live;
+
+	if (!cause.status)
+		cause.status = reason_row(cause.reason)->status;
+	if (!cause.status || !exchange_can_answer(conn)) {
+		conn_close_list(conn, cause, format, arguments);
+		return;
+	}
+	va_copy(again, arguments);
+	ending_fill(&ending, conn, cause, format, again);
+	va_end(again);
+	live = exchange_answer(conn, cause, ending.detail ? ending.detail : reason_row(cause.reason)->sentence);
+	if (!live) {
+		cause.answered = true;
+		conn_close_list(conn, cause, format, arguments);
+	} else {
+		upstream_drop(conn, true);
+		record_exchange(conn, &ending);
+		exchange_free(conn);
+		conn->instants[INSTANT_IDLE] = conn_now(conn);
+		conn_enter(conn, STAGE_IDLE);
+	}
+	ending_free(&ending);
+}
+
+void exchange_fail(struct conn *conn, struct cause cause, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	exchange_fail_list(conn, cause, format, arguments);
+	va_end(arguments);
+}
+
+/* Whether the server has acknowledged any byte of this attempt's request. tcpi_bytes_acked counts the SYN of a connection we opened. */
+static bool exchange_acknowledged(const struct conn *conn)
+{
+	struct tcp_info info;
+
+	if (sock_info(conn->upstream->leg.source.fd, &info))
+		return true;
+	return info.tcpi_bytes_acked > conn->exchange->leg_sent + 1;
+}
+
+/* The reused leg died under the request: once more on a fresh one where that is safe. */
+static void exchange_race(struct conn *conn, int error)
+{
+	struct exchange *exchange = conn->exchange;
+	bool acknowledged = exchange_acknowledged(conn);
+	int64_t idle_ms = conn->upstream->idle_before;
+
+	if (exchange->replayable && (!acknowledged || exchange->request.idempotent)) {
+		log_message(conn->worker->log, LOG_DEBUG, "the server closed a reused connection (idle %lld ms before); retrying",
+		            (long long)idle_ms);
+		upstream_drop(conn, false);
+		conn->retries++;
+		if (exchange_dial(conn) && leg_send(&conn->upstream->leg, buf_bytes(&exchange->replay), buf_length(&exchange->replay),
+		                                    conn_now(conn)) == -ENOMEM)
+			exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
+		return;
+	}
+	exchange_fail(conn, cause_of(acknowledged ? REASON_KEEPALIVE_RACE : REASON_KEEPALIVE_RACE_UNSENT),
+	              "the server %s this connection, idle for %lld.%lld s before, as the request arrived, and the request cannot be sent "
+	              "twice (%s): its idle timeout is shorter than the client's period; raise the server's keep-alive timeout or set "
+	              "--timeout-server-idle below it",
+	              error ? "reset" : "closed", (long long)(idle_ms / 1000), (long long)(idle_ms % 1000 / 100),
+	              exchange->replayable ? "it was acknowledged and its method is not idempotent" : "its body is over 64 KiB");
+}
+
+static void exchange_lost_before_response(struct conn *conn, int error)
+{
+	char server[ADDR_TEXT_SIZE];
+
+	addr_format(&conn->server_addr, server);
+	if (error == -ETIMEDOUT) {
+		bool vanished = conn->upstream->leg.vanished;
+		struct cause cause = cause_timer(REASON_SERVER_VANISHED, vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE);
+
+		exchange_fail(conn, cause, "%s no longer acknowledges anything", server);
+	} else if (conn->exchange->reused && !exchange_answered(conn)) {
+		exchange_race(conn, error);
+	} else if (error) {
+		exchange_fail(conn, cause_of(REASON_SERVER_RESET), "%s reset the connection before its response", server);
+	} else {
+		exchange_fail(conn, cause_of(REASON_SERVER_CLOSED_EARLY), "%s closed the connection without a response", server);
+	}
+}
+
+void exchange_server_lost(struct conn *conn, int error)
+{
+	struct exchange *exchange = conn->exchange;
+	struct http1_body *body = &exchange->response_body;
+
+	exchange->server_dirty = true;
+	if (!exchange->response_head) {
+		exchange_lost_before_response(conn, error);
+	} else if (body->complete && exchange->request_body.complete) {
+		exchange_finish_if_complete(conn); /* all is here, the client is still taking it */
+	} else if (body->complete) {
+		conn_close(conn, (struct cause){REASON_CONNECTION_CLOSE, BY_SERVER, TIMEOUT_NONE, 0, true},
+		           "the server answered before the request was complete and closed");
+	} else if (!error && body->framing == HTTP1_UNTIL_CLOSE) {
+		body->complete = true;
+		exchange_finish_if_complete(conn);
+	} else if (error == -ETIMEDOUT) {
+		conn_close(conn, cause_timer(REASON_SERVER_VANISHED,
+		                             conn->upstream->leg.vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE),
+		           "the server no longer acknowledges anything in the middle of its response");
+	} else if (error) {
+		conn_close(conn, cause_of(REASON_SERVER_RESET), "the server reset the connection in the middle of its response");
+	} else if (body->framing == HTTP1_LENGTH) {
+		conn_close(conn, cause_of(REASON_SERVER_TRUNCATED), "the server closed with %llu bytes of its response missing",
+		           (unsigned long long)body->remaining);
+	} else {
+		conn_close(conn, cause_of(REASON_SERVER_TRUNCATED), "the server closed before the last chunk of its response");
+	}
+}
+
+static void exchange_close_client(struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+
+	if (conn->close_after) {
+		enum timeout_id timer = conn->close_after == REASON_MAX_CONNECTION ? TIMEOUT_MAX_CONNECTION : TIMEOUT_NONE;
+
+		conn_close(conn, cause_timer(conn->close_after, timer), NULL);
+	} else if (!exchange->request.keep_alive) {
+		conn_close(conn, cause_by(REASON_CONNECTION_CLOSE, BY_CLIENT), "the client asked to close after its response");
+	} else {
+		conn_close(conn, cause_by(REASON_CONNECTION_CLOSE, BY_SERVER),
+		           exchange->response_body.framing == HTTP1_UNTIL_CLOSE ? "the response ended with the server's connection"
+		                                                                : "the server asked to close after its response");
+	}
+}
+
+void exchange_finish_if_complete(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+	bool server_keeps, client_keeps;
+
+	if (!exchange->response_head || !exchange->response_body.complete || !exchange->request_body.complete ||
+	    leg_pending(&conn->client))
+		return;
+	server_keeps = exchange->response.keep_alive && exchange->response_body.framing != HTTP1_UNTIL_CLOSE &&
+	               !exchange->server_dirty && conn->upstream && !conn->upstream->leg.fin_received &&
+	               !leg_pending(&conn->upstream->leg);
+	client_keeps = exchange->request.keep_alive && exchange->response.keep_alive &&
+	               exchange->response_body.framing != HTTP1_UNTIL_CLOSE && !conn->close_after;
+	conn->last_status = exchange->response.status;
+	if (server_keeps)
+		upstream_rest(conn->upstream);
+	else
+		upstream_drop(conn, false);
+	if (!client_keeps) {
+		exchange_close_client(conn);
+		return;
+	}
+	exchange_free(conn);
+	conn->instants[INSTANT_IDLE] = conn_now(conn);
+	conn_enter(conn, STAGE_IDLE);
+}

@@ -1,0 +1,58 @@
+#ifndef LAPSE_PROXY_EXCHANGE_H
+#define LAPSE_PROXY_EXCHANGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/buf.h"
+#include "proxy/closing.h"
+#include "proxy/http1.h"
+
+struct conn;
+
+/* A request is kept for another attempt up to this many bytes. */
+enum { EXCHANGE_REPLAY_MOST = 65536 };
+
+/* One request and its response, over as many attempts as it takes. */
+struct exchange {
+	struct http1_head request;  /* its slices are gone */
+	struct http1_head response; /* likewise; valid once response_head */
+	struct http1_body request_body, response_body;
+	struct http1_scan scan; /* of the response head */
+	struct buf replay;      /* the request as sent so far, while replayable */
+	uint64_t leg_sent;      /* what the server leg had sent before this attempt */
+	uint64_t leg_received;
+	bool replayable;
+	bool reused;            /* this attempt runs on a leg that has served before */
+	bool server_dirty;      /* the leg must not be used again */
+	bool response_head;     /* parsed, and on its way to the client */
+};
+
+/* Takes over the connection's next request: the head has been parsed, `complete` says whether its body is here too.
+ * conn enters STAGE_EXCHANGE. 0 or -ENOMEM, then nothing has changed. */
+int exchange_begin(struct conn *conn, const struct http1_head *head);
+
+/* Finds a server leg: the connection's own, an idle one, or a new one. A failure ends the exchange. */
+void exchange_acquire(struct conn *conn);
+
+/* More of the request for the server. A failure is handled by reading on: the server's last words may explain it. */
+void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length);
+
+/* Whether a byte of the response has come in this attempt. */
+bool exchange_answered(const struct conn *conn);
+
+/* The server leg ended: error 0 = FIN, else -errno. Retries, fails, or finishes a response that ends with the connection. */
+void exchange_server_lost(struct conn *conn, int error);
+
+/* The exchange cannot succeed: a synthesised answer where the client has seen no response yet, else the connection is cut.
+ * With an answer and a complete request the client's connection lives on. */
+void exchange_fail(struct conn *conn, struct cause cause, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* When request and response are through and handed to the client: rest the server leg, go idle or close. */
+void exchange_finish_if_complete(struct conn *conn);
+
+/* Frees the exchange; the stage is the caller's business. */
+void exchange_free(struct conn *conn);
+
+#endif

@@ -1,0 +1,164 @@
+#include "proxy/listener.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/addr.h"
+#include "lib/sock.h"
+#include "lib/text.h"
+#include "proxy/closing.h"
+#include "proxy/conn.h"
+#include "proxy/options.h"
+#include "proxy/proto_detect.h"
+#include "proxy/reply.h"
+#include "proxy/worker.h"
+
+enum {
+	BACKLOG = 4096,   /* net.core.somaxconn cuts it */
+	ACCEPT_TURN = 64, /* connections taken before others get their turn */
+	PAUSE_MS = 100,   /* without a descriptor, until the next try */
+};
+
+#define listener_of(pointer, member) ((struct listener *)(void *)((char *)(pointer) - offsetof(struct listener, member)))
+
+/* Over --max-connections: a client that has sent a request already learns why. */
+static bool listener_answer_limit(int fd, const struct settings *settings)
+{
+	uint8_t bytes[16];
+	ssize_t got = recv(fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+	const struct reply reply = {
+	    .status = 503,
+	    .reason = REASON_CONN_LIMIT,
+	    .detail = reason_row(REASON_CONN_LIMIT)->sentence,
+	    .reason_headers = !settings->no_reason_headers,
+	    .close = true,
+	};
+	TEXT_ON_STACK(text, REPLY_MOST);
+
+	if (got <= 0 || detect_protocol(bytes, (size_t)got) != PROTOCOL_HTTP1)
+		return false;
+	reply_write(&reply, &text);
+	return send(fd, text_bytes, text.length, MSG_NOSIGNAL) == (ssize_t)text.length;
+}
+
+static void listener_refuse(struct conn *conn, enum reason_id reason, const struct origin_guard *guard)
+{
+	char server[ADDR_TEXT_SIZE];
+
+	addr_format(&conn->server_addr, server);
+	switch (reason) {
+	case REASON_NOT_REDIRECTED:
+		conn_close(conn, cause_of(reason), "%s is the proxy's own port; connect to the application's port instead", server);
+		break;
+	case REASON_REDIRECT_LOOP:
+		if (conn->server_addr.port == guard->inbound_port || conn->server_addr.port == guard->outbound_port)
+			conn_close(conn, cause_of(reason), "the original destination %s is the proxy itself", server);
+		else
+			conn_close(conn, cause_of(reason),
+			           "the rules redirect the proxy's own connection to %s back to it; its uid must be lapse-init's --proxy-uid",
+			           server);
+		break;
+	default:
+		conn_close(conn, cause_of(reason), "the kernel has no original destination for this connection (SO_ORIGINAL_DST)");
+		break;
+	}
+}
+
+static void listener_accepted(struct listener *listener, int fd, const struct sockaddr *peer)
+{
+	struct worker *worker = listener->worker;
+	struct proxy *proxy = worker->proxy;
+	struct origin origin = {.direction = listener->direction};
+	enum reason_id reason = REASON_NO_ORIGINAL_DST;
+	uint64_t open = atomic_fetch_add_explicit(&proxy->connections, 1, memory_order_relaxed) + 1;
+	struct conn *conn;
+
+	if (!addr_from_sockaddr(peer, &origin.client))
+		reason = origin_find(fd, &proxy->guard, &origin);
+	conn = conn_new(worker, fd, &origin);
+	if (!conn) {
+		atomic_fetch_sub_explicit(&proxy->connections, 1, memory_order_relaxed);
+		sock_set_reset_on_close(fd);
+		close(fd);
+		log_message(worker->log, LOG_ERROR, "connection refused: no memory");
+	} else if (reason != REASON_NONE) {
+		listener_refuse(conn, reason, &proxy->guard);
+	} else if (open > proxy->max_connections) {
+		struct cause cause = cause_of(REASON_CONN_LIMIT);
+
+		cause.answered = listener_answer_limit(fd, proxy->settings);
+		conn_close(conn, cause, "%llu connections are open, as many as --max-connections allows",
+		           (unsigned long long)proxy->max_connections);
+	} else {
+		proto_detect_start(conn);
+	}
+}
+
+static void listener_pause(struct listener *listener, int error)
+{
+	struct worker *worker = listener->worker;
+
+	log_message(worker->log, LOG_WARN, "accepting pauses, reason=fd_limit: %s; waiting connections stay in the kernel's queue",
+	            strerror(error));
+	(void)loop_watch(worker->loop, &listener->source, 0);
+	wheel_arm(loop_wheel(worker->loop), &listener->resume, worker_now(worker) + PAUSE_MS);
+}
+
+static void listener_resume(struct wheel_timer *timer)
+{
+	struct listener *listener = listener_of(timer, resume);
+
+	if (loop_watch(listener->worker->loop, &listener->source, EPOLLIN))
+		wheel_arm(loop_wheel(listener->worker->loop), timer, worker_now(listener->worker) + PAUSE_MS);
+}
+
+static void listener_ready(struct loop_source *source, uint32_t events)
+{
+	struct listener *listener = listener_of(source, source);
+
+	for (int turn = 0; turn < ACCEPT_TURN; turn++) {
+		struct sockaddr_storage peer;
+		socklen_t length = sizeof peer;
+		int fd = accept4(source->fd, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd >= 0) {
+			listener_accepted(listener, fd, (struct sockaddr *)&peer);
+		} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			listener_pause(listener, errno);
+			return;
+		} else if (errno == EAGAIN) {
+			return;
+		} /* else that one connection died in the queue (accept(2)) */
+	}
+}
+
+int listener_open(struct listener *listener, struct worker *worker, enum direction direction, uint16_t port)
+{
+	struct addr addr = {.family = AF_INET6, .port = port};
+	int fd = sock_listen(&addr, BACKLOG, true);
+
+	if (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL) {
+		addr.family = AF_INET; /* a namespace without IPv6 */
+		fd = sock_listen(&addr, BACKLOG, true);
+	}
+	*listener = (struct listener){
+	    .source = {.ready = listener_ready, .fd = fd < 0 ? -1 : fd},
+	    .worker = worker,
+	    .direction = direction,
+	    .resume = {.fire = listener_resume},
+	};
+	return fd < 0 ? fd : loop_watch(worker->loop, &listener->source, EPOLLIN);
+}
+
+void listener_close(struct listener *listener)
+{
+	if (listener->worker) {
+		wheel_cancel(loop_wheel(listener->worker->loop), &listener->resume);
+		loop_close(listener->worker->loop, &listener->source);
+	}
+}

@@ -1,0 +1,379 @@
+/* Start, rights, workers, signals, end. */
+#include <errno.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "lib/conntrack.h"
+#include "lib/duration.h"
+#include "lib/log.h"
+#include "lib/loop.h"
+#include "lib/options.h"
+#include "lib/text.h"
+#include "lib/wheel.h"
+#include "proxy/admin.h"
+#include "proxy/options.h"
+#include "proxy/policy.h"
+#include "proxy/worker.h"
+
+enum {
+	EXIT_USAGE = 64,
+	WORKERS_MOST = 256,
+	DESCRIPTORS_SPARE = 64,      /* for listeners, epoll, the log, admin clients and idle pipes, and per worker */
+	DESCRIPTORS_PER_CONNECTION = 2,
+	CLOSE_WAIT_DEFAULT_S = 60,   /* nf_conntrack_tcp_timeout_close_wait where it cannot be read */
+	LOG_RING = 32 * 1024,
+};
+
+/* The process: what main() builds and takes down. */
+struct process {
+	struct settings settings;
+	struct proxy proxy;
+	struct policy *policy;
+	struct worker *workers[WORKERS_MOST];
+	int worker_count;
+	struct loop *loop;
+	struct log *log;
+	int log_fd;
+	struct admin *admin;
+	struct loop_source signals;
+	struct wheel_timer log_timer;
+};
+
+#define process_of(pointer, member) ((struct process *)(void *)((char *)(pointer) - offsetof(struct process, member)))
+
+/* --- what the machine gives --- */
+
+/* The cgroup's CPU quota, rounded up; 0 = none. */
+static int main_cgroup_cpus(void)
+{
+	FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
+	long long quota = 0, period = 0;
+
+	if (!file)
+		return 0;
+	if (fscanf(file, "%lld %lld", &quota, &period) != 2 || quota <= 0 || period <= 0)
+		quota = period = 0;
+	fclose(file);
+	return period ? (int)((quota + period - 1) / period) : 0;
+}
+
+static int main_cpus(void)
+{
+	cpu_set_t set;
+	int cpus = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set), quota = main_cgroup_cpus();
+
+	if (quota && quota < cpus)
+		cpus = quota;
+	return cpus < WORKERS_MOST ? cpus : WORKERS_MOST;
+}
+
+/* Raises the soft limit of open files to the hard one and says how many connections that carries. */
+static uint64_t main_connections(const struct settings *settings, int workers)
+{
+	struct rlimit limit = {0};
+	uint64_t spare = DESCRIPTORS_SPARE + (uint64_t)workers * 8, most;
+
+	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	most = limit.rlim_cur > spare + DESCRIPTORS_PER_CONNECTION ? (limit.rlim_cur - spare) / DESCRIPTORS_PER_CONNECTION : 1;
+	return settings->max_connections ? (uint64_t)settings->max_connections : most;
+}
+
+/* --- rights --- */
+
+/* From root to the proxy's uid; no capability, no new rights by exec, no core file with other people's bytes in it. */
+static int main_drop_rights(const struct settings *settings, struct log *log)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct none[2] = {0};
+	struct rlimit no_core = {0, 0};
+	uid_t uid = (uid_t)settings->uid;
+
+	if (!geteuid() && (setgroups(0, NULL) || setresgid(uid, uid, uid) || setresuid(uid, uid, uid))) {
+		log_message(log, LOG_ERROR, "becoming uid %u failed: %s", uid, strerror(errno));
+		return -errno;
+	}
+	if (syscall(SYS_capset, &header, none) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || setrlimit(RLIMIT_CORE, &no_core)) {
+		log_message(log, LOG_ERROR, "giving up privileges failed: %s", strerror(errno));
+		return -errno;
+	}
+	return 0;
+}
+
+/* --- conntrack --- */
+
+static void main_warn_conntrack(const struct process *process, enum timeout_id id, enum conntrack_state state, const char *remedy)
+{
+	const struct timeout_value *value = &policy_timeouts(process->policy, NULL)->of[id];
+	char duration[DURATION_TEXT_SIZE], kept[DURATION_TEXT_SIZE];
+	int64_t keepalive_ms = process->settings.keepalive_idle + process->settings.keepalive_interval;
+	uint32_t seconds;
+
+	if (conntrack_timeout_read(state, &seconds) || !value->milliseconds || value->milliseconds <= (int64_t)seconds * 1000)
+		return;
+	/* Keep-alive probes refresh the entry, on a half-closed leg at a third of close_wait. */
+	if (state == CONNTRACK_ESTABLISHED && keepalive_ms < (int64_t)seconds * 1000)
+		return;
+	log_message(process->log, LOG_WARN,
+	            "conntrack forgets a silent connection in state %s after %s, earlier than %s=%s (%s) allows%s; %s",
+	            conntrack_state_name(state), duration_format((int64_t)seconds * 1000, kept), timeouts_name(id),
+	            duration_format(value->milliseconds, duration), value->source,
+	            state == CONNTRACK_CLOSE_WAIT ? ": TCP keep-alive holds it while both hosts answer" : "", remedy);
+}
+
+static void main_read_conntrack(struct process *process)
+{
+	uint32_t close_wait = CLOSE_WAIT_DEFAULT_S;
+
+	(void)conntrack_timeout_read(CONNTRACK_CLOSE_WAIT, &close_wait);
+	process->proxy.half_closed_keepalive_s = close_wait > 6 ? (int)(close_wait - 1) / 3 : 1;
+	main_warn_conntrack(process, TIMEOUT_HALF_CLOSE, CONNTRACK_CLOSE_WAIT, "lapse-init --close-wait-timeout raises it");
+	main_warn_conntrack(process, TIMEOUT_TCP_IDLE, CONNTRACK_ESTABLISHED,
+	                    "lapse-init --conntrack-timeout established=DURATION raises it");
+	main_warn_conntrack(process, TIMEOUT_IDLE_CONNECTION, CONNTRACK_ESTABLISHED,
+	                    "lapse-init --conntrack-timeout established=DURATION raises it");
+}
+
+/* --- running --- */
+
+static void main_advance_drain(struct process *process, enum drain drain)
+{
+	if (drain <= (enum drain)atomic_load(&process->proxy.drain))
+		return;
+	atomic_store(&process->proxy.drain, (int)drain);
+	for (int i = 0; i < process->worker_count; i++)
+		worker_wake(process->workers[i]);
+}
+
+static void main_signal(struct loop_source *source, uint32_t events)
+{
+	struct process *process = process_of(source, signals);
+	struct signalfd_siginfo signal;
+	char limit[DURATION_TEXT_SIZE];
+
+	if (read(source->fd, &signal, sizeof signal) != sizeof signal)
+		return;
+	if (signal.ssi_signo == SIGHUP) {
+		log_message(process->log, LOG_WARN, "SIGHUP: this version has no configuration to read again");
+	} else if (atomic_load(&process->proxy.drain) == DRAIN_NONE) {
+		log_message(process->log, LOG_INFO, "%s: draining; %llu connections have %s to end, a second signal ends them at once",
+		            signal.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM", (unsigned long long)atomic_load(&process->proxy.connections),
+		            duration_format(policy_timeouts(process->policy, NULL)->of[TIMEOUT_DRAIN].milliseconds, limit));
+		main_advance_drain(process, DRAIN_STARTED);
+	} else {
+		main_advance_drain(process, DRAIN_FORCED);
+	}
+}
+
+static void main_log_retry(struct wheel_timer *timer)
+{
+	/* The flush comes before the next wait; the timer only ends the one before. */
+}
+
+static void main_idle(void *owner)
+{
+	struct process *process = owner;
+
+	if (atomic_load(&process->proxy.drain) != DRAIN_NONE && !atomic_load(&process->proxy.connections)) {
+		main_advance_drain(process, DRAIN_STOP);
+		loop_stop(process->loop);
+	}
+	if (log_flush(process->log) && !wheel_armed(&process->log_timer))
+		wheel_arm(loop_wheel(process->loop), &process->log_timer, loop_now(process->loop) + 20);
+}
+
+static int main_watch_signals(struct process *process)
+{
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	if (sigprocmask(SIG_BLOCK, &set, NULL))
+		return -errno;
+	process->signals = (struct loop_source){.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC), .ready = main_signal};
+	return process->signals.fd < 0 ? -errno : loop_watch(process->loop, &process->signals, EPOLLIN);
+}
+
+/* sd_notify(3): READY=1 to the socket that systemd names. */
+static void main_notify_ready(void)
+{
+	static const char message[] = "READY=1";
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	size_t length = path ? strlen(path) : 0;
+	int fd;
+
+	if (!length || length >= sizeof address.sun_path)
+		return;
+	memcpy(address.sun_path, path, length);
+	if (address.sun_path[0] == '@')
+		address.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	(void)sendto(fd, message, sizeof message - 1, MSG_NOSIGNAL, (struct sockaddr *)&address,
+	             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
+	close(fd);
+}
+
+static int main_start_workers(struct process *process)
+{
+	const struct settings *settings = &process->settings;
+
+	for (int i = 0; i < process->worker_count; i++) {
+		int result = worker_new(&process->workers[i], &process->proxy, process->log_fd);
+
+		if (result) {
+			log_message(process->log, LOG_ERROR, "listening on ports %u (inbound) and %u (outbound) failed: %s",
+			            settings->inbound_port, settings->outbound_port, strerror(-result));
+			return result;
+		}
+	}
+	for (int i = 0; i < process->worker_count; i++) {
+		int result = worker_start(process->workers[i]);
+
+		if (result) {
+			log_message(process->log, LOG_ERROR, "starting worker %d of %d failed: %s", i + 1, process->worker_count,
+			            strerror(-result));
+			return result;
+		}
+	}
+	return 0;
+}
+
+static int main_prepare(struct process *process)
+{
+	const struct settings *settings = &process->settings;
+	struct proxy *proxy = &process->proxy;
+	int result;
+
+	process->log_fd = log_open_fd(STDOUT_FILENO);
+	result = log_new(&process->log, process->log_fd, settings->log_format, settings->log_level, LOG_RING);
+	if (!result)
+		result = loop_new(&process->loop, main_idle, process);
+	if (result)
+		return result;
+	process->log_timer.fire = main_log_retry;
+	process->policy = policy_new(settings);
+	process->worker_count = settings->workers ? (int)settings->workers : main_cpus();
+	*proxy = (struct proxy){
+	    .settings = settings,
+	    .policy = process->policy,
+	    .guard = {settings->inbound_port, settings->outbound_port, origin_dials_new()},
+	    .limits = {(size_t)settings->max_head_size, (size_t)settings->max_head_fields, (size_t)settings->max_target_size,
+	               (size_t)settings->max_chunk_extensions},
+	    .max_connections = main_connections(settings, process->worker_count),
+	    .main_loop = process->loop,
+	};
+	if (!process->policy || !proxy->guard.dials)
+		return -ENOMEM;
+	result = main_watch_signals(process);
+	if (!result)
+		result = main_drop_rights(settings, process->log);
+	return result;
+}
+
+static int main_start(struct process *process)
+{
+	const struct settings *settings = &process->settings;
+	char admin[ADDR_TEXT_SIZE] = "off";
+	int result = main_prepare(process);
+
+	if (result)
+		return result;
+	main_read_conntrack(process);
+	if (settings->admin.family) {
+		result = admin_new(&process->admin, &settings->admin, process->loop, &process->proxy);
+		addr_format(&settings->admin, admin);
+		if (result)
+			log_message(process->log, LOG_ERROR, "--admin %s: listening failed: %s", admin, strerror(-result));
+	}
+	if (!result)
+		result = main_start_workers(process);
+	if (result)
+		return result;
+	log_message(process->log, LOG_INFO,
+	            "lapse-proxy %s runs as uid %u: inbound port %u, outbound port %u, admin %s, %d worker%s, at most %llu connections",
+	            LAPSE_VERSION, geteuid(), settings->inbound_port, settings->outbound_port, admin, process->worker_count,
+	            process->worker_count == 1 ? "" : "s", (unsigned long long)process->proxy.max_connections);
+	main_notify_ready();
+	return 0;
+}
+
+static void main_finish(struct process *process)
+{
+	main_advance_drain(process, DRAIN_STOP);
+	for (int i = 0; i < process->worker_count; i++) {
+		if (process->workers[i])
+			worker_join(process->workers[i]);
+		worker_free(process->workers[i]);
+	}
+	admin_free(process->admin);
+	if (process->loop) {
+		loop_close(process->loop, &process->signals);
+		loop_free(process->loop);
+	}
+	origin_dials_free(process->proxy.guard.dials);
+	policy_free(process->policy);
+	log_free(process->log);
+}
+
+static int main_run(const struct settings *settings)
+{
+	struct process *process = calloc(1, sizeof *process);
+	int result;
+
+	if (!process)
+		return EXIT_FAILURE;
+	process->settings = *settings;
+	process->signals.fd = -1;
+	result = main_start(process);
+	if (!result) {
+		loop_run(process->loop);
+		log_message(process->log, LOG_INFO, "drained; no connection is left");
+	}
+	main_finish(process);
+	free(process);
+	return result ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	struct settings settings;
+	TEXT_ON_STACK(error, 512);
+	int command, status = EXIT_SUCCESS;
+
+	if (proxy_options_parse(argc, argv, environ, &settings, &command, &error)) {
+		fprintf(stderr, "lapse-proxy: %s\n", error_bytes);
+		status = EXIT_USAGE;
+	} else if (command == OPTIONS_HELP) {
+		proxy_options_print_help(stdout);
+	} else if (command == OPTIONS_VERSION || command == COMMAND_VERSION) {
+		printf("lapse-proxy %s\n", LAPSE_VERSION);
+	} else if (settings.docs) {
+		proxy_options_print_docs(settings.docs, stdout);
+	} else {
+		status = main_run(&settings);
+	}
+	proxy_options_free(&settings);
+	return status;
+}

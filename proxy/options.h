@@ -1,0 +1,49 @@
+#ifndef LAPSE_PROXY_OPTIONS_H
+#define LAPSE_PROXY_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "lib/addr.h"
+#include "lib/log.h"
+#include "lib/ports.h"
+#include "lib/timeouts.h"
+
+struct text;
+
+/* What --print-docs prints: the options of the man page (roff), and tables in Markdown. */
+enum proxy_docs { DOCS_NONE, DOCS_MAN, DOCS_OPTIONS, DOCS_TIMEOUTS, DOCS_REASONS };
+
+/* What the command line and the environment say; constant once the proxy runs. */
+struct settings {
+	uint16_t inbound_port, outbound_port;
+	struct addr admin; /* AF_UNSPEC: none */
+	int64_t uid;
+	int64_t workers; /* 0 = as many as this cgroup's CPUs */
+	enum log_level log_level;
+	enum log_format log_format;
+	bool log_paths;
+	int64_t log_rate;        /* close records a second and reason, 0 = no limit */
+	int64_t max_connections; /* 0 = from RLIMIT_NOFILE */
+	struct ports opaque_ports;
+	int64_t detect_grace; /* ms */
+	int64_t keepalive_idle, keepalive_interval, keepalive_probes; /* ms, ms, count */
+	int64_t pool_size; /* idle connections kept per destination and worker */
+	int64_t max_head_size, max_head_fields, max_target_size, max_chunk_extensions;
+	bool no_reason_headers, forwarded;
+	struct timeouts timeouts; /* the Config level: unset where neither flag nor environment speaks; sources are owned */
+	enum proxy_docs docs;
+};
+
+enum proxy_command { COMMAND_RUN, COMMAND_VERSION };
+
+/* Fills settings; *command is one of proxy_command, or OPTIONS_HELP, OPTIONS_VERSION. 0, or -EINVAL with one sentence in error. */
+int proxy_options_parse(int argc, char **argv, char **environment, struct settings *settings, int *command, struct text *error);
+
+void proxy_options_print_help(FILE *to);
+void proxy_options_print_docs(enum proxy_docs docs, FILE *to);
+
+void proxy_options_free(struct settings *settings);
+
+#endif

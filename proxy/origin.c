@@ -1,0 +1,100 @@
+#include "proxy/origin.h"
+
+#include <errno.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "lib/sock.h"
+
+/* linux/netfilter_ipv4.h and linux/netfilter_ipv6/ip6_tables.h, whose headers clash with netinet/in.h. */
+enum { ORIGINAL_DST = 80 };
+
+struct origin_dials {
+	_Atomic uint32_t destination[65536]; /* addr_hash() | 1 by local port, 0 = no dial of ours */
+};
+
+const char *origin_direction_name(enum direction direction)
+{
+	return direction == DIRECTION_INBOUND ? "inbound" : "outbound";
+}
+
+struct origin_dials *origin_dials_new(void)
+{
+	return calloc(1, sizeof(struct origin_dials));
+}
+
+void origin_dials_free(struct origin_dials *dials)
+{
+	free(dials);
+}
+
+void origin_dials_add(struct origin_dials *dials, uint16_t local_port, const struct addr *destination)
+{
+	atomic_store_explicit(&dials->destination[local_port], addr_hash(destination) | 1, memory_order_relaxed);
+}
+
+void origin_dials_remove(struct origin_dials *dials, uint16_t local_port)
+{
+	atomic_store_explicit(&dials->destination[local_port], 0, memory_order_relaxed);
+}
+
+static int origin_read(int fd, int family, struct addr *out)
+{
+	struct sockaddr_storage storage;
+	socklen_t length = sizeof storage;
+
+	if (getsockopt(fd, family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP, ORIGINAL_DST, &storage, &length) < 0)
+		return -errno;
+	return addr_from_sockaddr((struct sockaddr *)&storage, out);
+}
+
+static bool origin_is_local(const struct addr *addr)
+{
+	struct ifaddrs *list, *item;
+	bool found = addr_is_loopback(addr);
+
+	if (found || getifaddrs(&list) < 0)
+		return found;
+	for (item = list; item && !found; item = item->ifa_next) {
+		struct addr own;
+
+		found = item->ifa_addr && !addr_from_sockaddr(item->ifa_addr, &own) && addr_same_host(&own, addr);
+	}
+	freeifaddrs(list);
+	return found;
+}
+
+static bool origin_is_loop(const struct origin_guard *guard, const struct origin *origin)
+{
+	uint32_t dialled = atomic_load_explicit(&guard->dials->destination[origin->client.port], memory_order_relaxed);
+
+	if (dialled && dialled == (addr_hash(&origin->destination) | 1))
+		return true;
+	if (origin->destination.port != guard->inbound_port && origin->destination.port != guard->outbound_port)
+		return false;
+	return origin_is_local(&origin->destination);
+}
+
+enum reason_id origin_find(int fd, const struct origin_guard *guard, struct origin *origin)
+{
+	struct addr local, destination;
+
+	if (sock_local(fd, &local))
+		return REASON_NO_ORIGINAL_DST;
+	if (origin_read(fd, local.family, &destination))
+		return REASON_NO_ORIGINAL_DST;
+	origin->destination = destination;
+	if (addr_equal(&destination, &local))
+		return REASON_NOT_REDIRECTED;
+	return origin_is_loop(guard, origin) ? REASON_REDIRECT_LOOP : REASON_NONE;
+}
+
+bool origin_lost(int fd, const struct addr *destination)
+{
+	struct addr now;
+
+	return origin_read(fd, destination->family, &now) == -ENOENT;
+}

@@ -1,0 +1,566 @@
+/* HTTP/1.0 and 1.1. The client leg delivers requests one at a time into an exchange, the server leg its response; heads are parsed
+ * where they were read and sent on as they came, in one write with the body bytes that follow them. */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/addr.h"
+#include "lib/log.h"
+#include "proxy/closing.h"
+#include "proxy/conn.h"
+#include "proxy/exchange.h"
+#include "proxy/http1.h"
+#include "proxy/input.h"
+#include "proxy/options.h"
+#include "proxy/proto.h"
+#include "proxy/pump.h"
+#include "proxy/reply.h"
+#include "proxy/upstream.h"
+#include "proxy/worker.h"
+
+enum { PIPELINE_TURN = 64 }; /* requests that fail one after the other before others get their turn */
+
+static const struct http1_limits *proto_http1_limits(const struct conn *conn)
+{
+	return &conn->worker->proxy->limits;
+}
+
+static void proto_http1_no_memory(struct conn *conn)
+{
+	conn_close(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
+}
+
+static void proto_http1_refuse(struct conn *conn, const struct http1_error *error)
+{
+	struct cause cause = cause_of(error->reason);
+
+	cause.status = error->status;
+	if (error->reason == REASON_SERVER_INVALID)
+		exchange_fail(conn, cause, "the server's response is not valid HTTP: %s (byte %zu of it)", error->what, error->offset);
+	else
+		exchange_fail(conn, cause, "the request was refused: %s (byte %zu of it)", error->what, error->offset);
+}
+
+/* --- requests --- */
+
+/* Sends the head, as it came or with what we must change, and the body bytes behind it. */
+static void proto_http1_forward_request(struct conn *conn, const uint8_t *bytes, size_t head_length, size_t length)
+{
+	bool forwarded = conn->worker->proxy->settings->forwarded && conn->direction == DIRECTION_INBOUND;
+	struct buf changed = {0};
+
+	if (!forwarded) {
+		exchange_send(conn, bytes, length);
+		return;
+	}
+	if (reply_rewrite_head(bytes, head_length, false, &conn->client_addr, &changed) ||
+	    buf_append(&changed, bytes + head_length, length - head_length))
+		proto_http1_no_memory(conn);
+	else
+		exchange_send(conn, buf_bytes(&changed), buf_length(&changed));
+	buf_release(&changed);
+}
+
+/* A complete head: begins the exchange, takes what is here of its body, holds what lies behind. */
+static void proto_http1_begin(struct conn *conn, struct input *input, const uint8_t *bytes, size_t length, size_t head_length)
+{
+	struct http1_error error;
+	struct http1_head head;
+	struct exchange *exchange;
+	size_t body = 0, skipped = (size_t)(bytes - input->bytes);
+
+	if (http1_parse_head(HTTP1_REQUEST, bytes, head_length, NULL, proto_http1_limits(conn), &head, &error)) {
+		proto_http1_refuse(conn, &error);
+		return;
+	}
+	if (exchange_begin(conn, &head)) {
+		proto_http1_no_memory(conn);
+		return;
+	}
+	exchange = conn->exchange;
+	if (http1_body_feed(&exchange->request_body, HTTP1_REQUEST, bytes + head_length, length - head_length, proto_http1_limits(conn),
+	                    &body, &error)) {
+		proto_http1_refuse(conn, &error);
+		return;
+	}
+	conn->client_read_hold = exchange->request_body.complete;
+	if (!input->taken.data && input_hold(input, &conn->client, skipped + head_length + body)) {
+		proto_http1_no_memory(conn);
+		return;
+	}
+	exchange_acquire(conn);
+	if (conn->exchange)
+		proto_http1_forward_request(conn, bytes, head_length, head_length + body);
+	/* Taken bytes could not be held before: the head just sent is among them. */
+	if (input->taken.data && input_hold(input, &conn->client, skipped + head_length + body))
+		proto_http1_no_memory(conn);
+}
+
+/* Bytes between requests or of an incomplete head. */
+static void proto_http1_head(struct conn *conn, struct input *input)
+{
+	struct http1_error error;
+	const uint8_t *bytes = input->bytes;
+	size_t length = input->length, head_length;
+	int result;
+
+	/* RFC 9112 §2.2: empty lines before a request line are skipped. */
+	while (!conn->scan.line && length >= 2 && bytes[0] == '\r' && bytes[1] == '\n') {
+		bytes += 2;
+		length -= 2;
+	}
+	if (!length)
+		return;
+	if (conn->stage == STAGE_IDLE) {
+		conn->instants[INSTANT_IDLE] = 0;
+		conn->instants[INSTANT_HEAD] = conn_now(conn);
+		conn_enter(conn, STAGE_HEAD);
+	}
+	conn_touch(conn);
+	result = http1_scan_head(&conn->scan, HTTP1_REQUEST, bytes, length, proto_http1_limits(conn), &head_length, &error);
+	if (result == -EAGAIN) {
+		if (input_hold(input, &conn->client, (size_t)(bytes - input->bytes)))
+			proto_http1_no_memory(conn);
+		return;
+	}
+	conn->scan = (struct http1_scan){0};
+	if (result)
+		proto_http1_refuse(conn, &error);
+	else
+		proto_http1_begin(conn, input, bytes, length, head_length);
+}
+
+/* The client finished, or its socket failed. */
+static void proto_http1_client_ended(struct conn *conn, int error)
+{
+	struct exchange *exchange = conn->exchange;
+
+	if (error == -ENOMEM) {
+		proto_http1_no_memory(conn);
+	} else if (!conn->client.fin_received) {
+		conn_close_client_failed(conn);
+	} else if (conn->stage == STAGE_IDLE) {
+		conn_close(conn, cause_of(REASON_CLIENT_CLOSED_IDLE), "the client closed after %u request%s", conn->requests,
+		           conn->requests == 1 ? "" : "s");
+	} else if (conn->stage == STAGE_HEAD) {
+		exchange_fail(conn, cause_of(REASON_CLIENT_CLOSED_REQUEST), "the client closed inside a request head");
+	} else if (exchange && !exchange->request_body.complete) {
+		exchange_fail(conn, cause_of(REASON_CLIENT_CLOSED_REQUEST), "the client closed inside a request body");
+	}
+	/* Otherwise its request is complete: a half-closed client still gets its answer. */
+}
+
+static void proto_http1_request_body(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+	struct http1_error error;
+	struct input input;
+	size_t consumed;
+	int got = input_read(&input, &conn->client, conn->worker->scratch);
+
+	if (got <= 0) {
+		if (got < 0)
+			proto_http1_client_ended(conn, got);
+		return;
+	}
+	conn_touch(conn);
+	if (http1_body_feed(&exchange->request_body, HTTP1_REQUEST, input.bytes, input.length, proto_http1_limits(conn), &consumed,
+	                    &error)) {
+		input_free(&input);
+		proto_http1_refuse(conn, &error);
+		return;
+	}
+	conn->client_read_hold = exchange->request_body.complete;
+	if (input_hold(&input, &conn->client, consumed))
+		proto_http1_no_memory(conn);
+	else
+		exchange_send(conn, input.bytes, consumed);
+	input_free(&input);
+	if (conn->exchange)
+		exchange_finish_if_complete(conn);
+}
+
+/* A request that was pipelined behind the last one has waited in the leg's buffer. */
+static void proto_http1_next(struct conn *conn)
+{
+	for (int turn = 0; turn < PIPELINE_TURN && conn->stage == STAGE_IDLE && buf_length(&conn->client.in); turn++) {
+		struct input input;
+
+		input_take(&input, &conn->client);
+		proto_http1_head(conn, &input);
+		input_free(&input);
+	}
+}
+
+void proto_http1_first(struct conn *conn)
+{
+	proto_http1_next(conn);
+}
+
+static void proto_http1_client_readable(struct conn *conn)
+{
+	struct input input;
+	int got;
+
+	if (conn->stage == STAGE_EXCHANGE) {
+		proto_http1_request_body(conn);
+	} else {
+		got = input_read(&input, &conn->client, conn->worker->scratch);
+		if (got > 0)
+			proto_http1_head(conn, &input);
+		else if (got < 0)
+			proto_http1_client_ended(conn, got);
+		input_free(&input);
+	}
+	proto_http1_next(conn);
+}
+
+/* --- responses --- */
+
+static void proto_http1_tunnel(struct conn *conn, const struct input *input, size_t consumed)
+{
+	exchange_free(conn);
+	conn_enter(conn, STAGE_TUNNEL);
+	proto_opaque_start(conn, input->bytes + consumed, input->length - consumed);
+}
+
+/* Passes a complete response head on. False: the connection or exchange has ended. */
+static bool proto_http1_forward_head(struct conn *conn, const uint8_t *bytes, size_t length, bool final)
+{
+	const struct exchange *exchange = conn->exchange;
+	struct worker *worker = conn->worker;
+	struct buf changed = {0};
+	int result;
+
+	if (final && worker->drain && !conn->close_after) {
+		conn->close_after = REASON_DRAIN;
+		conn->close_after_by = BY_PROXY;
+	}
+	if (final && conn->close_after && exchange->response.keep_alive) {
+		result = reply_rewrite_head(bytes, length, true, NULL, &changed);
+		if (!result)
+			result = leg_send(&conn->client, buf_bytes(&changed), buf_length(&changed), conn_now(conn));
+		buf_release(&changed);
+	} else {
+		result = leg_send(&conn->client, bytes, length, conn_now(conn));
+	}
+	if (result == -ENOMEM)
+		proto_http1_no_memory(conn);
+	else if (result)
+		conn_close_client_failed(conn);
+	return !result;
+}
+
+/* One complete head at bytes. Returns how many bytes behind it may be sent on with it, as its body; -1 when all is over. */
+static ssize_t proto_http1_response_head(struct conn *conn, const uint8_t *bytes, size_t head_length, size_t length)
+{
+	struct exchange *exchange = conn->exchange;
+	struct http1_error error;
+	size_t body = 0;
+
+	if (http1_parse_head(HTTP1_RESPONSE, bytes, head_length, &exchange->request, proto_http1_limits(conn), &exchange->response,
+	                     &error)) {
+		proto_http1_refuse(conn, &error);
+		return -1;
+	}
+	if (exchange->response.status / 100 == 1 && exchange->response.status != 101)
+		return 0;
+	if (exchange->response.status == 101 && !exchange->request.upgrade) {
+		error = (struct http1_error){REASON_SERVER_INVALID, 502, "101 to a request without Upgrade", 0};
+		proto_http1_refuse(conn, &error);
+		return -1;
+	}
+	if (http1_body_start(&exchange->response_body, &exchange->response)) {
+		proto_http1_no_memory(conn);
+		return -1;
+	}
+	if (http1_body_feed(&exchange->response_body, HTTP1_RESPONSE, bytes + head_length, length - head_length,
+	                    proto_http1_limits(conn), &body, &error)) {
+		proto_http1_refuse(conn, &error);
+		return -1;
+	}
+	return (ssize_t)body;
+}
+
+static bool proto_http1_is_tunnel(const struct exchange *exchange)
+{
+	return exchange->response.status == 101 || (exchange->request.is_connect && exchange->response.status / 100 == 2);
+}
+
+/* Works through what the server sent, as far as whole heads and body bytes go. */
+static void proto_http1_response(struct conn *conn, struct input *input)
+{
+	struct exchange *exchange = conn->exchange;
+	struct http1_error error;
+	size_t done = 0;
+
+	while (!exchange->response_head) {
+		const uint8_t *bytes = input->bytes + done;
+		size_t length = input->length - done, head_length, pass;
+		int result = http1_scan_head(&exchange->scan, HTTP1_RESPONSE, bytes, length, proto_http1_limits(conn), &head_length, &error);
+		bool final;
+		ssize_t body;
+
+		if (result == -EAGAIN) {
+			if (input_hold(input, &conn->upstream->leg, done))
+				proto_http1_no_memory(conn);
+			return;
+		}
+		if (result) {
+			proto_http1_refuse(conn, &error);
+			return;
+		}
+		exchange->scan = (struct http1_scan){0};
+		body = proto_http1_response_head(conn, bytes, head_length, length);
+		if (body < 0)
+			return;
+		final = exchange->response.status / 100 != 1 || exchange->response.status == 101;
+		pass = head_length + (size_t)body;
+		exchange->response_head = final;
+		buf_release(&exchange->replay);
+		exchange->replayable = false;
+		if (final && (conn->close_after || conn->worker->drain)) {
+			if (!proto_http1_forward_head(conn, bytes, head_length, true) ||
+			    (body && !proto_http1_forward_head(conn, bytes + head_length, (size_t)body, false)))
+				return;
+		} else if (!proto_http1_forward_head(conn, bytes, pass, false)) {
+			return;
+		}
+		done += pass;
+		if (final && proto_http1_is_tunnel(exchange)) {
+			conn->last_status = exchange->response.status;
+			proto_http1_tunnel(conn, input, done);
+			return;
+		}
+		if (!final && done == input->length)
+			return;
+	}
+	exchange->server_dirty |= done < input->length; /* bytes behind the response: nobody asked for them */
+	exchange_finish_if_complete(conn);
+}
+
+/* More of a chunked body. */
+static void proto_http1_response_chunks(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+	struct http1_error error;
+	struct input input;
+	size_t consumed;
+	int got = input_read(&input, &conn->upstream->leg, conn->worker->scratch);
+	int result;
+
+	if (got <= 0) {
+		if (got < 0)
+			exchange_server_lost(conn, conn->upstream->leg.fin_received ? 0 : got);
+		return;
+	}
+	conn_touch(conn);
+	if (http1_body_feed(&exchange->response_body, HTTP1_RESPONSE, input.bytes, input.length, proto_http1_limits(conn), &consumed,
+	                    &error)) {
+		proto_http1_refuse(conn, &error);
+	} else {
+		exchange->server_dirty |= consumed < input.length;
+		result = leg_send(&conn->client, input.bytes, consumed, conn_now(conn));
+		if (result == -ENOMEM)
+			proto_http1_no_memory(conn);
+		else if (result)
+			conn_close_client_failed(conn);
+		else
+			exchange_finish_if_complete(conn);
+	}
+	input_free(&input);
+}
+
+/* More of a body whose bytes need not be looked at. */
+static void proto_http1_response_bytes(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+	struct http1_body *body = &exchange->response_body;
+	uint64_t limit = body->framing == HTTP1_LENGTH ? body->remaining : UINT64_MAX, moved;
+	enum pump_end end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, limit, &moved);
+
+	if (moved)
+		conn_touch(conn);
+	if (body->framing == HTTP1_LENGTH) {
+		body->remaining -= moved;
+		body->complete = !body->remaining;
+	}
+	switch (end) {
+	case PUMP_FIN:
+		exchange_server_lost(conn, 0);
+		return;
+	case PUMP_FROM_FAILED:
+		exchange_server_lost(conn, conn->upstream->leg.error);
+		return;
+	case PUMP_TO_FAILED:
+		conn_close_client_failed(conn);
+		return;
+	case PUMP_NO_MEMORY:
+		proto_http1_no_memory(conn);
+		return;
+	default:
+		exchange_finish_if_complete(conn);
+	}
+}
+
+/* The server leg while no request is under way. */
+static void proto_http1_idle_server(struct conn *conn)
+{
+	uint8_t byte;
+	int got = leg_read(&conn->upstream->leg, &byte, 1);
+
+	if (!got)
+		return;
+	log_message(conn->worker->log, LOG_DEBUG, "%s on an idle connection to the server; the next request dials anew",
+	            got > 0 ? "stray bytes" : conn->upstream->leg.fin_received ? "FIN" : "an error");
+	upstream_drop(conn, false);
+}
+
+static void proto_http1_server_readable(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+	struct input input;
+	int got;
+
+	if (!exchange) {
+		proto_http1_idle_server(conn);
+		return;
+	}
+	if (exchange->response_head && exchange->response_body.framing == HTTP1_CHUNKED && !exchange->response_body.complete) {
+		proto_http1_response_chunks(conn);
+	} else if (exchange->response_head && !exchange->response_body.complete) {
+		proto_http1_response_bytes(conn);
+	} else {
+		got = input_read(&input, &conn->upstream->leg, conn->worker->scratch);
+		if (got > 0 && exchange->response_head)
+			exchange->server_dirty = true; /* the response is through, its request is not, and there is more */
+		else if (got > 0)
+			proto_http1_response(conn, &input);
+		else if (got < 0)
+			exchange_server_lost(conn, conn->upstream->leg.fin_received ? 0 : got);
+		if (got > 0 && conn->exchange)
+			conn_touch(conn);
+		input_free(&input);
+	}
+	proto_http1_next(conn);
+}
+
+/* --- the rest of the protocol's events --- */
+
+static void proto_http1_client_writable(struct conn *conn)
+{
+	conn_touch(conn);
+	if (conn->exchange)
+		exchange_finish_if_complete(conn);
+	proto_http1_next(conn);
+}
+
+static void proto_http1_server_writable(struct conn *conn)
+{
+	conn_touch(conn);
+}
+
+static void proto_http1_server_connected(struct conn *conn, int result)
+{
+	char server[ADDR_TEXT_SIZE];
+
+	addr_format(&conn->server_addr, server);
+	if (result && conn->exchange) {
+		exchange_fail(conn, cause_of(upstream_dial_reason(result)), "connecting to %s failed: %s", server, strerror(-result));
+		proto_http1_next(conn);
+	} else if (result) {
+		upstream_drop(conn, false); /* dialled before the protocol was known; the next request dials again */
+	} else if (pump_flush(conn->worker, &conn->upstream->leg)) {
+		/* The reading side tells what happened. */
+	} else if (!conn->exchange) {
+		conn->upstream->idle_since = conn_now(conn);
+	}
+}
+
+static void proto_http1_server_failed(struct conn *conn)
+{
+	/* A write failed. What the server said before it went may be an early response: it is read to its end, and that end is judged. */
+	if (!conn->exchange)
+		upstream_drop(conn, false);
+	else if (conn->upstream->leg.vanished)
+		exchange_server_lost(conn, -ETIMEDOUT);
+}
+
+static void proto_http1_idle_expired(struct conn *conn)
+{
+	/* A request that arrived in this very moment is served. */
+	proto_http1_client_readable(conn);
+	if (conn->stage == STAGE_IDLE)
+		conn_close(conn, cause_timer(REASON_IDLE_TIMEOUT, TIMEOUT_IDLE_CONNECTION), "no request came after %s%u request%s",
+		           conn->requests ? "the answer to " : "", conn->requests, conn->requests == 1 ? "" : "s");
+}
+
+static void proto_http1_stream_idle(struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+	struct cause cause = cause_timer(REASON_STREAM_IDLE_TIMEOUT, TIMEOUT_STREAM_IDLE);
+
+	if (leg_pending(&conn->client)) {
+		conn_close(conn, cause_timer(REASON_CLIENT_STALLED, TIMEOUT_STREAM_IDLE),
+		           "the client stopped reading request %u's response; its receive window is full", conn->requests);
+		return;
+	}
+	if (!exchange || !exchange->request_body.complete)
+		cause.status = 408;
+	exchange_fail(conn, cause, "%s",
+	              !exchange                            ? "no byte of the unfinished request head came"
+	              : !exchange->request_body.complete   ? "no byte of the unfinished request body came"
+	              : exchange->response_head            ? "the server sent nothing more of its response"
+	                                                   : "the server sent no response");
+}
+
+static void proto_http1_expired(struct conn *conn, enum timeout_id timer)
+{
+	struct exchange *exchange = conn->exchange;
+	char server[ADDR_TEXT_SIZE];
+
+	switch (timer) {
+	case TIMEOUT_IDLE_CONNECTION:
+		proto_http1_idle_expired(conn);
+		return;
+	case TIMEOUT_REQUEST_HEADERS:
+		exchange_fail(conn, cause_timer(REASON_HEADER_TIMEOUT, timer), "the request head was not complete in time");
+		return;
+	case TIMEOUT_STREAM_IDLE:
+		proto_http1_stream_idle(conn);
+		break;
+	case TIMEOUT_CONNECT:
+		exchange_fail(conn, cause_timer(REASON_CONNECT_TIMEOUT, timer), "%s did not accept the connection in time",
+		              addr_format(&conn->server_addr, server));
+		break;
+	case TIMEOUT_REQUEST:
+	case TIMEOUT_BACKEND_REQUEST:
+		exchange_fail(conn, cause_timer(timeouts_reason(timer), timer), "the response was not complete in time: %s",
+		              exchange && exchange->response_head ? "it had begun" : "none had begun");
+		break;
+	default:
+		break;
+	}
+	proto_http1_next(conn);
+}
+
+static void proto_http1_drain(struct conn *conn)
+{
+	/* With a request under way the response will carry `Connection: close`. */
+	if (conn->stage == STAGE_IDLE)
+		conn_close(conn, cause_of(REASON_DRAIN), "the proxy is shutting down; the connection was idle");
+	else if (conn->exchange && conn->exchange->response_head && !conn->close_after)
+		conn->close_after = REASON_DRAIN;
+}
+
+const struct proto proto_http1 = {
+    .name = "http1",
+    .client_readable = proto_http1_client_readable,
+    .client_writable = proto_http1_client_writable,
+    .server_connected = proto_http1_server_connected,
+    .server_readable = proto_http1_server_readable,
+    .server_writable = proto_http1_server_writable,
+    .client_failed = conn_close_client_failed,
+    .server_failed = proto_http1_server_failed,
+    .expired = proto_http1_expired,
+    .drain = proto_http1_drain,
+};

@@ -1,0 +1,186 @@
+#include "proxy/pump.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proxy/leg.h"
+#include "proxy/worker.h"
+
+enum {
+	PIPE_BYTES = 256 * 1024,
+	IDLE_PIPES = 16,
+	ROUNDS = 16, /* of scratch or pipe size in one turn, so that one busy connection does not starve the others */
+};
+
+struct pump_pipe {
+	struct pump_pipe *next;
+	int read_fd, write_fd;
+	size_t bytes;
+};
+
+static struct pump_pipe *pump_pipe_get(struct worker *worker)
+{
+	struct pump_pipe *pipe = worker->pipes;
+	int fds[2];
+
+	if (pipe) {
+		worker->pipes = pipe->next;
+		worker->pipe_count--;
+		return pipe;
+	}
+	pipe = calloc(1, sizeof *pipe);
+	if (!pipe || pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0) {
+		free(pipe);
+		return NULL;
+	}
+	(void)fcntl(fds[0], F_SETPIPE_SZ, PIPE_BYTES); /* over a limit of the user it stays at its default */
+	pipe->read_fd = fds[0];
+	pipe->write_fd = fds[1];
+	return pipe;
+}
+
+static void pump_pipe_close(struct pump_pipe *pipe)
+{
+	close(pipe->read_fd);
+	close(pipe->write_fd);
+	free(pipe);
+}
+
+/* An emptied pipe goes back to the worker; one with bytes in it cannot be used again. */
+static void pump_pipe_put(struct worker *worker, struct pump_pipe *pipe)
+{
+	if (pipe->bytes || worker->pipe_count >= IDLE_PIPES) {
+		pump_pipe_close(pipe);
+		return;
+	}
+	pipe->next = worker->pipes;
+	worker->pipes = pipe;
+	worker->pipe_count++;
+}
+
+void pump_drop(struct worker *worker, struct leg *leg)
+{
+	if (leg->pipe)
+		pump_pipe_put(worker, leg->pipe);
+	leg->pipe = NULL;
+}
+
+void pump_free_pipes(struct worker *worker)
+{
+	while (worker->pipes) {
+		struct pump_pipe *pipe = worker->pipes;
+
+		worker->pipes = pipe->next;
+		pump_pipe_close(pipe);
+	}
+	worker->pipe_count = 0;
+}
+
+/* Empties the leg's pipe into its socket as far as that goes. */
+static int pump_flush_pipe(struct worker *worker, struct leg *leg)
+{
+	while (leg->pipe) {
+		ssize_t put;
+
+		if (!leg->pipe->bytes) {
+			pump_drop(worker, leg);
+			break;
+		}
+		put = splice(leg->pipe->read_fd, NULL, leg->source.fd, NULL, leg->pipe->bytes, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0 && errno == EAGAIN)
+			break;
+		if (put <= 0) {
+			int error = put ? -errno : -EPIPE;
+
+			pump_drop(worker, leg);
+			return leg_fail(leg, error);
+		}
+		leg->pipe->bytes -= (size_t)put;
+		leg_count_sent(leg, (size_t)put, worker_now(worker));
+	}
+	return 0;
+}
+
+int pump_flush(struct worker *worker, struct leg *leg)
+{
+	int result = leg_flush(leg, worker_now(worker));
+
+	if (result || buf_length(&leg->out) || !leg->pipe)
+		return result;
+	result = pump_flush_pipe(worker, leg);
+	if (!result && leg->fin_wanted)
+		leg_finish(leg);
+	return result;
+}
+
+/* One turn through a pipe. */
+static enum pump_end pump_splice(struct worker *worker, struct leg *from, struct leg *to, uint64_t limit, uint64_t *moved)
+{
+	size_t most = limit < PIPE_BYTES ? (size_t)limit : PIPE_BYTES;
+	ssize_t got;
+
+	do
+		got = splice(from->source.fd, NULL, to->pipe->write_fd, NULL, most, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+	while (got < 0 && errno == EINTR);
+	if (got < 0 && errno == EAGAIN) {
+		pump_drop(worker, to);
+		return PUMP_DRAINED;
+	}
+	if (got <= 0) {
+		int error = -errno;
+
+		pump_drop(worker, to);
+		if (got < 0) {
+			leg_fail(from, error);
+			return PUMP_FROM_FAILED;
+		}
+		/* The socket says FIN once more to leg_read(), which knows what it means there. */
+		return leg_read(from, worker->scratch, 1) == -EPIPE ? PUMP_FIN : PUMP_FROM_FAILED;
+	}
+	from->received += (uint64_t)got;
+	to->pipe->bytes += (size_t)got;
+	*moved += (uint64_t)got;
+	if (pump_flush_pipe(worker, to))
+		return PUMP_TO_FAILED;
+	return to->pipe ? PUMP_BLOCKED : PUMP_YIELD;
+}
+
+enum pump_end pump_move(struct worker *worker, struct leg *from, struct leg *to, uint64_t limit, uint64_t *moved)
+{
+	bool whole = false; /* the last read filled the buffer: more of the same is likely, so a pipe pays */
+
+	*moved = 0;
+	for (int round = 0; round < ROUNDS; round++) {
+		size_t most = limit - *moved < WORKER_SCRATCH ? (size_t)(limit - *moved) : WORKER_SCRATCH;
+		int got, result;
+
+		if (!most)
+			return PUMP_LIMIT;
+		if (whole && most == WORKER_SCRATCH && (to->pipe = pump_pipe_get(worker))) {
+			enum pump_end end = pump_splice(worker, from, to, limit - *moved, moved);
+
+			if (end != PUMP_YIELD)
+				return end;
+			continue;
+		}
+		got = leg_read(from, worker->scratch, most);
+		if (!got)
+			return PUMP_DRAINED;
+		if (got < 0)
+			return got == -EPIPE && from->fin_received ? PUMP_FIN : PUMP_FROM_FAILED;
+		*moved += (uint64_t)got;
+		result = leg_send(to, worker->scratch, (size_t)got, worker_now(worker));
+		if (result)
+			return result == -ENOMEM ? PUMP_NO_MEMORY : PUMP_TO_FAILED;
+		if (leg_pending(to))
+			return PUMP_BLOCKED;
+		if ((size_t)got < most)
+			return PUMP_DRAINED;
+		whole = most == WORKER_SCRATCH;
+	}
+	return *moved == limit ? PUMP_LIMIT : PUMP_YIELD;
+}

@@ -1,0 +1,130 @@
+#include "proxy/record.h"
+
+#include <string.h>
+
+#include "lib/duration.h"
+#include "lib/log.h"
+#include "lib/text.h"
+#include "proxy/closing.h"
+#include "proxy/conn.h"
+#include "proxy/options.h"
+#include "proxy/tls_hello.h"
+#include "proxy/upstream.h"
+#include "proxy/worker.h"
+
+static void record_addresses(struct log_line *line, const struct conn *conn)
+{
+	char text[ADDR_TEXT_SIZE];
+
+	log_string(line, "client", addr_format(&conn->client_addr, text));
+	if (conn->server_addr.family)
+		log_string(line, "server", addr_format(&conn->server_addr, text));
+}
+
+static void record_protocol(struct log_line *line, const struct conn *conn)
+{
+	if (conn->protocol == PROTOCOL_UNDETECTED)
+		return;
+	if (conn->protocol == PROTOCOL_HTTP1 && conn->any_request && conn->http_minor == 0)
+		log_string(line, "protocol", "http/1.0");
+	else
+		log_string(line, "protocol", detect_name(conn->protocol));
+}
+
+static void record_timer(struct log_line *line, const struct conn *conn, enum timeout_id timer)
+{
+	char text[DURATION_TEXT_SIZE];
+
+	if (timer == TIMEOUT_NONE)
+		return;
+	log_string(line, "timer", timeouts_name(timer));
+	log_string(line, "value", duration_format(conn->timeouts->of[timer].milliseconds, text));
+	log_string(line, "set_by", conn->timeouts->of[timer].source);
+}
+
+static void record_legs(struct log_line *line, const struct conn *conn)
+{
+	const struct upstream *upstream = conn->upstream;
+	uint64_t sent_server = conn->sent_server + (upstream ? upstream->leg.sent : 0);
+	TEXT_ON_STACK(events, 96);
+
+	log_number(line, "sent_client", (int64_t)conn->client.sent);
+	log_number(line, "sent_server", (int64_t)sent_server);
+	leg_describe(&conn->client, "client", &events);
+	if (events.length)
+		log_string(line, "client_leg", events_bytes);
+	if (conn->server_leg)
+		log_string(line, "server_leg", conn->server_leg);
+	if (conn->retries)
+		log_number(line, "retries", conn->retries);
+}
+
+static void record_tls(struct log_line *line, const struct conn *conn)
+{
+	if (!conn->tls)
+		return;
+	if (conn->tls->server_name[0])
+		log_string(line, "sni", conn->tls->server_name);
+	if (conn->tls->alpn[0])
+		log_string(line, "alpn", conn->tls->alpn);
+}
+
+static void record_http(struct log_line *line, const struct conn *conn)
+{
+	const char *space;
+
+	if (!conn->last_request)
+		return;
+	space = strchr(conn->last_request, ' ');
+	log_bytes(line, "last_method", conn->last_request, (size_t)(space - conn->last_request));
+	log_string(line, "last_path", space + 1);
+	if (conn->last_status)
+		log_number(line, "last_status", conn->last_status);
+}
+
+static void record_write(struct conn *conn, const struct ending *ending, const char *message, enum log_level level)
+{
+	const struct reason *row = reason_row(ending->reason);
+	struct worker *worker = conn->worker;
+	const struct settings *settings = worker->proxy->settings;
+	int64_t now = conn_now(conn);
+	uint64_t suppressed = 0;
+	struct log_line line;
+
+	if (!log_wants(worker->log, level))
+		return;
+	if (settings->log_rate && !log_limit_pass(&worker->record_limits[ending->reason], now, (int)settings->log_rate, &suppressed))
+		return;
+	log_begin(&line, worker->log, level, message);
+	log_string(&line, "reason", row->name);
+	log_string(&line, "by", reason_by_name(ending->by));
+	log_string(&line, "phase", ending->phase);
+	log_string(&line, "direction", origin_direction_name(conn->direction));
+	record_protocol(&line, conn);
+	record_addresses(&line, conn);
+	if (conn->protocol == PROTOCOL_HTTP1)
+		log_number(&line, "requests", conn->requests);
+	log_seconds(&line, "open_s", now - conn->instants[INSTANT_ACCEPTED]);
+	log_seconds(&line, "idle_s", now - conn->instants[INSTANT_LAST_BYTE]);
+	record_timer(&line, conn, ending->timer);
+	record_legs(&line, conn);
+	record_tls(&line, conn);
+	record_http(&line, conn);
+	if (ending->tcp_info)
+		log_string(&line, "tcp", ending->tcp_info);
+	if (suppressed)
+		log_number(&line, "suppressed", (int64_t)suppressed);
+	log_string(&line, "detail", ending->detail ? ending->detail : row->sentence);
+	log_end(&line);
+}
+
+void record_connection(struct conn *conn)
+{
+	record_write(conn, &conn->ending, "connection closed",
+	             conn->ending.reason == REASON_CLIENT_CLOSED_UNUSED ? LOG_DEBUG : LOG_INFO);
+}
+
+void record_exchange(struct conn *conn, const struct ending *ending)
+{
+	record_write(conn, ending, "request failed", LOG_INFO);
+}

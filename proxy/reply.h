@@ -1,0 +1,34 @@
+#ifndef LAPSE_PROXY_REPLY_H
+#define LAPSE_PROXY_REPLY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/reason.h"
+
+struct addr;
+struct buf;
+struct text;
+
+/* A synthesised answer: status line, the reason headers, one line of text for clients that accept text. */
+struct reply {
+	int status;
+	enum reason_id reason;
+	const char *detail;  /* without full stop */
+	bool reason_headers; /* lapse-reason and lapse-detail */
+	bool body;           /* the client accepts text and the request was not HEAD */
+	bool close;
+};
+
+enum { REPLY_MOST = 2048 };
+void reply_write(const struct reply *reply, struct text *out);
+
+/* The registered phrase of the statuses we answer with (RFC 9110 §15). */
+const char *reply_phrase(int status);
+
+/* A copy of a head for sending on: without its Connection lines and with `Connection: close` when `close`; with a Forwarded field
+ * (RFC 7239) when forwarded is not NULL, which names that client. Returns 0 or -ENOMEM; appends to `out`. */
+int reply_rewrite_head(const uint8_t *head, size_t length, bool close, const struct addr *forwarded, struct buf *out);
+
+#endif

@@ -1,0 +1,65 @@
+#ifndef LAPSE_PROXY_UPSTREAM_H
+#define LAPSE_PROXY_UPSTREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/addr.h"
+#include "lib/loop.h"
+#include "lib/reason.h"
+#include "lib/wheel.h"
+#include "proxy/leg.h"
+
+struct conn;
+struct worker;
+
+/* A connection to a server: attached to one conn, which owns it, or idle in the worker's pool. */
+struct upstream {
+	struct loop_deferred deferred;
+	struct worker *worker;
+	struct conn *conn;             /* NULL in the pool */
+	struct upstream *next, **link; /* in the pool */
+	struct wheel_timer timer;      /* serverIdle, from its first rest on */
+	struct leg leg;
+	struct addr destination;
+	int64_t server_idle;  /* ms, of the last conn it served */
+	int64_t idle_since;   /* 0 while an exchange or opaque connection uses it */
+	int64_t idle_before;  /* ms it had rested before the use at hand */
+	uint32_t uses;        /* exchanges finished on it */
+	uint16_t local_port;
+};
+
+enum { UPSTREAM_BUCKETS = 64 };
+
+/* Idle server connections of one worker, by destination, last used first. */
+struct upstream_pool {
+	struct upstream *buckets[UPSTREAM_BUCKETS];
+	size_t count;
+};
+
+/* Starts connecting to conn->server_addr; conn->upstream is set and connecting. 0 or the -errno of the dial. */
+int upstream_dial(struct conn *conn);
+
+/* Attaches an idle one from the pool that is still usable. */
+bool upstream_take(struct conn *conn);
+
+/* Whether an attached, resting server leg can carry another request: no FIN, RST or stray byte waits in it. */
+bool upstream_usable(struct upstream *upstream);
+
+/* A use begins, or has ended cleanly: serverIdle runs from here. */
+void upstream_use(struct upstream *upstream);
+void upstream_rest(struct upstream *upstream);
+
+/* The conn lets go of its resting leg: into the pool, or closed when the pool is full. */
+void upstream_release(struct conn *conn);
+
+/* The conn's leg ends now, with RST when `reset`. */
+void upstream_drop(struct conn *conn, bool reset);
+
+/* All idle ones of the worker end. */
+void upstream_pool_close(struct worker *worker);
+
+/* The end of a dial: the reason of an -errno. */
+enum reason_id upstream_dial_reason(int error);
+
+#endif

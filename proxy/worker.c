@@ -1,0 +1,158 @@
+#include "proxy/worker.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/loop.h"
+#include "proxy/closing.h"
+#include "proxy/conn.h"
+#include "proxy/options.h"
+#include "proxy/policy.h"
+#include "proxy/proto.h"
+#include "proxy/pump.h"
+
+enum {
+	LOG_RING = 256 * 1024,
+	LOG_RETRY_MS = 20, /* the log's reader is slow: until the next try */
+};
+
+#define worker_of(pointer, member) ((struct worker *)(void *)((char *)(pointer) - offsetof(struct worker, member)))
+
+int64_t worker_now(const struct worker *worker)
+{
+	return loop_now(worker->loop);
+}
+
+static void worker_end_all(struct worker *worker, struct cause cause, const char *detail)
+{
+	struct conn *conn, *next;
+
+	for (conn = worker->conns; conn; conn = next) {
+		next = conn->next;
+		if (conn->stage == STAGE_LINGER)
+			conn->proto->expired(conn, TIMEOUT_NONE);
+		else
+			conn_close(conn, cause, "%s", detail);
+	}
+}
+
+static void worker_drain_expired(struct wheel_timer *timer)
+{
+	struct worker *worker = worker_of(timer, drain_timer);
+
+	worker_end_all(worker, cause_timer(REASON_DRAIN_FORCED, TIMEOUT_DRAIN), "the proxy is shutting down and did not wait longer");
+}
+
+/* Obeys proxy->drain, which main has moved on. */
+static void worker_drain(struct worker *worker, int drain)
+{
+	int64_t limit = policy_timeouts(worker->proxy->policy, NULL)->of[TIMEOUT_DRAIN].milliseconds;
+	struct conn *conn, *next;
+
+	worker->drain = drain;
+	if (drain >= DRAIN_FORCED) {
+		worker_end_all(worker, cause_of(REASON_DRAIN_FORCED), "the proxy was told twice to shut down");
+		if (drain == DRAIN_STOP)
+			loop_stop(worker->loop);
+		return;
+	}
+	upstream_pool_close(worker);
+	for (conn = worker->conns; conn; conn = next) {
+		next = conn->next;
+		conn_drain(conn);
+	}
+	if (limit)
+		wheel_arm(loop_wheel(worker->loop), &worker->drain_timer, worker_now(worker) + limit);
+}
+
+static void worker_flush_log(struct worker *worker)
+{
+	if (log_flush(worker->log) && !wheel_armed(&worker->log_timer))
+		wheel_arm(loop_wheel(worker->loop), &worker->log_timer, worker_now(worker) + LOG_RETRY_MS);
+}
+
+static void worker_log_retry(struct wheel_timer *timer)
+{
+	/* The flush comes before the next wait; the timer only ends the one before. */
+}
+
+static void worker_idle(void *owner)
+{
+	struct worker *worker = owner;
+	int drain = atomic_load_explicit(&worker->proxy->drain, memory_order_relaxed);
+
+	if (drain > worker->drain)
+		worker_drain(worker, drain);
+	if (worker->drain && !worker->conn_count)
+		loop_wake(worker->proxy->main_loop); /* it counts over all workers */
+	worker_flush_log(worker);
+}
+
+int worker_new(struct worker **out, struct proxy *proxy, int log_fd)
+{
+	const struct settings *settings = proxy->settings;
+	struct worker *worker = calloc(1, sizeof *worker);
+	int result = -ENOMEM;
+
+	if (!worker)
+		return result;
+	worker->proxy = proxy;
+	worker->drain_timer.fire = worker_drain_expired;
+	worker->log_timer.fire = worker_log_retry;
+	result = loop_new(&worker->loop, worker_idle, worker);
+	if (!result)
+		result = log_new(&worker->log, log_fd, settings->log_format, settings->log_level, LOG_RING);
+	if (!result)
+		result = listener_open(&worker->inbound, worker, DIRECTION_INBOUND, settings->inbound_port);
+	if (!result)
+		result = listener_open(&worker->outbound, worker, DIRECTION_OUTBOUND, settings->outbound_port);
+	if (result)
+		worker_free(worker);
+	else
+		*out = worker;
+	return result;
+}
+
+static void *worker_run(void *argument)
+{
+	struct worker *worker = argument;
+
+	loop_run(worker->loop);
+	return NULL;
+}
+
+int worker_start(struct worker *worker)
+{
+	worker->started = !pthread_create(&worker->thread, NULL, worker_run, worker);
+	return worker->started ? 0 : -EAGAIN;
+}
+
+void worker_wake(struct worker *worker)
+{
+	loop_wake(worker->loop);
+}
+
+void worker_join(struct worker *worker)
+{
+	if (worker->started)
+		pthread_join(worker->thread, NULL);
+	worker->started = false;
+}
+
+void worker_free(struct worker *worker)
+{
+	if (!worker)
+		return;
+	if (worker->loop) {
+		upstream_pool_close(worker);
+		pump_free_pipes(worker);
+		listener_close(&worker->inbound);
+		listener_close(&worker->outbound);
+		loop_free(worker->loop);
+	}
+	log_free(worker->log);
+	free(worker);
+}

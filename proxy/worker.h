@@ -1,0 +1,77 @@
+#ifndef LAPSE_PROXY_WORKER_H
+#define LAPSE_PROXY_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/log.h"
+#include "lib/reason.h"
+#include "lib/timeouts.h"
+#include "lib/wheel.h"
+#include "proxy/http1.h"
+#include "proxy/listener.h"
+#include "proxy/origin.h"
+#include "proxy/upstream.h"
+
+struct conn;
+struct loop;
+struct policy;
+struct pump_pipe;
+struct settings;
+
+/* What all workers share: constant while they run, but for the counters. */
+struct proxy {
+	const struct settings *settings;
+	const struct policy *policy;
+	struct origin_guard guard;
+	struct http1_limits limits;
+	uint64_t max_connections;
+	int half_closed_keepalive_s;     /* keep-alive period of a half-closed leg, a third of conntrack's close_wait */
+	_Atomic uint64_t connections;    /* open now, all workers */
+	_Atomic int drain;               /* enum drain; written by main, read by the workers after a wake-up */
+	struct loop *main_loop;          /* woken by a draining worker that has no connection left */
+};
+
+/* How far the end has come. Each includes those before it. */
+enum drain { DRAIN_NONE, DRAIN_STARTED, DRAIN_FORCED, DRAIN_STOP };
+
+/* Reads of one round go here first; what cannot go on at once moves to the leg's own buffer. */
+enum { WORKER_SCRATCH = 65536 };
+
+struct worker {
+	struct proxy *proxy; /* borrowed */
+	pthread_t thread;
+	bool started;
+	struct loop *loop; /* owned */
+	struct log *log;   /* owned */
+	struct listener inbound, outbound;
+	struct conn *conns;
+	size_t conn_count;
+	struct upstream_pool pool;
+	struct pump_pipe *pipes; /* idle ones */
+	size_t pipe_count;
+	struct log_limit record_limits[REASON_COUNT];
+	struct wheel_timer drain_timer, log_timer;
+	int drain; /* how far proxy->drain has been obeyed */
+	uint8_t scratch[WORKER_SCRATCH];
+};
+
+/* Opens the listeners. 0 or -errno. log_fd is borrowed. */
+int worker_new(struct worker **out, struct proxy *proxy, int log_fd);
+
+/* Starts the thread. 0 or -errno. */
+int worker_start(struct worker *worker);
+
+/* Makes the worker look at proxy->drain. Any thread. */
+void worker_wake(struct worker *worker);
+
+/* Waits for the thread to end, which it does at DRAIN_STOP. */
+void worker_join(struct worker *worker);
+void worker_free(struct worker *worker);
+
+int64_t worker_now(const struct worker *worker);
+
+#endif
