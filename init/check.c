@@ -1,0 +1,120 @@
+#include "init/check.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "init/batch.h"
+#include "init/image.h"
+#include "init/plan.h"
+#include "init/rules.h"
+#include "init/show.h"
+#include "lib/text.h"
+
+static bool check_equal(const struct image_item *a, const struct image_item *b)
+{
+	return a->kind == b->kind && !strcmp(a->name, b->name) && !strcmp(a->content, b->content) &&
+	       !strcmp(a->comment, b->comment);
+}
+
+/* Rules are the last items of an image; those of the plan are known in nft's own words. */
+static void check_print(const char *sign, const struct image_item *item, const struct plan_rule *rule, FILE *to)
+{
+	TEXT_ON_STACK(shown, SHOW_TEXT_SIZE);
+
+	if (!to)
+		return;
+	switch (item->kind) {
+	case IMAGE_SET:
+		fprintf(to, "%s set %s %s\n", sign, item->name, item->content);
+		break;
+	case IMAGE_CHAIN:
+		fprintf(to, "%s chain %s %s\n", sign, item->name, item->content);
+		break;
+	case IMAGE_RULE:
+		if (rule) {
+			show_rule(rule, &shown);
+			fprintf(to, "%s %s: %s\n", sign, item->name, shown.data);
+		} else {
+			fprintf(to, "%s %s: %scomment \"%s\"\n", sign, item->name, item->content, item->comment);
+		}
+		break;
+	}
+}
+
+static bool check_follows(const struct image_item *item, const struct image *image, size_t from)
+{
+	for (; from < image->count; from++)
+		if (check_equal(item, &image->items[from]))
+			return true;
+	return false;
+}
+
+size_t check_compare(const struct plan *plan, const struct image *expected, const struct image *found, FILE *to)
+{
+	size_t first_rule = expected->count - plan->rule_count, i = 0, j = 0, differences = 0;
+
+	while (i < expected->count || j < found->count) {
+		const struct image_item *want = i < expected->count ? &expected->items[i] : NULL;
+		const struct image_item *have = j < found->count ? &found->items[j] : NULL;
+
+		if (want && have && check_equal(want, have)) {
+			i++;
+			j++;
+			continue;
+		}
+		differences++;
+		if (want && (!have || !check_follows(want, found, j))) {
+			check_print("-", want, i >= first_rule ? &plan->rules[i - first_rule] : NULL, to);
+			i++;
+		} else {
+			check_print("+", have, NULL, to);
+			j++;
+		}
+	}
+	return differences;
+}
+
+static int check_expect(const struct plan *plan, struct image *out)
+{
+	struct batch *batch = NULL;
+	int status = batch_new(&batch);
+
+	if (!status)
+		status = rules_add_install(batch, plan);
+	if (!status)
+		status = image_expect(batch, out);
+	batch_free(batch);
+	return status;
+}
+
+int check_rules(struct netlink *netlink, const struct plan *plan, FILE *to, struct text *error)
+{
+	struct image expected = {0}, found = {0};
+	size_t differences;
+	int status = check_expect(plan, &expected);
+
+	if (status) {
+		text_string(error, "out of memory");
+		return status;
+	}
+	status = image_read(netlink, &found);
+	if (status == -ENOENT) {
+		text_string(error, "the table inet " PLAN_TABLE " is not installed; run lapse-init install");
+		status = 1;
+	} else if (status) {
+		batch_explain(status, "read the table inet " PLAN_TABLE, "", "", error);
+	} else {
+		differences = check_compare(plan, &expected, &found, to);
+		if (differences) {
+			text_printf(error,
+			            "the table inet " PLAN_TABLE " is not as these options make it: %zu difference%s (- missing, "
+			            "+ not wanted); lapse-init install restores it",
+			            differences, differences == 1 ? "" : "s");
+			status = 1;
+		}
+	}
+	image_free(&expected);
+	image_free(&found);
+	return status;
+}

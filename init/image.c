@@ -1,0 +1,379 @@
+#include "init/image.h"
+
+#include <errno.h>
+#include <libnftnl/chain.h>
+#include <libnftnl/expr.h>
+#include <libnftnl/rule.h>
+#include <libnftnl/set.h>
+#include <libnftnl/udata.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "init/batch.h"
+#include "init/netlink.h"
+#include "init/plan.h"
+#include "init/show.h"
+#include "lib/text.h"
+
+/* The keys of one set, as the kernel has them: range begins and range ends. */
+struct image_key {
+	uint8_t bytes[16];
+	bool end;
+};
+
+struct image_keys {
+	char *set; /* owned */
+	struct image_key *list; /* owned */
+	size_t count;
+};
+
+/* An image under construction: elements come in messages of their own. */
+struct image_build {
+	struct image image;
+	struct image_keys *keys; /* owned, one per set */
+	size_t key_count;
+};
+
+static int image_add(struct image *image, enum image_kind kind, const char *name, const char *content, const char *comment,
+                     struct image_item **added)
+{
+	struct image_item *items = reallocarray(image->items, image->count + 1, sizeof *items), *item;
+
+	if (!items)
+		return -ENOMEM;
+	image->items = items;
+	item = &items[image->count++];
+	*item = (struct image_item){.kind = kind, .name = strdup(name), .content = strdup(content), .comment = strdup(comment)};
+	if (added)
+		*added = item;
+	return item->name && item->content && item->comment ? 0 : -ENOMEM;
+}
+
+static bool image_is_ours(const char *table)
+{
+	return table && !strcmp(table, PLAN_TABLE);
+}
+
+/* --- chains --- */
+
+static int image_take_chain(struct image *image, const struct nftnl_chain *chain)
+{
+	TEXT_ON_STACK(head, 256);
+
+	if (!image_is_ours(nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE)))
+		return 0;
+	if (nftnl_chain_is_set(chain, NFTNL_CHAIN_HOOKNUM)) {
+		uint32_t hook = nftnl_chain_get_u32(chain, NFTNL_CHAIN_HOOKNUM);
+
+		text_printf(&head, "type %s hook %s priority %d; policy %s;", nftnl_chain_get_str(chain, NFTNL_CHAIN_TYPE),
+		            hook == NF_INET_PRE_ROUTING  ? "prerouting"
+		            : hook == NF_INET_LOCAL_OUT ? "output"
+		                                        : "other",
+		            nftnl_chain_get_s32(chain, NFTNL_CHAIN_PRIO),
+		            nftnl_chain_get_u32(chain, NFTNL_CHAIN_POLICY) == NF_ACCEPT ? "accept" : "drop");
+	}
+	return image_add(image, IMAGE_CHAIN, nftnl_chain_get_str(chain, NFTNL_CHAIN_NAME), head.data, "", NULL);
+}
+
+/* --- rules --- */
+
+struct image_rule {
+	struct text content;
+	uint64_t packets, bytes;
+	char text[2048];
+};
+
+static int image_take_expr(struct nftnl_expr *expr, void *context)
+{
+	struct image_rule *rule = context;
+	const char *name = nftnl_expr_get_str(expr, NFTNL_EXPR_NAME);
+	char text[256];
+
+	if (!strcmp(name, "counter")) {
+		rule->packets = nftnl_expr_get_u64(expr, NFTNL_EXPR_CTR_PACKETS);
+		rule->bytes = nftnl_expr_get_u64(expr, NFTNL_EXPR_CTR_BYTES);
+		text_string(&rule->content, "[ counter ] ");
+		return 0;
+	}
+	if (nftnl_expr_snprintf(text, sizeof text, expr, NFTNL_OUTPUT_DEFAULT, 0) < 0)
+		text[0] = '\0';
+	text_printf(&rule->content, "[ %s %s] ", name, text);
+	return 0;
+}
+
+static int image_take_userdata(const struct nftnl_udata *attribute, void *context)
+{
+	struct text *comment = context;
+	uint8_t length = nftnl_udata_len(attribute);
+
+	if (nftnl_udata_type(attribute) == NFTNL_UDATA_RULE_COMMENT && length > 0)
+		text_append(comment, nftnl_udata_get(attribute), length - 1u);
+	return 0;
+}
+
+static int image_take_rule(struct image *image, struct nftnl_rule *rule)
+{
+	struct image_rule found = {0};
+	struct image_item *item;
+	TEXT_ON_STACK(comment, NFT_USERDATA_MAXLEN);
+	const void *userdata;
+	uint32_t length;
+	int error;
+
+	if (!image_is_ours(nftnl_rule_get_str(rule, NFTNL_RULE_TABLE)))
+		return 0;
+	text_init(&found.content, found.text, sizeof found.text);
+	nftnl_expr_foreach(rule, image_take_expr, &found);
+	userdata = nftnl_rule_get_data(rule, NFTNL_RULE_USERDATA, &length);
+	if (userdata)
+		nftnl_udata_parse(userdata, length, image_take_userdata, &comment);
+	error = image_add(image, IMAGE_RULE, nftnl_rule_get_str(rule, NFTNL_RULE_CHAIN), found.content.data, comment.data, &item);
+	if (!error) {
+		item->packets = found.packets;
+		item->bytes = found.bytes;
+	}
+	return error;
+}
+
+/* --- sets --- */
+
+static const char *image_type_name(uint32_t flags, uint32_t length)
+{
+	if (!(flags & NFT_SET_INTERVAL))
+		return "names";
+	return length == 2 ? "ports" : length == 4 ? "IPv4" : "IPv6";
+}
+
+static int image_take_set(struct image_build *build, const struct nftnl_set *set)
+{
+	const char *name = nftnl_set_get_str(set, NFTNL_SET_NAME), *type;
+	struct image_keys *keys;
+
+	if (!image_is_ours(nftnl_set_get_str(set, NFTNL_SET_TABLE)))
+		return 0;
+	keys = reallocarray(build->keys, build->key_count + 1, sizeof *keys);
+	if (!keys)
+		return -ENOMEM;
+	build->keys = keys;
+	keys[build->key_count] = (struct image_keys){.set = strdup(name)};
+	if (!keys[build->key_count++].set)
+		return -ENOMEM;
+	type = image_type_name(nftnl_set_get_u32(set, NFTNL_SET_FLAGS), nftnl_set_get_u32(set, NFTNL_SET_KEY_LEN));
+	return image_add(&build->image, IMAGE_SET, name, type, "", NULL);
+}
+
+static int image_take_element(const struct nlattr *element, void *context)
+{
+	const struct nlattr *data = netlink_find_nested(element, NFTA_SET_ELEM_KEY), *flags;
+	const struct nlattr *value = data ? netlink_find_nested(data, NFTA_DATA_VALUE) : NULL;
+	struct image_keys *keys = context;
+	struct image_key *list, *key;
+	const void *bytes;
+	uint32_t bits = 0;
+	size_t length;
+
+	if (!value) /* a catch-all, which is none of ours */
+		return 0;
+	list = reallocarray(keys->list, keys->count + 1, sizeof *list);
+	if (!list)
+		return -ENOMEM;
+	keys->list = list;
+	key = &list[keys->count++];
+	*key = (struct image_key){0};
+	bytes = netlink_bytes(value, &length);
+	memcpy(key->bytes, bytes, length < sizeof key->bytes ? length : sizeof key->bytes);
+	flags = netlink_find_nested(element, NFTA_SET_ELEM_FLAGS);
+	key->end = flags && !netlink_get_u32(flags, &bits) && (bits & NFT_SET_ELEM_INTERVAL_END);
+	return 0;
+}
+
+/* Without libnftnl, which cannot read the lists of elements that it writes. */
+static int image_take_elements(struct image_build *build, const struct nlmsghdr *message)
+{
+	const struct nlattr *table = netlink_find(message, NFTA_SET_ELEM_LIST_TABLE);
+	const struct nlattr *set = netlink_find(message, NFTA_SET_ELEM_LIST_SET);
+	const struct nlattr *elements = netlink_find(message, NFTA_SET_ELEM_LIST_ELEMENTS);
+	size_t length;
+
+	if (!table || !set || !elements || !image_is_ours(netlink_bytes(table, &length)))
+		return 0;
+	for (size_t i = 0; i < build->key_count; i++)
+		if (!strcmp(build->keys[i].set, netlink_bytes(set, &length)))
+			return netlink_each_nested(elements, image_take_element, &build->keys[i]);
+	return 0;
+}
+
+/* By key; where one range ends and the next begins, the end comes first. */
+static int image_compare_keys(const void *a, const void *b)
+{
+	const struct image_key *left = a, *right = b;
+	int order = memcmp(left->bytes, right->bytes, sizeof left->bytes);
+
+	return order ? order : (int)right->end - (int)left->end;
+}
+
+static void image_key_before(const struct image_key *key, size_t length, uint8_t *out)
+{
+	size_t i = length;
+
+	memcpy(out, key->bytes, 16);
+	while (i > 0 && out[i - 1]-- == 0)
+		i--;
+}
+
+static void image_show_range(const struct image_keys *keys, size_t at, enum plan_type type, FILE *to)
+{
+	size_t length = plan_key_length(type);
+	struct plan_range range = {0};
+	TEXT_ON_STACK(shown, SHOW_TEXT_SIZE);
+
+	memcpy(range.first, keys->list[at].bytes, sizeof range.first);
+	if (type == PLAN_TYPE_INTERFACE)
+		memcpy(range.last, range.first, sizeof range.last);
+	else if (at + 1 < keys->count && keys->list[at + 1].end)
+		image_key_before(&keys->list[at + 1], length, range.last);
+	else
+		memset(range.last, 0xff, length);
+	show_range(type, &range, &shown);
+	fprintf(to, " %s", shown.data);
+}
+
+static int image_finish_set(struct image_item *item, struct image_keys *keys)
+{
+	enum plan_type type = !strcmp(item->content, "ports")  ? PLAN_TYPE_PORT
+	                      : !strcmp(item->content, "IPv4") ? PLAN_TYPE_IPV4
+	                      : !strcmp(item->content, "IPv6") ? PLAN_TYPE_IPV6
+	                                                       : PLAN_TYPE_INTERFACE;
+	char *content = NULL;
+	size_t size;
+	FILE *to = open_memstream(&content, &size);
+
+	if (!to)
+		return -ENOMEM;
+	if (keys->count)
+		qsort(keys->list, keys->count, sizeof *keys->list, image_compare_keys);
+	fprintf(to, "%s {", item->content);
+	for (size_t i = 0; i < keys->count; i++)
+		if (!keys->list[i].end)
+			image_show_range(keys, i, type, to);
+	fputs(" }", to);
+	if (fclose(to)) {
+		free(content);
+		return -ENOMEM;
+	}
+	free(item->content);
+	item->content = content;
+	return 0;
+}
+
+/* --- messages --- */
+
+static int image_take(const struct nlmsghdr *message, void *context)
+{
+	struct image_build *build = context;
+	struct nftnl_chain *chain = NULL;
+	struct nftnl_rule *rule = NULL;
+	struct nftnl_set *set = NULL;
+	int error = 0;
+
+	switch (NFNL_MSG_TYPE(message->nlmsg_type)) {
+	case NFT_MSG_NEWCHAIN:
+		chain = nftnl_chain_alloc();
+		error = chain && nftnl_chain_nlmsg_parse(message, chain) == 0 ? image_take_chain(&build->image, chain) : -ENOMEM;
+		break;
+	case NFT_MSG_NEWRULE:
+		rule = nftnl_rule_alloc();
+		error = rule && nftnl_rule_nlmsg_parse(message, rule) == 0 ? image_take_rule(&build->image, rule) : -ENOMEM;
+		break;
+	case NFT_MSG_NEWSET:
+		set = nftnl_set_alloc();
+		error = set && nftnl_set_nlmsg_parse(message, set) == 0 ? image_take_set(build, set) : -ENOMEM;
+		break;
+	case NFT_MSG_NEWSETELEM:
+		error = image_take_elements(build, message);
+		break;
+	default:
+		break;
+	}
+	if (chain)
+		nftnl_chain_free(chain);
+	if (rule)
+		nftnl_rule_free(rule);
+	if (set)
+		nftnl_set_free(set);
+	return error;
+}
+
+/* Turns collected elements into text and hands the image over, or frees all on error. */
+static int image_finish(struct image_build *build, int error, struct image *out)
+{
+	size_t set = 0;
+
+	for (size_t i = 0; i < build->image.count && !error; i++)
+		if (build->image.items[i].kind == IMAGE_SET)
+			error = image_finish_set(&build->image.items[i], &build->keys[set++]);
+	for (size_t i = 0; i < build->key_count; i++) {
+		free(build->keys[i].set);
+		free(build->keys[i].list);
+	}
+	free(build->keys);
+	if (error)
+		image_free(&build->image);
+	else
+		*out = build->image;
+	return error;
+}
+
+int image_expect(const struct batch *batch, struct image *out)
+{
+	struct image_build build = {0};
+
+	return image_finish(&build, batch_each(batch, image_take, &build), out);
+}
+
+static int image_request(struct netlink *netlink, uint16_t type, bool dump, const char *set, struct image_build *build)
+{
+	char buffer[1024] __attribute__((aligned(8)));
+	struct nlmsghdr *message = netlink_begin(buffer, NFNL_SUBSYS_NFTABLES << 8 | type, dump ? NLM_F_DUMP : NLM_F_ACK, 1,
+	                                         NFPROTO_INET, 0);
+	struct netlink_error refusal;
+
+	/* the table's name is attribute 1 of every kind of request */
+	netlink_put_string(message, NFTA_RULE_TABLE, PLAN_TABLE);
+	if (set)
+		netlink_put_string(message, NFTA_SET_ELEM_LIST_SET, set);
+	return netlink_exchange(netlink, message, message->nlmsg_len, image_take, build, &refusal);
+}
+
+int image_read(struct netlink *netlink, struct image *out)
+{
+	struct image_build build = {0};
+	int error = image_request(netlink, NFT_MSG_GETTABLE, false, NULL, &build);
+
+	if (!error)
+		error = image_request(netlink, NFT_MSG_GETSET, true, NULL, &build);
+	for (size_t i = 0; i < build.key_count && !error; i++)
+		error = image_request(netlink, NFT_MSG_GETSETELEM, true, build.keys[i].set, &build);
+	if (!error)
+		error = image_request(netlink, NFT_MSG_GETCHAIN, true, NULL, &build);
+	if (!error)
+		error = image_request(netlink, NFT_MSG_GETRULE, true, NULL, &build);
+	return image_finish(&build, error, out);
+}
+
+void image_free(struct image *image)
+{
+	for (size_t i = 0; i < image->count; i++) {
+		free(image->items[i].name);
+		free(image->items[i].content);
+		free(image->items[i].comment);
+	}
+	free(image->items);
+	*image = (struct image){0};
+}
