@@ -95,10 +95,16 @@ int options_parse_port(const struct option_call *call, void *field, struct text 
 
 int options_parse_duration(const struct option_call *call, void *field, struct text *accepted)
 {
+	const struct option_row *row = call->row;
+	char least[DURATION_TEXT_SIZE], greatest[DURATION_TEXT_SIZE];
 	int64_t value;
 
-	if (duration_parse(DURATION_GO, call->value, &value) != 0 || value < 0) {
+	if (duration_parse(DURATION_GO, call->value, &value) != 0 || value < row->least ||
+	    (row->greatest && value > row->greatest)) {
 		text_string(accepted, "a duration such as 500ms, 30s or 1h30m");
+		if (row->greatest)
+			text_printf(accepted, ", from %s to %s", duration_format(row->least, least),
+			            duration_format(row->greatest, greatest));
 		return -EINVAL;
 	}
 	*(int64_t *)field = value;

@@ -53,7 +53,7 @@ option_parse options_parse_flag;     /* bool: present = true; the environment ac
 option_parse options_parse_text;     /* const char *: borrowed from argv or the environment */
 option_parse options_parse_number;   /* int64_t */
 option_parse options_parse_port;     /* uint16_t, 1–65535 */
-option_parse options_parse_duration; /* int64_t ms, DURATION_GO, not negative */
+option_parse options_parse_duration; /* int64_t ms, DURATION_GO, from least (0) to greatest, if that is not 0 */
 option_parse options_parse_ports;    /* struct ports; adds to what the same origin gave before */
 option_parse options_parse_size;     /* int64_t bytes: 4096, 64KiB, 16MiB */
 

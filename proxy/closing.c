@@ -139,7 +139,8 @@ static void closing_finish(struct conn *conn, bool reset)
 	loop_defer(worker->loop, &conn->deferred);
 }
 
-/* A timer or a silent peer may only be the symptom: conntrack has forgotten the flow, and nothing could arrive any more. */
+/* A timer, a silent peer, or a RST (to a packet that went out under the proxy's own address) may only be the symptom: conntrack
+ * has forgotten the flow. */
 static struct cause closing_examine(const struct conn *conn, struct cause cause)
 {
 	switch (cause.reason) {
@@ -150,6 +151,9 @@ static struct cause closing_examine(const struct conn *conn, struct cause cause)
 	case REASON_STREAM_IDLE_TIMEOUT:
 	case REASON_CLIENT_VANISHED:
 	case REASON_CLIENT_STALLED:
+	case REASON_CLIENT_RESET:
+	case REASON_CLIENT_ABORTED_WAIT:
+	case REASON_CLIENT_ABORTED_RESPONSE:
 		if (origin_lost(conn->client.source.fd, &conn->server_addr))
 			cause = cause_timer(REASON_REDIRECT_STATE_LOST, cause.timer);
 		break;

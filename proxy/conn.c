@@ -94,6 +94,8 @@ const char *conn_phase(const struct conn *conn)
 		return stages[conn->stage].name;
 	if (exchange->response_head)
 		return "response";
+	if (!conn->upstream)
+		return "connect";
 	return exchange->request_body.complete ? "wait" : "request";
 }
 
@@ -264,6 +266,8 @@ static void conn_client_ready(struct loop_source *source, uint32_t events)
 			conn->proto->client_failed(conn);
 		} else {
 			conn->unwanted |= CLIENT;
+			if (events & EPOLLRDHUP)
+				conn_half_closed(conn); /* its request is complete; the answer may take longer than conntrack remembers */
 		}
 	}
 	conn_settle(conn);

@@ -204,24 +204,27 @@ void exchange_fail(struct conn *conn, struct cause cause, const char *format, ..
 	va_end(arguments);
 }
 
-/* Whether the server has acknowledged any byte of this attempt's request. tcpi_bytes_acked counts the SYN of a connection we opened. */
-static bool exchange_acknowledged(const struct conn *conn)
+/* Whether the request surely never reached the server's application. Either not a byte of it left, or the server's FIN came and
+ * acknowledges none of it: it was sent before the request arrived. A RST proves nothing, acknowledged or not: the kernel delays
+ * acknowledgements, so an application may have read the request, acted on it, and died. tcpi_bytes_acked counts the SYN too. */
+static bool exchange_never_arrived(const struct conn *conn, int error)
 {
+	const struct leg *leg = &conn->upstream->leg;
 	struct tcp_info info;
 
-	if (sock_info(conn->upstream->leg.source.fd, &info))
+	if (leg->sent == conn->exchange->leg_sent)
 		return true;
-	return info.tcpi_bytes_acked > conn->exchange->leg_sent + 1;
+	return !error && !sock_info(leg->source.fd, &info) && info.tcpi_bytes_acked <= conn->exchange->leg_sent + 1;
 }
 
 /* The reused leg died under the request: once more on a fresh one where that is safe. */
 static void exchange_race(struct conn *conn, int error)
 {
 	struct exchange *exchange = conn->exchange;
-	bool acknowledged = exchange_acknowledged(conn);
+	bool unsent = exchange_never_arrived(conn, error);
 	int64_t idle_ms = conn->upstream->idle_before;
 
-	if (exchange->replayable && (!acknowledged || exchange->request.idempotent)) {
+	if (exchange->replayable && (unsent || exchange->request.idempotent)) {
 		log_message(conn->worker->log, LOG_DEBUG, "the server closed a reused connection (idle %lld ms before); retrying",
 		            (long long)idle_ms);
 		upstream_drop(conn, false);
@@ -231,12 +234,12 @@ static void exchange_race(struct conn *conn, int error)
 			exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
 		return;
 	}
-	exchange_fail(conn, cause_of(acknowledged ? REASON_KEEPALIVE_RACE : REASON_KEEPALIVE_RACE_UNSENT),
+	exchange_fail(conn, cause_of(unsent ? REASON_KEEPALIVE_RACE_UNSENT : REASON_KEEPALIVE_RACE),
 	              "the server %s this connection, idle for %lld.%lld s before, as the request arrived, and the request cannot be sent "
 	              "twice (%s): its idle timeout is shorter than the client's period; raise the server's keep-alive timeout or set "
 	              "--timeout-server-idle below it",
 	              error ? "reset" : "closed", (long long)(idle_ms / 1000), (long long)(idle_ms % 1000 / 100),
-	              exchange->replayable ? "it was acknowledged and its method is not idempotent" : "its body is over 64 KiB");
+	              exchange->replayable ? "it may have been acted on and its method is not idempotent" : "its body is over 64 KiB");
 }
 
 static void exchange_lost_before_response(struct conn *conn, int error)
@@ -320,7 +323,7 @@ void exchange_finish_if_complete(struct conn *conn)
 	               exchange->response_body.framing != HTTP1_UNTIL_CLOSE && !conn->close_after;
 	conn->last_status = exchange->response.status;
 	if (server_keeps)
-		upstream_rest(conn->upstream);
+		upstream_rest(conn->upstream, exchange->response.keep_alive_timeout_s);
 	else
 		upstream_drop(conn, false);
 	if (!client_keeps) {

@@ -47,7 +47,7 @@ int http1_scan_head(struct http1_scan *scan, enum http1_kind kind, const uint8_t
 			return result;
 		if (!scan->fields && kind == HTTP1_REQUEST && end > limits->target_bytes + REQUEST_LINE_EXTRA)
 			return http1_refuse(error, kind, REASON_HEAD_TOO_LARGE, 414, "the request target is over --max-target-size", end);
-		if (end > limits->head_bytes)
+		if ((lf ? end + 1 : end) > limits->head_bytes)
 			return http1_refuse(error, kind, REASON_HEAD_TOO_LARGE, 431, "the head is over --max-head-size", end);
 		if (!lf)
 			return -EAGAIN;

@@ -158,7 +158,8 @@ static void main_advance_drain(struct process *process, enum drain drain)
 		return;
 	atomic_store(&process->proxy.drain, (int)drain);
 	for (int i = 0; i < process->worker_count; i++)
-		worker_wake(process->workers[i]);
+		if (process->workers[i])
+			worker_wake(process->workers[i]);
 }
 
 static void main_signal(struct loop_source *source, uint32_t events)

@@ -13,7 +13,7 @@
 enum { ORIGINAL_DST = 80 };
 
 struct origin_dials {
-	_Atomic uint32_t destination[65536]; /* addr_hash() | 1 by local port, 0 = no dial of ours */
+	_Atomic uint32_t marks[65536]; /* origin_mark() by local port, 0 = no dial of ours */
 };
 
 const char *origin_direction_name(enum direction direction)
@@ -31,14 +31,20 @@ void origin_dials_free(struct origin_dials *dials)
 	free(dials);
 }
 
-void origin_dials_add(struct origin_dials *dials, uint16_t local_port, const struct addr *destination)
+/* Both ends of a dial in one word, never 0. */
+static uint32_t origin_mark(const struct addr *from, const struct addr *to)
 {
-	atomic_store_explicit(&dials->destination[local_port], addr_hash(destination) | 1, memory_order_relaxed);
+	return (addr_hash(from) * 31 + addr_hash(to)) | 1;
+}
+
+void origin_dials_add(struct origin_dials *dials, const struct addr *local, const struct addr *destination)
+{
+	atomic_store_explicit(&dials->marks[local->port], origin_mark(local, destination), memory_order_relaxed);
 }
 
 void origin_dials_remove(struct origin_dials *dials, uint16_t local_port)
 {
-	atomic_store_explicit(&dials->destination[local_port], 0, memory_order_relaxed);
+	atomic_store_explicit(&dials->marks[local_port], 0, memory_order_relaxed);
 }
 
 static int origin_read(int fd, int family, struct addr *out)
@@ -69,9 +75,9 @@ static bool origin_is_local(const struct addr *addr)
 
 static bool origin_is_loop(const struct origin_guard *guard, const struct origin *origin)
 {
-	uint32_t dialled = atomic_load_explicit(&guard->dials->destination[origin->client.port], memory_order_relaxed);
+	uint32_t dialled = atomic_load_explicit(&guard->dials->marks[origin->client.port], memory_order_relaxed);
 
-	if (dialled && dialled == (addr_hash(&origin->destination) | 1))
+	if (dialled == origin_mark(&origin->client, &origin->destination))
 		return true;
 	if (origin->destination.port != guard->inbound_port && origin->destination.port != guard->outbound_port)
 		return false;
@@ -95,6 +101,7 @@ enum reason_id origin_find(int fd, const struct origin_guard *guard, struct orig
 bool origin_lost(int fd, const struct addr *destination)
 {
 	struct addr now;
+	int result = origin_read(fd, destination->family, &now);
 
-	return origin_read(fd, destination->family, &now) == -ENOENT;
+	return result == -ENOENT || (!result && !addr_equal(&now, destination));
 }

@@ -18,12 +18,12 @@ struct origin {
 	struct addr destination;
 };
 
-/* The destinations of our own dials by local port, so that one which the rules bring back to us is known: a redirect loop.
- * Shared by all workers; every access is one relaxed atomic. */
+/* Our own dials, from which address to which destination, by local port: so that one which the rules bring back to us is known, a
+ * redirect loop. Shared by all workers; every access is one relaxed atomic. */
 struct origin_dials;
 struct origin_dials *origin_dials_new(void);
 void origin_dials_free(struct origin_dials *dials);
-void origin_dials_add(struct origin_dials *dials, uint16_t local_port, const struct addr *destination);
+void origin_dials_add(struct origin_dials *dials, const struct addr *local, const struct addr *destination);
 void origin_dials_remove(struct origin_dials *dials, uint16_t local_port);
 
 /* What the loop guard knows of this proxy. */
@@ -36,7 +36,8 @@ struct origin_guard {
  * REASON_NONE, or why the connection cannot be carried: REASON_NO_ORIGINAL_DST, REASON_NOT_REDIRECTED, REASON_REDIRECT_LOOP. */
 enum reason_id origin_find(int fd, const struct origin_guard *guard, struct origin *origin);
 
-/* Whether conntrack has forgotten the flow of a socket whose original destination was once known. */
+/* Whether conntrack has forgotten the flow of a socket whose original destination was once known: it knows none any more, or,
+ * having met a packet of ours since (nf_conntrack_tcp_loose), another one. */
 bool origin_lost(int fd, const struct addr *destination);
 
 #endif

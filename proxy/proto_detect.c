@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/addr.h"
+#include "lib/text.h"
 #include "proxy/closing.h"
 #include "proxy/conn.h"
 #include "proxy/detect.h"
@@ -21,6 +22,7 @@ static void proto_detect_dial_failed(struct conn *conn, int error)
 {
 	char server[ADDR_TEXT_SIZE];
 
+	conn_enter(conn, STAGE_CONNECT);
 	conn_close(conn, cause_of(upstream_dial_reason(error)), "connecting to %s failed: %s", addr_format(&conn->server_addr, server),
 	           strerror(-error));
 }
@@ -135,7 +137,7 @@ static void proto_detect_writable(struct conn *conn)
 
 static void proto_detect_expired(struct conn *conn, enum timeout_id timer)
 {
-	char server[ADDR_TEXT_SIZE];
+	TEXT_ON_STACK(dial, 160);
 	int result;
 
 	switch (timer) {
@@ -148,8 +150,8 @@ static void proto_detect_expired(struct conn *conn, enum timeout_id timer)
 		proto_detect_opaque(conn, PROTOCOL_OPAQUE, NULL, 0);
 		break;
 	case TIMEOUT_CONNECT:
-		conn_close(conn, cause_timer(REASON_CONNECT_TIMEOUT, timer), "%s did not accept the connection in time",
-		           addr_format(&conn->server_addr, server));
+		upstream_describe_dial(conn, &dial);
+		conn_close(conn, cause_timer(REASON_CONNECT_TIMEOUT, timer), "%s", dial_bytes);
 		break;
 	default:
 		conn_close(conn, cause_timer(REASON_TCP_IDLE_TIMEOUT, TIMEOUT_TCP_IDLE), "neither side ever sent a byte");

@@ -5,6 +5,7 @@
 
 #include "lib/addr.h"
 #include "lib/log.h"
+#include "lib/text.h"
 #include "proxy/closing.h"
 #include "proxy/conn.h"
 #include "proxy/exchange.h"
@@ -516,7 +517,7 @@ static void proto_http1_stream_idle(struct conn *conn)
 static void proto_http1_expired(struct conn *conn, enum timeout_id timer)
 {
 	struct exchange *exchange = conn->exchange;
-	char server[ADDR_TEXT_SIZE];
+	TEXT_ON_STACK(dial, 160);
 
 	switch (timer) {
 	case TIMEOUT_IDLE_CONNECTION:
@@ -529,8 +530,8 @@ static void proto_http1_expired(struct conn *conn, enum timeout_id timer)
 		proto_http1_stream_idle(conn);
 		break;
 	case TIMEOUT_CONNECT:
-		exchange_fail(conn, cause_timer(REASON_CONNECT_TIMEOUT, timer), "%s did not accept the connection in time",
-		              addr_format(&conn->server_addr, server));
+		upstream_describe_dial(conn, &dial);
+		exchange_fail(conn, cause_timer(REASON_CONNECT_TIMEOUT, timer), "%s", dial_bytes);
 		break;
 	case TIMEOUT_REQUEST:
 	case TIMEOUT_BACKEND_REQUEST:

@@ -1,8 +1,10 @@
 /* Bytes both ways: opaque TCP, and what follows a 101 or a CONNECT. A FIN goes on as a FIN, a RST as a RST. */
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "lib/addr.h"
+#include "lib/text.h"
 #include "proxy/closing.h"
 #include "proxy/conn.h"
 #include "proxy/proto.h"
@@ -91,8 +93,22 @@ static void proto_opaque_client_readable(struct conn *conn)
 	proto_opaque_move(conn, &conn->client, &conn->upstream->leg, BY_CLIENT);
 }
 
+/* A client that has finished and been silent: is there still a way to it? What is sent without one goes out under our own address
+ * and is answered with a RST. */
+static bool proto_opaque_way_back_lost(const struct conn *conn)
+{
+	enum { SILENCE_MS = 1000 };
+
+	return conn->client.fin_received && conn_now(conn) - conn->instants[INSTANT_LAST_BYTE] >= SILENCE_MS &&
+	       origin_lost(conn->client.source.fd, &conn->server_addr);
+}
+
 static void proto_opaque_server_readable(struct conn *conn)
 {
+	if (proto_opaque_way_back_lost(conn)) {
+		conn_close(conn, cause_of(REASON_REDIRECT_STATE_LOST), NULL);
+		return;
+	}
 	proto_opaque_move(conn, &conn->upstream->leg, &conn->client, BY_SERVER);
 }
 
@@ -155,7 +171,7 @@ static void proto_opaque_half_close_expired(struct conn *conn)
 
 static void proto_opaque_expired(struct conn *conn, enum timeout_id timer)
 {
-	char server[ADDR_TEXT_SIZE];
+	TEXT_ON_STACK(dial, 160);
 
 	switch (timer) {
 	case TIMEOUT_TCP_IDLE:
@@ -171,8 +187,8 @@ static void proto_opaque_expired(struct conn *conn, enum timeout_id timer)
 		proto_opaque_half_close_expired(conn);
 		break;
 	case TIMEOUT_CONNECT:
-		conn_close(conn, cause_timer(REASON_CONNECT_TIMEOUT, timer), "%s did not accept the connection in time",
-		           addr_format(&conn->server_addr, server));
+		upstream_describe_dial(conn, &dial);
+		conn_close(conn, cause_timer(REASON_CONNECT_TIMEOUT, timer), "%s", dial_bytes);
 		break;
 	default:
 		if (origin_lost(conn->client.source.fd, &conn->server_addr))

@@ -46,7 +46,8 @@ void reply_write(const struct reply *reply, struct text *out)
 	TEXT_ON_STACK(body, 1024);
 
 	if (reply->body)
-		text_printf(&body, "%d %s: %s\n", reply->status, reply_phrase(reply->status), reply->detail);
+		text_printf(&body, "%d %s: %s: %s\n", reply->status, reply_phrase(reply->status), reason_row(reply->reason)->name,
+		            reply->detail);
 	text_printf(out, "HTTP/1.1 %d %s\r\ncontent-length: %zu\r\n", reply->status, reply_phrase(reply->status), body.length);
 	if (reply->body)
 		text_string(out, "content-type: text/plain; charset=utf-8\r\n");

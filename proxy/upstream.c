@@ -104,7 +104,7 @@ int upstream_dial(struct conn *conn)
 	upstream->timer.fire = upstream_idle_expired;
 	if (!sock_local(fd, &local)) {
 		upstream->local_port = local.port;
-		origin_dials_add(worker->proxy->guard.dials, local.port, &conn->server_addr);
+		origin_dials_add(worker->proxy->guard.dials, &local, &conn->server_addr);
 	}
 	conn->upstream = upstream;
 	conn->instants[INSTANT_DIAL] = conn_now(conn);
@@ -153,14 +153,22 @@ void upstream_use(struct upstream *upstream)
 	upstream->idle_since = 0;
 }
 
-void upstream_rest(struct upstream *upstream)
+void upstream_rest(struct upstream *upstream, int32_t announced_s)
 {
 	struct wheel *wheel = loop_wheel(upstream->worker->loop);
 
 	upstream->uses++;
 	upstream->idle_since = worker_now(upstream->worker);
 	upstream->server_idle = upstream->conn->timeouts->of[TIMEOUT_SERVER_IDLE].milliseconds;
-	if (upstream->server_idle && !wheel_armed(&upstream->timer))
+	if (announced_s >= 0) {
+		int64_t announced = announced_s * INT64_C(1000), margin = announced / 10 > 1000 ? announced / 10 : 1000;
+
+		announced = announced > margin ? announced - margin : 1;
+		if (!upstream->server_idle || announced < upstream->server_idle)
+			upstream->server_idle = announced;
+	}
+	if (upstream->server_idle &&
+	    (!wheel_armed(&upstream->timer) || upstream->idle_since + upstream->server_idle < upstream->timer.due))
 		wheel_arm(wheel, &upstream->timer, upstream->idle_since + upstream->server_idle);
 }
 
@@ -230,6 +238,16 @@ void upstream_pool_close(struct worker *worker)
 	for (int i = 0; i < UPSTREAM_BUCKETS; i++)
 		while (worker->pool.buckets[i])
 			upstream_end(worker->pool.buckets[i], false);
+}
+
+void upstream_describe_dial(const struct conn *conn, struct text *out)
+{
+	char server[ADDR_TEXT_SIZE];
+	struct tcp_info info;
+
+	text_printf(out, "%s did not accept the connection in time", addr_format(&conn->server_addr, server));
+	if (conn->upstream && !sock_info(conn->upstream->leg.source.fd, &info))
+		text_printf(out, "; its SYN was sent again %u time%s", info.tcpi_total_retrans, info.tcpi_total_retrans == 1 ? "" : "s");
 }
 
 enum reason_id upstream_dial_reason(int error)

@@ -11,6 +11,7 @@
 #include "proxy/leg.h"
 
 struct conn;
+struct text;
 struct worker;
 
 /* A connection to a server: attached to one conn, which owns it, or idle in the worker's pool. */
@@ -46,9 +47,10 @@ bool upstream_take(struct conn *conn);
 /* Whether an attached, resting server leg can carry another request: no FIN, RST or stray byte waits in it. */
 bool upstream_usable(struct upstream *upstream);
 
-/* A use begins, or has ended cleanly: serverIdle runs from here. */
+/* A use begins, or has ended cleanly: serverIdle runs from here. announced_s: the server's `Keep-Alive: timeout=N`, -1 = none; the
+ * leg is given up 10 %, at least 1 s, before it. */
 void upstream_use(struct upstream *upstream);
-void upstream_rest(struct upstream *upstream);
+void upstream_rest(struct upstream *upstream, int32_t announced_s);
 
 /* The conn lets go of its resting leg: into the pool, or closed when the pool is full. */
 void upstream_release(struct conn *conn);
@@ -58,6 +60,9 @@ void upstream_drop(struct conn *conn, bool reset);
 
 /* All idle ones of the worker end. */
 void upstream_pool_close(struct worker *worker);
+
+/* connect fired: the whole connection, or one exchange's attempt, ends with REASON_CONNECT_TIMEOUT and this detail. */
+void upstream_describe_dial(const struct conn *conn, struct text *out);
 
 /* The end of a dial: the reason of an -errno. */
 enum reason_id upstream_dial_reason(int error);

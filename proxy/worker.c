@@ -86,6 +86,8 @@ static void worker_idle(void *owner)
 
 	if (drain > worker->drain)
 		worker_drain(worker, drain);
+	if (!worker->conn_count)
+		pump_free_pipes(worker);
 	if (worker->drain && !worker->conn_count)
 		loop_wake(worker->proxy->main_loop); /* it counts over all workers */
 	worker_flush_log(worker);
