@@ -332,6 +332,9 @@ int main(int argc, char **argv)
 	} else if (command == OPTIONS_VERSION) {
 		puts("lapse-init " LAPSE_VERSION);
 		code = EXIT_OK;
+	} else if (options.print_man) {
+		options_print_man(&options_table, stdout);
+		code = EXIT_OK;
 	} else if (log_new(&job.log, STDERR_FILENO, options.log_format, options.log_level, 0)) {
 		fputs("lapse-init: out of memory\n", stderr);
 		code = EXIT_RUNTIME;

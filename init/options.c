@@ -245,6 +245,16 @@ static int options_parse_log_level(const struct option_call *call, void *field, 
 
 #define FIELD(member) .offset = offsetof(struct init_options, member)
 
+static int options_parse_docs(const struct option_call *call, void *field, struct text *accepted)
+{
+	if (strcmp(call->value, "man") != 0) {
+		text_string(accepted, "man");
+		return -EINVAL;
+	}
+	*(bool *)field = true;
+	return 0;
+}
+
 static const struct option_row options_rows[] = {
 	{"inbound-port", {"incoming-proxy-port"}, "PORT", "4143", "Where connections from other hosts are redirected to.",
 	 options_parse_port, FIELD(inbound_port)},
@@ -299,6 +309,7 @@ static const struct option_row options_rows[] = {
 	 FIELD(ignored.firewall_save_bin_path)},
 	{"iptables-mode", {NULL}, "MODE", NULL, "Linkerd's; no effect.", options_parse_text, FIELD(ignored.iptables_mode)},
 	{"use-wait-flag", {NULL}, NULL, NULL, "Linkerd's; no effect.", options_parse_flag, FIELD(ignored.use_wait_flag)},
+	{"print-docs", {NULL}, "WHICH", NULL, "Print a part of the documentation and exit: man.", options_parse_docs, FIELD(print_man)},
 };
 
 static const struct option_command options_commands[] = {

@@ -58,6 +58,7 @@ struct init_options {
 	enum log_format log_format;
 	enum log_level log_level;
 	struct ignored_options ignored;
+	bool print_man; /* --print-docs man */
 };
 
 /* For --help and the documentation. */

@@ -560,37 +560,3 @@ void options_print_man(const struct options *options, FILE *to)
 		fputs("\\fR\n", to);
 	}
 }
-
-/* Text for a cell of a Markdown table. */
-static void options_print_cell(FILE *to, const char *text)
-{
-	for (; *text != '\0'; text++) {
-		if (*text == '|')
-			fputc('\\', to);
-		fputc(*text == '\n' ? ' ' : *text, to);
-	}
-}
-
-void options_print_markdown(const struct options *options, FILE *to)
-{
-	fputs("| Option | Environment | Default | Meaning |\n|---|---|---|---|\n", to);
-	for (size_t i = 0; i < options->row_count; i++) {
-		const struct option_row *row = &options->rows[i];
-		char environment[OPTIONS_ENVIRONMENT_SIZE];
-		TEXT_ON_STACK(usage, 512);
-
-		options_environment_name(row->name, environment);
-		options_usage(row, &usage);
-		fputs("| `", to);
-		options_print_cell(to, usage.data);
-		fprintf(to, "` | `%s` | ", environment);
-		if (row->default_value != NULL && row->default_value[0] != '\0') {
-			fputc('`', to);
-			options_print_cell(to, row->default_value);
-			fputc('`', to);
-		}
-		fputs(" | ", to);
-		options_print_cell(to, row->help);
-		fputs(row->repeatable ? " Repeatable. |\n" : " |\n", to);
-	}
-}

@@ -66,10 +66,9 @@ enum { OPTIONS_HELP = -1, OPTIONS_VERSION = -2 };
 int options_parse(const struct options *options, int argc, char **argv, char **environment, void *out, int *command,
                   struct text *error);
 
-/* What --help prints; the OPTIONS and ENVIRONMENT sections of the man page (roff); a Markdown table for docs. */
+/* What --help prints; the OPTIONS and ENVIRONMENT sections of the man page (roff). */
 void options_print_help(const struct options *options, FILE *to);
 void options_print_man(const struct options *options, FILE *to);
-void options_print_markdown(const struct options *options, FILE *to);
 
 /* "idle-timeout" -> "LAPSE_IDLE_TIMEOUT" */
 #define OPTIONS_ENVIRONMENT_SIZE 64

@@ -217,12 +217,10 @@ static void conn_expired(struct conn *conn, struct deadline deadline)
 		conn_check_unacknowledged(conn);
 		break;
 	case TIMEOUT_MAX_CONNECTION:
-		if (conn->stage == STAGE_EXCHANGE || conn->stage == STAGE_HEAD) {
+		if (conn->stage == STAGE_EXCHANGE || conn->stage == STAGE_HEAD)
 			conn->close_after = REASON_MAX_CONNECTION;
-			conn->close_after_by = BY_PROXY;
-		} else {
+		else
 			conn_close(conn, cause_timer(REASON_MAX_CONNECTION, TIMEOUT_MAX_CONNECTION), NULL);
-		}
 		break;
 	case TIMEOUT_NONE:
 		conn->wake_at = 0;

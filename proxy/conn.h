@@ -72,7 +72,6 @@ struct conn {
 	bool first_fin_set;
 	enum reason_by first_fin;        /* the side that finished first, once one has */
 	enum reason_id close_after;      /* end with this reason after the response under way; REASON_NONE = keep alive */
-	enum reason_by close_after_by;
 	uint32_t requests, retries;
 	uint32_t unwanted; /* spurious epoll bits seen: 1 client, 2 server */
 	struct ending ending;

@@ -87,15 +87,15 @@ static void exchange_start_attempt(struct conn *conn)
 /* A new connection to the server, whatever there was before. False: the exchange has failed. */
 static bool exchange_dial(struct conn *conn)
 {
-	char server[ADDR_TEXT_SIZE];
+	TEXT_ON_STACK(dial, 256);
 	int result = upstream_dial(conn);
 
 	if (!result) {
 		exchange_start_attempt(conn);
 		return true;
 	}
-	exchange_fail(conn, cause_of(upstream_dial_reason(result)), "connecting to %s failed: %s",
-	              addr_format(&conn->server_addr, server), strerror(-result));
+	upstream_describe_dial(conn, result, &dial);
+	exchange_fail(conn, cause_of(upstream_dial_reason(result)), "%s", dial_bytes);
 	return false;
 }
 

@@ -15,6 +15,7 @@
 #include "proxy/conn.h"
 #include "proxy/options.h"
 #include "proxy/proto_detect.h"
+#include "proxy/record.h"
 #include "proxy/reply.h"
 #include "proxy/worker.h"
 
@@ -85,7 +86,7 @@ static void listener_accepted(struct listener *listener, int fd, const struct so
 		atomic_fetch_sub_explicit(&proxy->connections, 1, memory_order_relaxed);
 		sock_set_reset_on_close(fd);
 		close(fd);
-		log_message(worker->log, LOG_ERROR, "connection refused: no memory");
+		record_unborn(worker, &origin);
 	} else if (reason != REASON_NONE) {
 		listener_refuse(conn, reason, &proxy->guard);
 	} else if (open > proxy->max_connections) {

@@ -43,7 +43,7 @@ static int proxy_options_parse_timeout(const struct option_call *call, void *fie
 	return 0;
 }
 
-static const char *const docs_names[] = {"none", "man", "options", "timeouts", "reasons"};
+static const char *const docs_names[] = {"none", "man", "timeouts", "reasons"};
 
 static int proxy_options_parse_docs(const struct option_call *call, void *field, struct text *accepted)
 {
@@ -52,7 +52,7 @@ static int proxy_options_parse_docs(const struct option_call *call, void *field,
 			*(enum proxy_docs *)field = (enum proxy_docs)i;
 			return 0;
 		}
-	text_string(accepted, "man, options, timeouts or reasons");
+	text_string(accepted, "man, timeouts or reasons");
 	return -EINVAL;
 }
 
@@ -103,7 +103,7 @@ static const struct option_row fixed_rows[] = {
     {.name = "log-rate", .argument = "N", .default_value = "50", .parse = options_parse_number, .greatest = 1000000,
      .offset = FIELD(log_rate), .help = "Records a second for each reason and worker; the next one says how many were held back. 0 = no limit."},
     {.name = "print-docs", .argument = "WHICH", .parse = proxy_options_parse_docs, .offset = FIELD(docs),
-     .help = "Prints a part of the documentation and exits: man, options, timeouts, reasons."},
+     .help = "Prints a part of the documentation and exits: man, timeouts, reasons."},
 };
 
 enum { FIXED_ROWS = sizeof fixed_rows / sizeof fixed_rows[0] };
@@ -212,9 +212,6 @@ void proxy_options_print_docs(enum proxy_docs docs, FILE *to)
 	switch (docs) {
 	case DOCS_MAN:
 		options_print_man(&table.options, to);
-		break;
-	case DOCS_OPTIONS:
-		options_print_markdown(&table.options, to);
 		break;
 	case DOCS_TIMEOUTS:
 		proxy_options_print_timeouts(to);

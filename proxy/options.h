@@ -13,7 +13,7 @@
 struct text;
 
 /* What --print-docs prints: the options of the man page (roff), and tables in Markdown. */
-enum proxy_docs { DOCS_NONE, DOCS_MAN, DOCS_OPTIONS, DOCS_TIMEOUTS, DOCS_REASONS };
+enum proxy_docs { DOCS_NONE, DOCS_MAN, DOCS_TIMEOUTS, DOCS_REASONS };
 
 /* What the command line and the environment say; constant once the proxy runs. */
 struct settings {

@@ -20,11 +20,11 @@
 
 static void proto_detect_dial_failed(struct conn *conn, int error)
 {
-	char server[ADDR_TEXT_SIZE];
+	TEXT_ON_STACK(dial, 256);
 
 	conn_enter(conn, STAGE_CONNECT);
-	conn_close(conn, cause_of(upstream_dial_reason(error)), "connecting to %s failed: %s", addr_format(&conn->server_addr, server),
-	           strerror(-error));
+	upstream_describe_dial(conn, error, &dial);
+	conn_close(conn, cause_of(upstream_dial_reason(error)), "%s", dial_bytes);
 }
 
 /* Opaque from here on; what the client sent is held in its leg. */
@@ -150,7 +150,7 @@ static void proto_detect_expired(struct conn *conn, enum timeout_id timer)
 		proto_detect_opaque(conn, PROTOCOL_OPAQUE, NULL, 0);
 		break;
 	case TIMEOUT_CONNECT:
-		upstream_describe_dial(conn, &dial);
+		upstream_describe_dial(conn, 0, &dial);
 		conn_close(conn, cause_timer(REASON_CONNECT_TIMEOUT, timer), "%s", dial_bytes);
 		break;
 	default:

@@ -232,10 +232,8 @@ static bool proto_http1_forward_head(struct conn *conn, const uint8_t *bytes, si
 	struct buf changed = {0};
 	int result;
 
-	if (final && worker->drain && !conn->close_after) {
+	if (final && worker->drain && !conn->close_after)
 		conn->close_after = REASON_DRAIN;
-		conn->close_after_by = BY_PROXY;
-	}
 	if (final && conn->close_after && exchange->response.keep_alive) {
 		result = reply_rewrite_head(bytes, length, true, NULL, &changed);
 		if (!result)
@@ -432,14 +430,14 @@ static void proto_http1_server_readable(struct conn *conn)
 		proto_http1_response_bytes(conn);
 	} else {
 		got = input_read(&input, &conn->upstream->leg, conn->worker->scratch);
+		if (got > 0)
+			conn_touch(conn);
 		if (got > 0 && exchange->response_head)
 			exchange->server_dirty = true; /* the response is through, its request is not, and there is more */
 		else if (got > 0)
 			proto_http1_response(conn, &input);
 		else if (got < 0)
 			exchange_server_lost(conn, conn->upstream->leg.fin_received ? 0 : got);
-		if (got > 0 && conn->exchange)
-			conn_touch(conn);
 		input_free(&input);
 	}
 	proto_http1_next(conn);
@@ -462,11 +460,11 @@ static void proto_http1_server_writable(struct conn *conn)
 
 static void proto_http1_server_connected(struct conn *conn, int result)
 {
-	char server[ADDR_TEXT_SIZE];
+	TEXT_ON_STACK(dial, 256);
 
-	addr_format(&conn->server_addr, server);
 	if (result && conn->exchange) {
-		exchange_fail(conn, cause_of(upstream_dial_reason(result)), "connecting to %s failed: %s", server, strerror(-result));
+		upstream_describe_dial(conn, result, &dial);
+		exchange_fail(conn, cause_of(upstream_dial_reason(result)), "%s", dial_bytes);
 		proto_http1_next(conn);
 	} else if (result) {
 		upstream_drop(conn, false); /* dialled before the protocol was known; the next request dials again */
@@ -530,7 +528,7 @@ static void proto_http1_expired(struct conn *conn, enum timeout_id timer)
 		proto_http1_stream_idle(conn);
 		break;
 	case TIMEOUT_CONNECT:
-		upstream_describe_dial(conn, &dial);
+		upstream_describe_dial(conn, 0, &dial);
 		exchange_fail(conn, cause_timer(REASON_CONNECT_TIMEOUT, timer), "%s", dial_bytes);
 		break;
 	case TIMEOUT_REQUEST:

@@ -120,11 +120,11 @@ static void proto_opaque_writable(struct conn *conn)
 
 static void proto_opaque_server_connected(struct conn *conn, int result)
 {
-	char server[ADDR_TEXT_SIZE];
+	TEXT_ON_STACK(dial, 256);
 
 	if (result) {
-		conn_close(conn, cause_of(upstream_dial_reason(result)), "connecting to %s failed: %s",
-		           addr_format(&conn->server_addr, server), strerror(-result));
+		upstream_describe_dial(conn, result, &dial);
+		conn_close(conn, cause_of(upstream_dial_reason(result)), "%s", dial_bytes);
 		return;
 	}
 	conn_enter(conn, STAGE_OPAQUE);
@@ -187,7 +187,7 @@ static void proto_opaque_expired(struct conn *conn, enum timeout_id timer)
 		proto_opaque_half_close_expired(conn);
 		break;
 	case TIMEOUT_CONNECT:
-		upstream_describe_dial(conn, &dial);
+		upstream_describe_dial(conn, 0, &dial);
 		conn_close(conn, cause_timer(REASON_CONNECT_TIMEOUT, timer), "%s", dial_bytes);
 		break;
 	default:

@@ -12,13 +12,13 @@
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
 
-static void record_addresses(struct log_line *line, const struct conn *conn)
+static void record_addresses(struct log_line *line, const struct addr *client, const struct addr *server)
 {
 	char text[ADDR_TEXT_SIZE];
 
-	log_string(line, "client", addr_format(&conn->client_addr, text));
-	if (conn->server_addr.family)
-		log_string(line, "server", addr_format(&conn->server_addr, text));
+	log_string(line, "client", addr_format(client, text));
+	if (server->family)
+		log_string(line, "server", addr_format(server, text));
 }
 
 static void record_protocol(struct log_line *line, const struct conn *conn)
@@ -82,26 +82,36 @@ static void record_http(struct log_line *line, const struct conn *conn)
 		log_number(line, "last_status", conn->last_status);
 }
 
+/* Opens the line, unless its level is not wanted or its reason has had its share of this second. */
+static bool record_begin(struct log_line *line, struct worker *worker, enum log_level level, const char *message,
+                         enum reason_id reason, uint64_t *suppressed)
+{
+	int64_t rate = worker->proxy->settings->log_rate;
+
+	if (!log_wants(worker->log, level))
+		return false;
+	if (rate && !log_limit_pass(&worker->record_limits[reason], worker_now(worker), (int)rate, suppressed))
+		return false;
+	log_begin(line, worker->log, level, message);
+	log_string(line, "reason", reason_row(reason)->name);
+	return true;
+}
+
 static void record_write(struct conn *conn, const struct ending *ending, const char *message, enum log_level level)
 {
 	const struct reason *row = reason_row(ending->reason);
 	struct worker *worker = conn->worker;
-	const struct settings *settings = worker->proxy->settings;
 	int64_t now = conn_now(conn);
 	uint64_t suppressed = 0;
 	struct log_line line;
 
-	if (!log_wants(worker->log, level))
+	if (!record_begin(&line, worker, level, message, ending->reason, &suppressed))
 		return;
-	if (settings->log_rate && !log_limit_pass(&worker->record_limits[ending->reason], now, (int)settings->log_rate, &suppressed))
-		return;
-	log_begin(&line, worker->log, level, message);
-	log_string(&line, "reason", row->name);
 	log_string(&line, "by", reason_by_name(ending->by));
 	log_string(&line, "phase", ending->phase);
 	log_string(&line, "direction", origin_direction_name(conn->direction));
 	record_protocol(&line, conn);
-	record_addresses(&line, conn);
+	record_addresses(&line, &conn->client_addr, &conn->server_addr);
 	if (conn->protocol == PROTOCOL_HTTP1)
 		log_number(&line, "requests", conn->requests);
 	log_seconds(&line, "open_s", now - conn->instants[INSTANT_ACCEPTED]);
@@ -127,4 +137,43 @@ void record_connection(struct conn *conn)
 void record_exchange(struct conn *conn, const struct ending *ending)
 {
 	record_write(conn, ending, "request failed", LOG_INFO);
+}
+
+void record_unborn(struct worker *worker, const struct origin *origin)
+{
+	const struct reason *row = reason_row(REASON_MEMORY_LIMIT);
+	uint64_t suppressed = 0;
+	struct log_line line;
+
+	if (!record_begin(&line, worker, LOG_INFO, "connection closed", REASON_MEMORY_LIMIT, &suppressed))
+		return;
+	log_string(&line, "by", reason_by_name(row->by));
+	log_string(&line, "phase", "accept");
+	log_string(&line, "direction", origin_direction_name(origin->direction));
+	record_addresses(&line, &origin->client, &origin->destination);
+	log_seconds(&line, "open_s", 0);
+	log_seconds(&line, "idle_s", 0);
+	log_number(&line, "sent_client", 0);
+	log_number(&line, "sent_server", 0);
+	if (suppressed)
+		log_number(&line, "suppressed", (int64_t)suppressed);
+	log_string(&line, "detail", row->sentence);
+	log_end(&line);
+}
+
+void record_suppressed(struct worker *worker)
+{
+	struct log_line line;
+
+	for (int id = 0; id < REASON_COUNT; id++) {
+		uint64_t suppressed = worker->record_limits[id].suppressed;
+
+		if (!suppressed || !log_wants(worker->log, LOG_INFO))
+			continue;
+		worker->record_limits[id].suppressed = 0;
+		log_begin(&line, worker->log, LOG_INFO, "records held back");
+		log_string(&line, "reason", reason_row(id)->name);
+		log_number(&line, "suppressed", (int64_t)suppressed);
+		log_end(&line);
+	}
 }

@@ -3,9 +3,17 @@
 
 struct conn;
 struct ending;
+struct origin;
+struct worker;
 
 /* One line: the end of a connection, or of an exchange on a connection that lives on. Rate limited per reason. */
 void record_connection(struct conn *conn);
+/* A connection for which there was no memory: what is known of it without a struct conn. */
+void record_unborn(struct worker *worker, const struct origin *origin);
+
+/* Counts of records that --log-rate held back and no later record told: at the worker's end. */
+void record_suppressed(struct worker *worker);
+
 void record_exchange(struct conn *conn, const struct ending *ending);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "lib/sock.h"
@@ -92,6 +93,10 @@ int upstream_dial(struct conn *conn)
 	if (!upstream)
 		return -ENOMEM;
 	fd = sock_connect(&conn->server_addr);
+	if ((fd == -EMFILE || fd == -EADDRNOTAVAIL) && worker->pool.count) {
+		upstream_pool_close(worker); /* what only rests gives way */
+		fd = sock_connect(&conn->server_addr);
+	}
 	if (fd < 0) {
 		free(upstream);
 		return fd;
@@ -240,13 +245,23 @@ void upstream_pool_close(struct worker *worker)
 			upstream_end(worker->pool.buckets[i], false);
 }
 
-void upstream_describe_dial(const struct conn *conn, struct text *out)
+void upstream_describe_dial(const struct conn *conn, int error, struct text *out)
 {
 	char server[ADDR_TEXT_SIZE];
+	struct rlimit limit;
 	struct tcp_info info;
 
-	text_printf(out, "%s did not accept the connection in time", addr_format(&conn->server_addr, server));
-	if (conn->upstream && !sock_info(conn->upstream->leg.source.fd, &info))
+	addr_format(&conn->server_addr, server);
+	if (error)
+		text_printf(out, "connecting to %s failed: %s", server, strerror(-error));
+	else
+		text_printf(out, "%s did not accept the connection in time", server);
+	if (error == -EMFILE && !getrlimit(RLIMIT_NOFILE, &limit))
+		text_printf(out, "; the limit is %llu open files, ulimit -n raises it, --max-connections keeps below it",
+		            (unsigned long long)limit.rlim_cur);
+	else if (error == -EADDRNOTAVAIL)
+		text_string(out, "; net.ipv4.ip_local_port_range has no free port towards it");
+	else if (!error && conn->upstream && !sock_info(conn->upstream->leg.source.fd, &info))
 		text_printf(out, "; its SYN was sent again %u time%s", info.tcpi_total_retrans, info.tcpi_total_retrans == 1 ? "" : "s");
 }
 

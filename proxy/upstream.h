@@ -61,10 +61,8 @@ void upstream_drop(struct conn *conn, bool reset);
 /* All idle ones of the worker end. */
 void upstream_pool_close(struct worker *worker);
 
-/* connect fired: the whole connection, or one exchange's attempt, ends with REASON_CONNECT_TIMEOUT and this detail. */
-void upstream_describe_dial(const struct conn *conn, struct text *out);
-
-/* The end of a dial: the reason of an -errno. */
+/* A dial that failed with -errno: its reason, and the detail for the record; error 0: `connect` fired. */
+void upstream_describe_dial(const struct conn *conn, int error, struct text *out);
 enum reason_id upstream_dial_reason(int error);
 
 #endif

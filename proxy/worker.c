@@ -13,6 +13,7 @@
 #include "proxy/policy.h"
 #include "proxy/proto.h"
 #include "proxy/pump.h"
+#include "proxy/record.h"
 
 enum {
 	LOG_RING = 256 * 1024,
@@ -70,7 +71,16 @@ static void worker_drain(struct worker *worker, int drain)
 
 static void worker_flush_log(struct worker *worker)
 {
-	if (log_flush(worker->log) && !wheel_armed(&worker->log_timer))
+	bool more = log_flush(worker->log);
+	uint64_t dropped = log_dropped(worker->log);
+
+	if (!more && dropped > worker->log_dropped) {
+		log_message(worker->log, LOG_WARN, "%llu log lines were dropped: the reader of standard output was too slow",
+		            (unsigned long long)(dropped - worker->log_dropped));
+		worker->log_dropped = dropped;
+		more = log_flush(worker->log);
+	}
+	if (more && !wheel_armed(&worker->log_timer))
 		wheel_arm(loop_wheel(worker->loop), &worker->log_timer, worker_now(worker) + LOG_RETRY_MS);
 }
 
@@ -123,6 +133,7 @@ static void *worker_run(void *argument)
 	struct worker *worker = argument;
 
 	loop_run(worker->loop);
+	record_suppressed(worker);
 	return NULL;
 }
 

@@ -54,6 +54,7 @@ struct worker {
 	struct pump_pipe *pipes; /* idle ones */
 	size_t pipe_count;
 	struct log_limit record_limits[REASON_COUNT];
+	uint64_t log_dropped; /* of log_dropped(), what a line has told */
 	struct wheel_timer drain_timer, log_timer;
 	int drain; /* how far proxy->drain has been obeyed */
 	uint8_t scratch[WORKER_SCRATCH];

@@ -429,21 +429,6 @@ static void man_is_roff(void **state)
 	free(text);
 }
 
-static void markdown_is_a_table(void **state)
-{
-	char *text = printed(options_print_markdown);
-	size_t lines = 0;
-
-	assert_holds(text, "| `--inbound-port PORT, --incoming-proxy-port PORT` | `LAPSE_INBOUND_PORT` | `4143` | "
-			   "Where inbound connections go. |\n");
-	assert_holds(text, "| `--fork` | `LAPSE_FORK` |  | Goes");
-	assert_holds(text, "How much \\| may be held.");
-	for (char *at = text; (at = strchr(at, '\n')) != NULL; at++)
-		lines++;
-	assert_int_equal(lines, table.row_count + 2);
-	free(text);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -452,7 +437,6 @@ int main(void)
 		cmocka_unit_test(errors),                     cmocka_unit_test(overlong_arguments_are_errors),
 		cmocka_unit_test(commands_and_help),          cmocka_unit_test(environment_names),
 		cmocka_unit_test(help_is_complete_and_narrow), cmocka_unit_test(man_is_roff),
-		cmocka_unit_test(markdown_is_a_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
