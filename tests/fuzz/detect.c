@@ -1,0 +1,25 @@
+/* Protocol detection: nothing is read behind the bytes given, and a verdict once given holds however the bytes go on. */
+#include "tests/fuzz/fuzz.h"
+
+#include "proxy/detect.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	enum protocol first = PROTOCOL_UNDETECTED;
+	for (size_t length = 0; length <= size; length++) {
+		uint8_t *bytes = exact_copy(data, length);
+		enum protocol verdict = detect_protocol(bytes, length);
+		free(bytes);
+		HOLDS(verdict >= PROTOCOL_UNDETECTED && verdict <= PROTOCOL_OPAQUE);
+		HOLDS(first == PROTOCOL_UNDETECTED || verdict == first);
+		HOLDS(length > 0 || verdict == PROTOCOL_UNDETECTED);
+		HOLDS(detect_name(verdict)[0]);
+		first = verdict;
+	}
+	/* What every protocol shows within the first 64 bytes. */
+	HOLDS(size < 64 || first != PROTOCOL_UNDETECTED);
+	HOLDS(first != PROTOCOL_HTTP2 || memcmp(data, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24) == 0);
+	HOLDS(first != PROTOCOL_TLS || (data[0] == 22 && data[1] == 3 && data[5] == 1));
+	HOLDS(first != PROTOCOL_HTTP1 || memchr(data, ' ', size));
+	return 0;
+}
