@@ -1,5 +1,6 @@
 #include "init/check.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
@@ -68,6 +69,7 @@ size_t check_compare(const struct plan *plan, const struct image *expected, cons
 			check_print("-", want, i >= first_rule ? &plan->rules[i - first_rule] : NULL, to);
 			i++;
 		} else {
+			assert(have); /* the loop goes on while either is left */
 			check_print("+", have, NULL, to);
 			j++;
 		}

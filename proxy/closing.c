@@ -88,7 +88,8 @@ void ending_fill(struct ending *ending, struct conn *conn, struct cause cause, c
 	TEXT_ON_STACK(detail, DETAIL_SIZE);
 	char bytes[DETAIL_SIZE];
 
-	*ending = (struct ending){.reason = cause.reason, .by = cause.by, .timer = cause.timer, .phase = conn_phase(conn)};
+	*ending = (struct ending){
+	    .reason = cause.reason, .by = cause.by, .timer = cause.timer, .at = conn_now(conn), .phase = conn_phase(conn)};
 	if (format) {
 		vsnprintf(bytes, sizeof bytes, format, arguments);
 		text_string(&detail, bytes);

@@ -41,6 +41,7 @@ struct ending {
 	enum reason_id reason;
 	enum reason_by by;     /* BY_PEER is resolved to the side that acted first */
 	enum timeout_id timer; /* the one that fired, TIMEOUT_NONE */
+	int64_t at;            /* when it was decided; a lingering end comes later */
 	const char *phase;     /* at that moment */
 	char *detail;          /* owned; NULL: the reason's own sentence */
 	char *tcp_info;        /* owned; the kernel's view of both legs at an abnormal end, NULL otherwise */
@@ -79,7 +80,8 @@ struct conn {
 	/* What the finished or present server legs add to the record. */
 	uint64_t sent_server;      /* by legs already let go */
 	uint64_t received_server;
-	char *server_leg;          /* owned; the description of the last leg that was let go */
+	uint32_t server_legs;      /* how many were let go */
+	char *server_leg;          /* owned; the description of the last one */
 	char *last_request;        /* owned; "GET /path" with --log-paths */
 	uint16_t last_status;
 };

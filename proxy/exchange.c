@@ -166,7 +166,8 @@ static bool exchange_answer(struct conn *conn, struct cause cause, const char *d
 	return live;
 }
 
-static void exchange_fail_list(struct conn *conn, struct cause cause, const char *format, va_list arguments)
+__attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn *conn, struct cause cause, const char *format,
+                                                                     va_list arguments)
 {
 	struct ending ending;
 	va_list again;

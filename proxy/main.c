@@ -130,7 +130,8 @@ static void main_warn_conntrack(const struct process *process, enum timeout_id i
 	/* Keep-alive probes refresh the entry, on a half-closed leg at a third of close_wait. */
 	if (state == CONNTRACK_ESTABLISHED && keepalive_ms < (int64_t)seconds * 1000)
 		return;
-	log_message(process->log, LOG_WARN,
+	/* Only what somebody asked for is worth a warning at every start. */
+	log_message(process->log, strcmp(value->source, "built-in") == 0 ? LOG_INFO : LOG_WARN,
 	            "conntrack forgets a silent connection in state %s after %s, earlier than %s=%s (%s) allows%s; %s",
 	            conntrack_state_name(state), duration_format((int64_t)seconds * 1000, kept), timeouts_name(id),
 	            duration_format(value->milliseconds, duration), value->source,

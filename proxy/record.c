@@ -55,6 +55,8 @@ static void record_legs(struct log_line *line, const struct conn *conn)
 		log_string(line, "client_leg", events_bytes);
 	if (conn->server_leg)
 		log_string(line, "server_leg", conn->server_leg);
+	if (conn->server_legs > 1)
+		log_number(line, "server_legs", conn->server_legs);
 	if (conn->retries)
 		log_number(line, "retries", conn->retries);
 }
@@ -101,7 +103,6 @@ static void record_write(struct conn *conn, const struct ending *ending, const c
 {
 	const struct reason *row = reason_row(ending->reason);
 	struct worker *worker = conn->worker;
-	int64_t now = conn_now(conn);
 	uint64_t suppressed = 0;
 	struct log_line line;
 
@@ -114,8 +115,8 @@ static void record_write(struct conn *conn, const struct ending *ending, const c
 	record_addresses(&line, &conn->client_addr, &conn->server_addr);
 	if (conn->protocol == PROTOCOL_HTTP1)
 		log_number(&line, "requests", conn->requests);
-	log_seconds(&line, "open_s", now - conn->instants[INSTANT_ACCEPTED]);
-	log_seconds(&line, "idle_s", now - conn->instants[INSTANT_LAST_BYTE]);
+	log_seconds(&line, "open_s", ending->at - conn->instants[INSTANT_ACCEPTED]);
+	log_seconds(&line, "idle_s", ending->at - conn->instants[INSTANT_LAST_BYTE]);
 	record_timer(&line, conn, ending->timer);
 	record_legs(&line, conn);
 	record_tls(&line, conn);

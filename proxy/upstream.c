@@ -189,6 +189,7 @@ static void upstream_note(struct conn *conn)
 	if (reused)
 		text_printf(&text, "reused:%u%s", reused, events.length ? " " : "");
 	text_string(&text, events.length || text.length ? events_bytes : "kept");
+	conn->server_legs++;
 	free(conn->server_leg);
 	conn->server_leg = strdup(text_bytes);
 	conn->sent_server += upstream->leg.sent;
@@ -256,7 +257,9 @@ void upstream_describe_dial(const struct conn *conn, int error, struct text *out
 		text_printf(out, "connecting to %s failed: %s", server, strerror(-error));
 	else
 		text_printf(out, "%s did not accept the connection in time", server);
-	if (error == -EMFILE && !getrlimit(RLIMIT_NOFILE, &limit))
+	if (error == -ECONNREFUSED)
+		text_string(out, "; nothing listens on that port there");
+	else if (error == -EMFILE && !getrlimit(RLIMIT_NOFILE, &limit))
 		text_printf(out, "; the limit is %llu open files, ulimit -n raises it, --max-connections keeps below it",
 		            (unsigned long long)limit.rlim_cur);
 	else if (error == -EADDRNOTAVAIL)
