@@ -16,6 +16,7 @@ testing=(
     util-linux libcap2-bin procps psmisc strace  # setpriv, unshare, nsenter; setcap; ps; what a process really calls
     curl openssl wrk                             # clients
     nginx haproxy redis-server postgresql        # servers behind the proxy
+    mariadb-server-core                          # one that speaks first
     prometheus victoria-metrics                  # scrapers; the second one holds vmagent
     clang clang-tidy cppcheck llvm               # make check, make fuzz, readable sanitizer reports
     man-db mandoc                                # man pages
@@ -44,7 +45,7 @@ if [ "$ID" != debian ] || ! command -v apt-get >/dev/null; then
     missing=()
     tools=(cc make)
     [ "$*" = build ] || tools+=(python3 ip nft conntrack unshare nsenter setpriv setcap strace curl openssl wrk nginx haproxy
-        redis-server psql prometheus vmagent clang clang-tidy cppcheck mandoc)
+        redis-server psql mariadbd prometheus vmagent clang clang-tidy cppcheck mandoc)
     headers=(libnftnl/common.h libmnl/libmnl.h libnetfilter_conntrack/libnetfilter_conntrack.h llhttp.h)
     [ "$*" = build ] || headers+=(cmocka.h)
     for tool in "${tools[@]}"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
