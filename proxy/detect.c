@@ -45,7 +45,8 @@ static enum fit detect_tls(const uint8_t *bytes, size_t length)
 {
 	enum { HANDSHAKE = 22, CLIENT_HELLO = 1, RECORD_MAX = 16384 };
 
-	if (bytes[0] != HANDSHAKE || (length > 1 && bytes[1] != 3) || (length > 2 && bytes[2] > 4))
+	if (bytes[0] != HANDSHAKE || (length > 1 && bytes[1] != 3) || (length > 2 && bytes[2] > 4) ||
+	    (length > 3 && bytes[3] > RECORD_MAX >> 8))
 		return FIT_NO;
 	if (length > 4) {
 		size_t record = (size_t)bytes[3] << 8 | bytes[4];

@@ -1,5 +1,6 @@
 #include "proxy/http1.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,21 +110,37 @@ static bool http1_is(struct http1_slice slice, const char *word)
 	return slice.length == strlen(word) && strncasecmp((const char *)slice.bytes, word, slice.length) == 0;
 }
 
-static const uint8_t *http1_find(struct http1_slice slice, const char *word)
+/* Whether the value has this word, given in lower case, in it. */
+static bool http1_mentions(struct http1_slice value, const char *word)
 {
-	return memmem(slice.bytes, slice.length, word, strlen(word));
+	size_t length = strlen(word);
+
+	for (size_t i = 0; i + length <= value.length; i++)
+		if ((value.bytes[i] | 0x20) == word[0] && strncasecmp((const char *)value.bytes + i, word, length) == 0)
+			return true;
+	return false;
 }
 
+/* The number of `timeout=N` among the comma-separated parameters of a Keep-Alive field, -1 = none. */
 static int32_t http1_keep_alive_timeout(struct http1_slice value)
 {
-	const uint8_t *at = http1_find(value, "timeout="), *end = value.bytes + value.length;
-	int32_t seconds = 0;
+	static const char name[] = "timeout=";
+	const uint8_t *at = value.bytes, *end = value.bytes + value.length;
 
-	if (!at)
-		return -1;
-	for (at += strlen("timeout="); at < end && *at >= '0' && *at <= '9' && seconds < 100000000; at++)
-		seconds = seconds * 10 + (*at - '0');
-	return seconds;
+	while (at < end) {
+		const uint8_t *comma = memchr(at, ',', (size_t)(end - at)), *stop = comma ? comma : end, *digit;
+		int32_t seconds = 0;
+
+		while (at < stop && (*at == ' ' || *at == '\t'))
+			at++;
+		if ((size_t)(stop - at) >= sizeof name && strncasecmp((const char *)at, name, sizeof name - 1) == 0) {
+			for (digit = at + sizeof name - 1; digit < stop && isdigit(*digit) && seconds < 100000000; digit++)
+				seconds = seconds * 10 + (*digit - '0');
+			return digit > at + sizeof name - 1 ? seconds : -1;
+		}
+		at = comma ? comma + 1 : end;
+	}
+	return -1;
 }
 
 static int http1_on_value_complete(llhttp_t *parser)
@@ -137,7 +154,7 @@ static int http1_on_value_complete(llhttp_t *parser)
 		break;
 	case 6:
 		if (http1_is(name, "accept"))
-			gather->head->accepts_text = http1_find(gather->value, "text/") || http1_find(gather->value, "*/*");
+			gather->head->accepts_text |= http1_mentions(gather->value, "text/") || http1_mentions(gather->value, "*/*");
 		break;
 	case 10:
 		if (http1_is(name, "keep-alive"))
@@ -238,6 +255,15 @@ static int http1_refuse_llhttp(struct http1_error *error, enum http1_kind kind, 
 	return http1_refuse(error, kind, reason, 400, what, offset);
 }
 
+/* llhttp is lenient here: several spaces, RTSP and ICE. */
+static bool http1_request_line_is_plain(const struct http1_head *head)
+{
+	const uint8_t *version = head->target.bytes + head->target.length;
+
+	return head->target.bytes == head->method.bytes + head->method.length + 1 && memcmp(version, " HTTP/1.", 8) == 0 &&
+	       version[9] == '\r';
+}
+
 static int http1_check(enum http1_kind kind, const struct gather *gather, const struct http1_limits *limits,
                        struct http1_error *error)
 {
@@ -250,8 +276,8 @@ static int http1_check(enum http1_kind kind, const struct gather *gather, const 
 		return http1_refuse(error, kind, REASON_REQUEST_AMBIGUOUS, 400, ambiguity, 0);
 	if (kind == HTTP1_RESPONSE)
 		return parser->status_code >= 100 ? 0 : http1_refuse(error, kind, REASON_SERVER_INVALID, 502, "a status below 100", 0);
-	if (gather->head->target.bytes != gather->head->method.bytes + gather->head->method.length + 1)
-		return http1_refuse(error, kind, REASON_REQUEST_INVALID, 400, "more than one space before the request target", 0);
+	if (!http1_request_line_is_plain(gather->head))
+		return http1_refuse(error, kind, REASON_REQUEST_INVALID, 400, "a request line other than METHOD TARGET HTTP/1.x", 0);
 	if (gather->head->target.length > limits->target_bytes)
 		return http1_refuse(error, kind, REASON_HEAD_TOO_LARGE, 414, "the request target is over --max-target-size", 0);
 	if (gather->hosts > 1)
@@ -281,7 +307,7 @@ int http1_parse_head(enum http1_kind kind, const uint8_t *bytes, size_t head_len
 	head.minor = parser->http_minor;
 	head.framing = http1_framing_of(kind, &gather, request);
 	head.content_length = parser->content_length;
-	head.keep_alive = head.minor ? !(gather.flags & F_CONNECTION_CLOSE) : (gather.flags & F_CONNECTION_KEEP_ALIVE) != 0;
+	head.keep_alive = !(gather.flags & F_CONNECTION_CLOSE) && (head.minor || (gather.flags & F_CONNECTION_KEEP_ALIVE));
 	head.idempotent = http1_is_idempotent(parser->method);
 	head.is_head = kind == HTTP1_REQUEST && parser->method == HTTP_HEAD;
 	head.is_connect = kind == HTTP1_REQUEST && parser->method == HTTP_CONNECT;
@@ -322,16 +348,20 @@ static int http1_on_trailer(llhttp_t *parser, const char *at, size_t length)
 	if (!chunked->limits)
 		return 0; /* our own head */
 	chunked->trailer_bytes += length;
-	if (chunked->trailer_bytes <= chunked->limits->head_bytes && chunked->trailer_fields <= chunked->limits->fields)
+	if (chunked->trailer_bytes <= chunked->limits->head_bytes)
 		return 0;
-	chunked->over = "trailers over --max-head-size or --max-head-fields";
+	chunked->over = "trailers over --max-head-size";
 	return HPE_USER;
 }
 
 static int http1_on_trailer_complete(llhttp_t *parser)
 {
-	http1_chunked(parser)->trailer_fields++;
-	return 0;
+	struct http1_chunked *chunked = http1_chunked(parser);
+
+	if (!chunked->limits || ++chunked->trailer_fields <= chunked->limits->fields)
+		return 0;
+	chunked->over = "more trailers than --max-head-fields";
+	return HPE_USER;
 }
 
 static int http1_on_complete(llhttp_t *parser)
@@ -360,7 +390,6 @@ int http1_body_start(struct http1_body *body, const struct http1_head *head)
 			return -ENOMEM;
 		llhttp_init(&chunked->parser, HTTP_REQUEST, &chunked_settings);
 		llhttp_execute(&chunked->parser, own_head, sizeof own_head - 1);
-		chunked->trailer_fields = 0;
 	}
 	*body = (struct http1_body){
 	    .framing = head->framing,
