@@ -215,6 +215,14 @@ void conn_close(struct conn *conn, struct cause cause, const char *format, ...)
 	va_end(arguments);
 }
 
+void conn_close_dial_failed(struct conn *conn, int error)
+{
+	TEXT_ON_STACK(dial, DETAIL_SIZE);
+
+	upstream_describe_dial(conn, error, &dial);
+	conn_close(conn, upstream_dial_cause(error), "%s", dial_bytes);
+}
+
 void conn_close_client_failed(struct conn *conn)
 {
 	const struct leg *client = &conn->client;

@@ -37,6 +37,9 @@ void ending_fill(struct ending *ending, struct conn *conn, struct cause cause, c
     __attribute__((format(printf, 4, 0)));
 void ending_free(struct ending *ending);
 
+/* The dial to the server failed with -errno, or, error 0, `connect` fired: an opaque connection ends. */
+void conn_close_dial_failed(struct conn *conn, int error);
+
 /* What a dead client leg means, by its error and the connection's stage. */
 void conn_close_client_failed(struct conn *conn);
 

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 
 #include "lib/loop.h"
@@ -158,7 +159,8 @@ void conn_settle(struct conn *conn)
 	if (upstream && !result)
 		result = conn_watch(conn, &upstream->leg, conn_interest(reads & SERVER, &upstream->leg, &conn->client), SERVER);
 	if (result) {
-		conn_close(conn, cause_of(REASON_MEMORY_LIMIT), "the kernel watches no more sockets (epoll_ctl: errno %d)", -result);
+		conn_close(conn, cause_of(result == -ENOMEM || result == -ENOSPC ? REASON_MEMORY_LIMIT : REASON_INTERNAL_ERROR),
+		           "the kernel does not watch this connection's sockets: epoll_ctl: %s", strerror(-result));
 		return;
 	}
 	conn->instants[INSTANT_UNACKED_CLIENT] = conn->client.unacked_since;

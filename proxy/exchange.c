@@ -84,18 +84,24 @@ static void exchange_start_attempt(struct conn *conn)
 	conn->instants[INSTANT_ATTEMPT] = conn_now(conn);
 }
 
+void exchange_dial_failed(struct conn *conn, int error)
+{
+	TEXT_ON_STACK(dial, 256);
+
+	upstream_describe_dial(conn, error, &dial);
+	exchange_fail(conn, upstream_dial_cause(error), "%s", dial_bytes);
+}
+
 /* A new connection to the server, whatever there was before. False: the exchange has failed. */
 static bool exchange_dial(struct conn *conn)
 {
-	TEXT_ON_STACK(dial, 256);
 	int result = upstream_dial(conn);
 
 	if (!result) {
 		exchange_start_attempt(conn);
 		return true;
 	}
-	upstream_describe_dial(conn, result, &dial);
-	exchange_fail(conn, cause_of(upstream_dial_reason(result)), "%s", dial_bytes);
+	exchange_dial_failed(conn, result);
 	return false;
 }
 

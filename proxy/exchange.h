@@ -49,6 +49,9 @@ void exchange_server_lost(struct conn *conn, int error);
  * With an answer and a complete request the client's connection lives on. */
 void exchange_fail(struct conn *conn, struct cause cause, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* The dial failed with -errno, or, error 0, `connect` fired. */
+void exchange_dial_failed(struct conn *conn, int error);
+
 /* When request and response are through and handed to the client: rest the server leg, go idle or close. */
 void exchange_finish_if_complete(struct conn *conn);
 

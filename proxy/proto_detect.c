@@ -4,10 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "lib/addr.h"
-#include "lib/text.h"
 #include "proxy/closing.h"
 #include "proxy/conn.h"
 #include "proxy/detect.h"
@@ -20,11 +17,8 @@
 
 static void proto_detect_dial_failed(struct conn *conn, int error)
 {
-	TEXT_ON_STACK(dial, 256);
-
 	conn_enter(conn, STAGE_CONNECT);
-	upstream_describe_dial(conn, error, &dial);
-	conn_close(conn, cause_of(upstream_dial_reason(error)), "%s", dial_bytes);
+	conn_close_dial_failed(conn, error);
 }
 
 /* Opaque from here on; what the client sent is held in its leg. */
@@ -137,7 +131,6 @@ static void proto_detect_writable(struct conn *conn)
 
 static void proto_detect_expired(struct conn *conn, enum timeout_id timer)
 {
-	TEXT_ON_STACK(dial, 160);
 	int result;
 
 	switch (timer) {
@@ -150,8 +143,7 @@ static void proto_detect_expired(struct conn *conn, enum timeout_id timer)
 		proto_detect_opaque(conn, PROTOCOL_OPAQUE, NULL, 0);
 		break;
 	case TIMEOUT_CONNECT:
-		upstream_describe_dial(conn, 0, &dial);
-		conn_close(conn, cause_timer(REASON_CONNECT_TIMEOUT, timer), "%s", dial_bytes);
+		conn_close_dial_failed(conn, 0);
 		break;
 	default:
 		conn_close(conn, cause_timer(REASON_TCP_IDLE_TIMEOUT, TIMEOUT_TCP_IDLE), "neither side ever sent a byte");

@@ -1,11 +1,8 @@
 /* HTTP/1.0 and 1.1. The client leg delivers requests one at a time into an exchange, the server leg its response; heads are parsed
  * where they were read and sent on as they came, in one write with the body bytes that follow them. */
 #include <errno.h>
-#include <string.h>
 
-#include "lib/addr.h"
 #include "lib/log.h"
-#include "lib/text.h"
 #include "proxy/closing.h"
 #include "proxy/conn.h"
 #include "proxy/exchange.h"
@@ -460,11 +457,8 @@ static void proto_http1_server_writable(struct conn *conn)
 
 static void proto_http1_server_connected(struct conn *conn, int result)
 {
-	TEXT_ON_STACK(dial, 256);
-
 	if (result && conn->exchange) {
-		upstream_describe_dial(conn, result, &dial);
-		exchange_fail(conn, cause_of(upstream_dial_reason(result)), "%s", dial_bytes);
+		exchange_dial_failed(conn, result);
 		proto_http1_next(conn);
 	} else if (result) {
 		upstream_drop(conn, false); /* dialled before the protocol was known; the next request dials again */
@@ -515,7 +509,6 @@ static void proto_http1_stream_idle(struct conn *conn)
 static void proto_http1_expired(struct conn *conn, enum timeout_id timer)
 {
 	struct exchange *exchange = conn->exchange;
-	TEXT_ON_STACK(dial, 160);
 
 	switch (timer) {
 	case TIMEOUT_IDLE_CONNECTION:
@@ -528,13 +521,13 @@ static void proto_http1_expired(struct conn *conn, enum timeout_id timer)
 		proto_http1_stream_idle(conn);
 		break;
 	case TIMEOUT_CONNECT:
-		upstream_describe_dial(conn, 0, &dial);
-		exchange_fail(conn, cause_timer(REASON_CONNECT_TIMEOUT, timer), "%s", dial_bytes);
+		exchange_dial_failed(conn, 0);
 		break;
 	case TIMEOUT_REQUEST:
 	case TIMEOUT_BACKEND_REQUEST:
-		exchange_fail(conn, cause_timer(timeouts_reason(timer), timer), "the response was not complete in time: %s",
-		              exchange && exchange->response_head ? "it had begun" : "none had begun");
+		exchange_fail(conn, cause_timer(timeouts_reason(timer), timer), "%s",
+		              exchange && exchange->response_head ? "the response had begun but was not complete in time"
+		                                                  : "no response came in time");
 		break;
 	default:
 		break;

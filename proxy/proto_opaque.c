@@ -1,10 +1,8 @@
 /* Bytes both ways: opaque TCP, and what follows a 101 or a CONNECT. A FIN goes on as a FIN, a RST as a RST. */
 #include <errno.h>
 #include <stdbool.h>
-#include <string.h>
 
 #include "lib/addr.h"
-#include "lib/text.h"
 #include "proxy/closing.h"
 #include "proxy/conn.h"
 #include "proxy/proto.h"
@@ -120,11 +118,8 @@ static void proto_opaque_writable(struct conn *conn)
 
 static void proto_opaque_server_connected(struct conn *conn, int result)
 {
-	TEXT_ON_STACK(dial, 256);
-
 	if (result) {
-		upstream_describe_dial(conn, result, &dial);
-		conn_close(conn, cause_of(upstream_dial_reason(result)), "%s", dial_bytes);
+		conn_close_dial_failed(conn, result);
 		return;
 	}
 	conn_enter(conn, STAGE_OPAQUE);
@@ -171,8 +166,6 @@ static void proto_opaque_half_close_expired(struct conn *conn)
 
 static void proto_opaque_expired(struct conn *conn, enum timeout_id timer)
 {
-	TEXT_ON_STACK(dial, 160);
-
 	switch (timer) {
 	case TIMEOUT_TCP_IDLE:
 		conn_close(conn, cause_timer(REASON_TCP_IDLE_TIMEOUT, timer), "no byte moved either way");
@@ -187,8 +180,7 @@ static void proto_opaque_expired(struct conn *conn, enum timeout_id timer)
 		proto_opaque_half_close_expired(conn);
 		break;
 	case TIMEOUT_CONNECT:
-		upstream_describe_dial(conn, 0, &dial);
-		conn_close(conn, cause_timer(REASON_CONNECT_TIMEOUT, timer), "%s", dial_bytes);
+		conn_close_dial_failed(conn, 0);
 		break;
 	default:
 		if (origin_lost(conn->client.source.fd, &conn->server_addr))

@@ -10,6 +10,7 @@
 
 #include "lib/sock.h"
 #include "lib/text.h"
+#include "proxy/closing.h"
 #include "proxy/conn.h"
 #include "proxy/options.h"
 #include "proxy/pump.h"
@@ -268,7 +269,7 @@ void upstream_describe_dial(const struct conn *conn, int error, struct text *out
 		text_printf(out, "; its SYN was sent again %u time%s", info.tcpi_total_retrans, info.tcpi_total_retrans == 1 ? "" : "s");
 }
 
-enum reason_id upstream_dial_reason(int error)
+static enum reason_id upstream_dial_reason(int error)
 {
 	switch (error) {
 	case -ECONNREFUSED:
@@ -290,4 +291,9 @@ enum reason_id upstream_dial_reason(int error)
 	default:
 		return REASON_CONNECT_UNREACHABLE;
 	}
+}
+
+struct cause upstream_dial_cause(int error)
+{
+	return error ? cause_of(upstream_dial_reason(error)) : cause_timer(REASON_CONNECT_TIMEOUT, TIMEOUT_CONNECT);
 }

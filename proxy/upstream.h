@@ -10,6 +10,7 @@
 #include "lib/wheel.h"
 #include "proxy/leg.h"
 
+struct cause;
 struct conn;
 struct text;
 struct worker;
@@ -61,8 +62,8 @@ void upstream_drop(struct conn *conn, bool reset);
 /* All idle ones of the worker end. */
 void upstream_pool_close(struct worker *worker);
 
-/* A dial that failed with -errno: its reason, and the detail for the record; error 0: `connect` fired. */
+/* A dial that failed with -errno: its cause, and the detail for the record; error 0: `connect` fired. */
+struct cause upstream_dial_cause(int error);
 void upstream_describe_dial(const struct conn *conn, int error, struct text *out);
-enum reason_id upstream_dial_reason(int error);
 
 #endif
