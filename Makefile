@@ -16,6 +16,10 @@ LLHTTP_SYSTEM := $(wildcard /usr/include/llhttp.h)
 LLHTTP_CFLAGS := $(if $(LLHTTP_SYSTEM),,-isystem build/deps/include)
 LLHTTP_LIBS := $(if $(LLHTTP_SYSTEM),-lllhttp,build/deps/lib/libllhttp.a)
 
+ifeq ($(LLHTTP_SYSTEM)$(wildcard build/deps/include/llhttp.h)$(filter deps demo test check bench fuzz clean help,$(MAKECMDGOALS)),)
+$(error llhttp is missing: run `make deps`, which installs what building needs)
+endif
+
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wpointer-arith -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wno-missing-field-initializers -Wno-unused-parameter
 CPPFLAGS := -I. -D_GNU_SOURCE -DLAPSE_VERSION='"$(VERSION)"' $(LLHTTP_CFLAGS)

@@ -96,8 +96,12 @@ static int main_plan(struct main_job *job)
 	if (!conntrack_setting_read("nf_conntrack_tcp_be_liberal", &liberal))
 		job->facts.tcp_be_liberal = liberal != 0;
 	status = plan_make(job->options, &job->facts, &job->plan, &error);
+	if (status == -EINVAL) { /* options that contradict each other are told as a single bad one is */
+		fprintf(stderr, "lapse-init: %s\n", error.data);
+		return EXIT_USAGE;
+	}
 	if (status)
-		return main_fail(job, status == -EINVAL ? EXIT_USAGE : EXIT_RUNTIME, &error, status);
+		return main_fail(job, EXIT_RUNTIME, &error, status);
 	main_note_plan(job);
 	return EXIT_OK;
 }

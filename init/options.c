@@ -164,8 +164,8 @@ static int options_parse_ipv6(const struct option_call *call, void *field, struc
 	bool on;
 	int error = options_parse_flag(call, &on, accepted);
 
-	if (!error)
-		*(enum ip_families *)field = on ? IP_FAMILIES_AUTO : IP_FAMILIES_IPV4;
+	if (!error && !on)
+		*(enum ip_families *)field = IP_FAMILIES_IPV4;
 	return error;
 }
 
@@ -197,7 +197,7 @@ static int options_parse_close_wait_seconds(const struct option_call *call, void
 
 	if (error)
 		text_string(accepted, "; 0 leaves the kernel's value alone");
-	else
+	else if (seconds)
 		((uint32_t *)field)[CONNTRACK_CLOSE_WAIT] = (uint32_t)seconds;
 	return error;
 }
@@ -302,7 +302,7 @@ static const struct option_row options_rows[] = {
 	 FIELD(allow_host_network)},
 	{"log-format", {NULL}, "FORMAT", "text", "text (or plain) or json.", options_parse_log_format, FIELD(log_format)},
 	{"log-level", {NULL}, "LEVEL", "info", "debug, info, warn, error or off.", options_parse_log_level, FIELD(log_level)},
-	{"ipv6", {NULL}, NULL, NULL, "Linkerd's: true is --ip-families auto, false is --ip-families ipv4.", options_parse_ipv6,
+	{"ipv6", {NULL}, NULL, NULL, "Linkerd's: false is --ip-families ipv4, true changes nothing.", options_parse_ipv6,
 	 FIELD(families)},
 	{"firewall-bin-path", {NULL}, "PATH", NULL, "Linkerd's; no effect.", options_parse_text, FIELD(ignored.firewall_bin_path)},
 	{"firewall-save-bin-path", {NULL}, "PATH", NULL, "Linkerd's; no effect.", options_parse_text,

@@ -17,6 +17,7 @@
 #include "init/plan.h"
 #include "lib/addr.h"
 #include "lib/ports.h"
+#include "lib/sock.h"
 #include "lib/text.h"
 
 enum { PROBE_PATIENCE_MS = 2000 };
@@ -26,12 +27,12 @@ enum { PROBE_ORIGINAL6 = 80 };
 
 enum probe_result { PROBE_ARRIVED, PROBE_TAKEN, PROBE_NO_ROUTE, PROBE_LOST };
 
-/* A port that is not skipped, from the top, where nobody listens. */
+/* A port that is not skipped, from the top, where nobody listens. 0 when all are. */
 static uint16_t probe_port(const struct init_options *options)
 {
-	uint16_t port = 65500;
+	uint16_t port = UINT16_MAX;
 
-	while (port > 1 && ports_contain(&options->skip_outbound_ports, port))
+	while (port && ports_contain(&options->skip_outbound_ports, port))
 		port--;
 	return port;
 }
@@ -131,6 +132,7 @@ static enum probe_result probe_send(const struct addr *target, int listener)
 		result = probe_await(fd, listener, target);
 	else if (errno != ENETUNREACH && errno != EHOSTUNREACH && errno != EADDRNOTAVAIL && errno != EACCES)
 		result = PROBE_LOST;
+	sock_set_reset_on_close(fd); /* a proxy that took it need not go on dialling */
 	close(fd);
 	return result;
 }
@@ -144,9 +146,9 @@ static enum probe_result probe_family(const struct init_options *options, int fa
 	addr_parse_host(family == AF_INET ? "192.0.2.1" : "2001:db8::1", target);
 	target->port = probe_port(options);
 	/* which interface this leaves by is not known, so a skipped one would look like a loss */
-	if (!options->skip_interfaces.count && !probe_is_skipped(options, target))
+	if (target->port && !options->skip_interfaces.count && !probe_is_skipped(options, target))
 		result = probe_send(target, listener);
-	if (result != PROBE_NO_ROUTE || getifaddrs(&interfaces))
+	if (result != PROBE_NO_ROUTE || !target->port || getifaddrs(&interfaces))
 		return result;
 	for (at = interfaces; at && result == PROBE_NO_ROUTE; at = at->ifa_next) {
 		if (!at->ifa_addr || at->ifa_addr->sa_family != family || (at->ifa_flags & IFF_LOOPBACK) ||
