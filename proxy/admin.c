@@ -20,6 +20,7 @@ enum {
 	CLIENTS = 64,      /* at a time; more wait in the kernel's queue */
 	REQUEST_MOST = 4096,
 	CLIENT_MS = 5000,  /* a client that has not sent its request by then is let go */
+	PAUSE_MS = 100,    /* without a descriptor, until the next try */
 	BACKLOG = 128,
 };
 
@@ -37,6 +38,7 @@ struct admin_client {
 
 struct admin {
 	struct loop_source source;
+	struct wheel_timer resume; /* accepting is paused: no descriptor was left */
 	struct loop *loop;
 	const struct proxy *proxy;
 	struct admin_client *clients;
@@ -155,8 +157,13 @@ static void admin_ready(struct loop_source *source, uint32_t events)
 	struct admin_client *client;
 	int fd = accept4(source->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			(void)loop_watch(admin->loop, source, 0);
+			wheel_arm(loop_wheel(admin->loop), &admin->resume, loop_now(admin->loop) + PAUSE_MS);
+		}
 		return;
+	}
 	client = calloc(1, sizeof *client);
 	if (!client) {
 		struct loop_source gone = {.fd = fd};
@@ -179,6 +186,14 @@ static void admin_ready(struct loop_source *source, uint32_t events)
 		admin_client_end(client);
 }
 
+static void admin_resume(struct wheel_timer *timer)
+{
+	struct admin *admin = (struct admin *)(void *)((char *)timer - offsetof(struct admin, resume));
+
+	if (admin->client_count < CLIENTS)
+		(void)loop_watch(admin->loop, &admin->source, EPOLLIN);
+}
+
 int admin_new(struct admin **out, const struct addr *addr, struct loop *loop, const struct proxy *proxy)
 {
 	struct admin *admin = calloc(1, sizeof *admin);
@@ -188,6 +203,7 @@ int admin_new(struct admin **out, const struct addr *addr, struct loop *loop, co
 		return -ENOMEM;
 	fd = sock_listen(addr, BACKLOG, false);
 	admin->source = (struct loop_source){.fd = fd < 0 ? -1 : fd, .ready = admin_ready};
+	admin->resume.fire = admin_resume;
 	admin->loop = loop;
 	admin->proxy = proxy;
 	result = fd < 0 ? fd : loop_watch(loop, &admin->source, EPOLLIN);
@@ -204,6 +220,7 @@ void admin_free(struct admin *admin)
 		return;
 	while (admin->clients)
 		admin_client_end(admin->clients);
+	wheel_cancel(loop_wheel(admin->loop), &admin->resume);
 	loop_close(admin->loop, &admin->source);
 	free(admin);
 }

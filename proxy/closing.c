@@ -22,7 +22,10 @@
 
 /* How long a closed HTTP connection is read on, so that our last bytes are not destroyed by the RST that answers unread ones
  * (RFC 9112 §9.6). */
-enum { LINGER_MS = 1000 };
+enum {
+	LINGER_MS = 1000,  /* of silence */
+	LINGER_MOST_MS = 30000,
+};
 
 enum { DETAIL_SIZE = 512 };
 
@@ -196,7 +199,7 @@ void conn_close_list(struct conn *conn, struct cause cause, const char *format, 
 		return;
 	}
 	leg_finish(&conn->client);
-	if (!leg_pending(&conn->client) && (conn->client.fin_received || conn->proto != &proto_http1)) {
+	if (!leg_pending(&conn->client) && (conn->client.fin_received || (conn->proto != &proto_http1 && !cause.answered))) {
 		closing_finish(conn, false);
 		return;
 	}
@@ -253,6 +256,8 @@ static void closing_client_readable(struct conn *conn)
 		got = leg_read(&conn->client, conn->worker->scratch, WORKER_SCRATCH);
 		if (got <= 0)
 			break;
+		if (conn_now(conn) < conn->ending.at + LINGER_MOST_MS)
+			conn->wake_at = conn_now(conn) + LINGER_MS;
 		if (conn->ending.reason == REASON_IDLE_TIMEOUT) {
 			conn->ending.reason = REASON_IDLE_RACE;
 			free(conn->ending.detail);

@@ -107,6 +107,15 @@ static bool conn_is_half_closed(const struct conn *conn)
 	return conn->client.fin_received != conn->upstream->leg.fin_received;
 }
 
+/* Whether the client is to be read now. HTTP takes no further request while answers to earlier ones still wait in our buffer:
+ * else a client that sends and never reads would make us keep them all. */
+static bool conn_reads_client(const struct conn *conn)
+{
+	if (!(stages[conn->stage].reads & CLIENT) || conn->client_read_hold)
+		return false;
+	return conn->proto != &proto_http1 || conn->exchange || !leg_pending(&conn->client);
+}
+
 /* What one leg is watched for. Pure. `other` is where its bytes go: while something waits to be written there, it is not read. */
 static uint32_t conn_interest(bool reads, const struct leg *leg, const struct leg *other)
 {
@@ -118,7 +127,7 @@ static uint32_t conn_interest(bool reads, const struct leg *leg, const struct le
 		events |= EPOLLIN;
 	if (leg_pending(leg))
 		events |= EPOLLOUT;
-	if (!leg->fin_received)
+	if (!leg->fin_received && !leg->end_waiting)
 		events |= EPOLLRDHUP;
 	return events;
 }
@@ -146,7 +155,6 @@ static struct deadline conn_deadline(const struct conn *conn)
 
 void conn_settle(struct conn *conn)
 {
-	uint8_t reads = stages[conn->stage].reads;
 	struct upstream *upstream = conn->upstream;
 	struct deadline deadline;
 	int result;
@@ -154,10 +162,10 @@ void conn_settle(struct conn *conn)
 	if (conn->stage == STAGE_CLOSED)
 		return;
 	result = conn_watch(conn, &conn->client,
-	                    conn_interest((reads & CLIENT) && !conn->client_read_hold, &conn->client, upstream ? &upstream->leg : NULL),
-	                    CLIENT);
+	                    conn_interest(conn_reads_client(conn), &conn->client, upstream ? &upstream->leg : NULL), CLIENT);
 	if (upstream && !result)
-		result = conn_watch(conn, &upstream->leg, conn_interest(reads & SERVER, &upstream->leg, &conn->client), SERVER);
+		result = conn_watch(conn, &upstream->leg,
+		                    conn_interest(stages[conn->stage].reads & SERVER, &upstream->leg, &conn->client), SERVER);
 	if (result) {
 		conn_close(conn, cause_of(result == -ENOMEM || result == -ENOSPC ? REASON_MEMORY_LIMIT : REASON_INTERNAL_ERROR),
 		           "the kernel does not watch this connection's sockets: epoll_ctl: %s", strerror(-result));
@@ -249,8 +257,7 @@ static void conn_client_ready(struct loop_source *source, uint32_t events)
 	struct conn *conn = conn_of(source, client.source);
 	struct leg *leg = &conn->client;
 	int error;
-	bool wanted = (stages[conn->stage].reads & CLIENT) && !conn->client_read_hold && !leg->fin_received &&
-	              !(conn->upstream && leg_pending(&conn->upstream->leg));
+	bool wanted = conn_reads_client(conn) && !leg->fin_received && !(conn->upstream && leg_pending(&conn->upstream->leg));
 
 	if ((events & EPOLLOUT) && leg_pending(leg)) {
 		if (pump_flush(conn->worker, leg))
@@ -266,8 +273,10 @@ static void conn_client_ready(struct loop_source *source, uint32_t events)
 			conn->proto->client_failed(conn);
 		} else {
 			conn->unwanted |= CLIENT;
-			if (events & EPOLLRDHUP)
+			if ((events & (EPOLLRDHUP | EPOLLHUP)) && !leg->end_waiting) {
+				leg->end_waiting = true;
 				conn_half_closed(conn); /* its request is complete; the answer may take longer than conntrack remembers */
+			}
 		}
 	}
 	conn_settle(conn);
@@ -293,6 +302,13 @@ static void conn_server_connected(struct conn *conn, uint32_t events)
 	conn->proto->server_connected(conn, error);
 }
 
+/* Not to be read now: what came, a FIN or an error included, waits until what came before it can be passed on. */
+static void conn_server_unwanted(struct conn *conn, struct leg *leg, uint32_t events)
+{
+	conn->unwanted |= SERVER;
+	leg->end_waiting |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+}
+
 void conn_server_ready(struct conn *conn, uint32_t events)
 {
 	struct upstream *upstream = conn->upstream;
@@ -315,7 +331,7 @@ void conn_server_ready(struct conn *conn, uint32_t events)
 		if (wanted)
 			conn->proto->server_readable(conn);
 		else
-			conn->unwanted |= SERVER; /* an error waits until what came before it can be passed on */
+			conn_server_unwanted(conn, leg, events);
 	}
 	conn_settle(conn);
 }

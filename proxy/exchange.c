@@ -276,14 +276,14 @@ void exchange_server_lost(struct conn *conn, int error)
 	exchange->server_dirty = true;
 	if (!exchange->response_head) {
 		exchange_lost_before_response(conn, error);
-	} else if (body->complete && exchange->request_body.complete) {
-		exchange_finish_if_complete(conn); /* all is here, the client is still taking it */
-	} else if (body->complete) {
-		conn_close(conn, (struct cause){REASON_CONNECTION_CLOSE, BY_SERVER, TIMEOUT_NONE, 0, true},
-		           "the server answered before the request was complete and closed");
-	} else if (!error && body->framing == HTTP1_UNTIL_CLOSE) {
+	} else if (!error && body->framing == HTTP1_UNTIL_CLOSE && exchange->request_body.complete) {
 		body->complete = true;
 		exchange_finish_if_complete(conn);
+	} else if (body->complete && exchange->request_body.complete) {
+		exchange_finish_if_complete(conn); /* all is here, the client is still taking it */
+	} else if (body->complete || (!error && body->framing == HTTP1_UNTIL_CLOSE)) {
+		conn_close(conn, (struct cause){REASON_CONNECTION_CLOSE, BY_SERVER, TIMEOUT_NONE, 0, true},
+		           "the server answered before the request was complete and closed");
 	} else if (error == -ETIMEDOUT) {
 		conn_close(conn, cause_timer(REASON_SERVER_VANISHED,
 		                             conn->upstream->leg.vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE),

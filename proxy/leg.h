@@ -37,6 +37,7 @@ struct leg {
 	int error;             /* -errno that ended it, 0 = none */
 	uint8_t events[LEG_EVENTS]; /* the first ones, in order; enum leg_event */
 	bool connecting;
+	bool end_waiting;  /* epoll said that a FIN or RST came; it lies behind what has not been read yet */
 	bool fin_received; /* read() returned 0 */
 	bool fin_sent;     /* shutdown(SHUT_WR) was called */
 	bool fin_wanted;   /* shutdown as soon as `out` is empty */

@@ -95,6 +95,7 @@ static void listener_accepted(struct listener *listener, int fd, const struct so
 		cause.answered = listener_answer_limit(fd, proxy->settings);
 		conn_close(conn, cause, "%llu connections are open, as many as --max-connections allows",
 		           (unsigned long long)proxy->max_connections);
+		conn_settle(conn); /* it may linger behind its answer */
 	} else {
 		proto_detect_start(conn);
 	}

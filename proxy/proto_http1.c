@@ -180,9 +180,13 @@ static void proto_http1_request_body(struct conn *conn)
 /* A request that was pipelined behind the last one has waited in the leg's buffer. */
 static void proto_http1_next(struct conn *conn)
 {
-	for (int turn = 0; turn < PIPELINE_TURN && conn->stage == STAGE_IDLE && buf_length(&conn->client.in); turn++) {
+	for (int turn = 0; conn->stage == STAGE_IDLE && buf_length(&conn->client.in) && !leg_pending(&conn->client); turn++) {
 		struct input input;
 
+		if (turn == PIPELINE_TURN) {
+			conn->wake_at = conn_now(conn);
+			return;
+		}
 		input_take(&input, &conn->client);
 		proto_http1_head(conn, &input);
 		input_free(&input);
@@ -216,6 +220,7 @@ static void proto_http1_client_readable(struct conn *conn)
 
 static void proto_http1_tunnel(struct conn *conn, const struct input *input, size_t consumed)
 {
+	conn->close_after = REASON_NONE; /* maxConnection, overdue, ends the tunnel by its own rule */
 	exchange_free(conn);
 	conn_enter(conn, STAGE_TUNNEL);
 	proto_opaque_start(conn, input->bytes + consumed, input->length - consumed);
@@ -314,7 +319,7 @@ static void proto_http1_response(struct conn *conn, struct input *input)
 		exchange->response_head = final;
 		buf_release(&exchange->replay);
 		exchange->replayable = false;
-		if (final && (conn->close_after || conn->worker->drain)) {
+		if (final && (conn->close_after || conn->worker->drain) && !proto_http1_is_tunnel(exchange)) {
 			if (!proto_http1_forward_head(conn, bytes, head_length, true) ||
 			    (body && !proto_http1_forward_head(conn, bytes + head_length, (size_t)body, false)))
 				return;
@@ -366,21 +371,46 @@ static void proto_http1_response_chunks(struct conn *conn)
 	input_free(&input);
 }
 
-/* More of a body whose bytes need not be looked at. */
-static void proto_http1_response_bytes(struct conn *conn)
+/* The last stretch of a body of known length is read with room for more: what lies behind it was sent unasked, and would otherwise
+ * be taken for the answer to the next request. */
+static enum pump_end proto_http1_response_tail(struct conn *conn, uint64_t remaining, uint64_t *moved)
 {
-	struct exchange *exchange = conn->exchange;
-	struct http1_body *body = &exchange->response_body;
-	uint64_t limit = body->framing == HTTP1_LENGTH ? body->remaining : UINT64_MAX, moved;
-	enum pump_end end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, limit, &moved);
+	struct leg *server = &conn->upstream->leg;
+	int got = leg_read(server, conn->worker->scratch, WORKER_SCRATCH), result;
 
-	if (moved)
-		conn_touch(conn);
-	if (body->framing == HTTP1_LENGTH) {
+	*moved = 0;
+	if (got <= 0)
+		return !got ? PUMP_DRAINED : server->fin_received ? PUMP_FIN : PUMP_FROM_FAILED;
+	*moved = (uint64_t)got < remaining ? (uint64_t)got : remaining;
+	conn->exchange->server_dirty |= (uint64_t)got > remaining;
+	result = leg_send(&conn->client, conn->worker->scratch, (size_t)*moved, conn_now(conn));
+	return !result ? PUMP_DRAINED : result == -ENOMEM ? PUMP_NO_MEMORY : PUMP_TO_FAILED;
+}
+
+/* More of a body whose bytes need not be looked at. */
+static enum pump_end proto_http1_response_move(struct conn *conn, struct http1_body *body)
+{
+	enum pump_end end;
+	uint64_t moved;
+
+	if (body->framing != HTTP1_LENGTH) {
+		end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, UINT64_MAX, &moved);
+	} else {
+		if (body->remaining > WORKER_SCRATCH)
+			end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, body->remaining - 1, &moved);
+		else
+			end = proto_http1_response_tail(conn, body->remaining, &moved);
 		body->remaining -= moved;
 		body->complete = !body->remaining;
 	}
-	switch (end) {
+	if (moved)
+		conn_touch(conn);
+	return end;
+}
+
+static void proto_http1_response_bytes(struct conn *conn)
+{
+	switch (proto_http1_response_move(conn, &conn->exchange->response_body)) {
 	case PUMP_FIN:
 		exchange_server_lost(conn, 0);
 		return;
@@ -476,6 +506,7 @@ static void proto_http1_server_failed(struct conn *conn)
 		upstream_drop(conn, false);
 	else if (conn->upstream->leg.vanished)
 		exchange_server_lost(conn, -ETIMEDOUT);
+	proto_http1_next(conn);
 }
 
 static void proto_http1_idle_expired(struct conn *conn)

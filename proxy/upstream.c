@@ -17,7 +17,7 @@
 #include "proxy/worker.h"
 
 enum {
-	PEEK_AFTER_MS = 5, /* a leg that rested shorter was seen healthy in this or the last round of the loop */
+	PEEK_AFTER_MS = 5, /* a conn's own leg that rested shorter was seen healthy in this or the last round of the loop */
 };
 
 #define upstream_of(pointer, member) ((struct upstream *)(void *)((char *)(pointer) - offsetof(struct upstream, member)))
@@ -144,11 +144,12 @@ bool upstream_take(struct conn *conn)
 
 bool upstream_usable(struct upstream *upstream)
 {
+	bool fresh = upstream->conn && worker_now(upstream->worker) - upstream->idle_since < PEEK_AFTER_MS;
 	char byte;
 
 	if (upstream->leg.fin_received || upstream->leg.write_failed || buf_length(&upstream->leg.in))
 		return false;
-	if (upstream->leg.connecting || worker_now(upstream->worker) - upstream->idle_since < PEEK_AFTER_MS)
+	if (upstream->leg.connecting || fresh)
 		return true;
 	return recv(upstream->leg.source.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }

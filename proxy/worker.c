@@ -40,10 +40,18 @@ static void worker_end_all(struct worker *worker, struct cause cause, const char
 	}
 }
 
+/* What comes after the end was forced is not ours any more; else a busy client would keep a draining proxy for ever. */
+static void worker_stop_listening(struct worker *worker)
+{
+	listener_close(&worker->inbound);
+	listener_close(&worker->outbound);
+}
+
 static void worker_drain_expired(struct wheel_timer *timer)
 {
 	struct worker *worker = worker_of(timer, drain_timer);
 
+	worker_stop_listening(worker);
 	worker_end_all(worker, cause_timer(REASON_DRAIN_FORCED, TIMEOUT_DRAIN), "the proxy is shutting down and did not wait longer");
 }
 
@@ -55,6 +63,7 @@ static void worker_drain(struct worker *worker, int drain)
 
 	worker->drain = drain;
 	if (drain >= DRAIN_FORCED) {
+		worker_stop_listening(worker);
 		worker_end_all(worker, cause_of(REASON_DRAIN_FORCED), "the proxy was told twice to shut down");
 		if (drain == DRAIN_STOP)
 			loop_stop(worker->loop);
