@@ -5,6 +5,7 @@
 #include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
 #include <libnftnl/set.h>
+#include <libnftnl/table.h>
 #include <libnftnl/udata.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
@@ -274,15 +275,29 @@ static int image_finish_set(struct image_item *item, struct image_keys *keys)
 
 /* --- messages --- */
 
+/* A dormant table has all its rules and none of their effect. */
+static int image_take_table(struct image *image, const struct nftnl_table *table)
+{
+	if (!image_is_ours(nftnl_table_get_str(table, NFTNL_TABLE_NAME)) ||
+	    !(nftnl_table_get_u32(table, NFTNL_TABLE_FLAGS) & NFT_TABLE_F_DORMANT))
+		return 0;
+	return image_add(image, IMAGE_CHAIN, "(all)", "flags dormant; the table is switched off", "", NULL);
+}
+
 static int image_take(const struct nlmsghdr *message, void *context)
 {
 	struct image_build *build = context;
 	struct nftnl_chain *chain = NULL;
 	struct nftnl_rule *rule = NULL;
 	struct nftnl_set *set = NULL;
+	struct nftnl_table *table = NULL;
 	int error = 0;
 
 	switch (NFNL_MSG_TYPE(message->nlmsg_type)) {
+	case NFT_MSG_NEWTABLE:
+		table = nftnl_table_alloc();
+		error = table && nftnl_table_nlmsg_parse(message, table) == 0 ? image_take_table(&build->image, table) : -ENOMEM;
+		break;
 	case NFT_MSG_NEWCHAIN:
 		chain = nftnl_chain_alloc();
 		error = chain && nftnl_chain_nlmsg_parse(message, chain) == 0 ? image_take_chain(&build->image, chain) : -ENOMEM;
@@ -307,6 +322,8 @@ static int image_take(const struct nlmsghdr *message, void *context)
 		nftnl_rule_free(rule);
 	if (set)
 		nftnl_set_free(set);
+	if (table)
+		nftnl_table_free(table);
 	return error;
 }
 

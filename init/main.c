@@ -89,12 +89,14 @@ static void main_note_plan(struct main_job *job)
 static int main_plan(struct main_job *job)
 {
 	TEXT_ON_STACK(error, 1024);
-	uint64_t liberal = 0;
+	uint64_t liberal = 0, loose = 1;
 	int status;
 
 	job->facts = (struct plan_facts){.ipv6 = netns_has_ipv6(), .socket_match = true};
 	if (!conntrack_setting_read("nf_conntrack_tcp_be_liberal", &liberal))
 		job->facts.tcp_be_liberal = liberal != 0;
+	if (!conntrack_setting_read("nf_conntrack_tcp_loose", &loose))
+		job->facts.tcp_strict = loose == 0;
 	status = plan_make(job->options, &job->facts, &job->plan, &error);
 	if (status == -EINVAL) { /* options that contradict each other are told as a single bad one is */
 		fprintf(stderr, "lapse-init: %s\n", error.data);
@@ -254,6 +256,24 @@ static void main_check_for_socket(struct main_job *job)
 		main_plan_without_socket(job);
 }
 
+/* Whether conntrack keeps what install was told to set: as the rules, lines of - and +. How many states differ. */
+static int main_check_conntrack(const struct main_job *job)
+{
+	const uint32_t *wanted = job->options->conntrack_seconds;
+	uint32_t found[CONNTRACK_STATE_COUNT] = {0};
+	int differences = 0;
+
+	(void)conntrack_apply_read(job->netlink, found); /* what cannot be read stays 0 and differs */
+	for (int i = 0; i < CONNTRACK_STATE_COUNT; i++) {
+		if (!wanted[i] || wanted[i] == found[i])
+			continue;
+		printf("- conntrack %s %us\n+ conntrack %s %us\n", conntrack_state_name((enum conntrack_state)i), wanted[i],
+		       conntrack_state_name((enum conntrack_state)i), found[i]);
+		differences++;
+	}
+	return differences;
+}
+
 static int main_check(struct main_job *job)
 {
 	TEXT_ON_STACK(error, 1024);
@@ -267,6 +287,11 @@ static int main_check(struct main_job *job)
 	status = check_rules(job->netlink, &job->plan, stdout, &error);
 	if (status < 0)
 		return main_fail(job, EXIT_RUNTIME, &error, status);
+	if (!status && main_check_conntrack(job)) {
+		text_string(&error, "conntrack's timeouts are not as these options make them (- asked for, + in force); lapse-init install "
+		                    "sets them");
+		status = 1;
+	}
 	if (!status)
 		status = probe_redirect(job->options, &job->plan, stdout, &error);
 	if (status)
@@ -347,7 +372,7 @@ int main(int argc, char **argv)
 		log_free(job.log);
 	}
 	options_free(&options);
-	if (fflush(stdout) && code == EXIT_OK) {
+	if ((fflush(stdout) || ferror(stdout)) && code == EXIT_OK) {
 		fprintf(stderr, "lapse-init: cannot write to standard output: %s\n", strerror(errno));
 		code = EXIT_RUNTIME;
 	}

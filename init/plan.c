@@ -221,22 +221,26 @@ static void plan_redirect(struct plan *plan, enum plan_chain_id chain, uint16_t 
 }
 
 /* Conntrack does not know the connections that were there before it, and takes up an old one at its next data but not at its end:
- * that is invalid, and must reach its socket all the same. */
-static void plan_older_endings(struct plan *plan)
+ * that is invalid, and must reach its socket all the same. Where it is strict it takes up none. */
+static void plan_older_connections(struct plan *plan, bool tcp_strict)
 {
-	struct plan_rule *rule = plan_rule_new(plan, PLAN_INVALID, PLAN_ACCEPT, "end of a connection older than these rules");
+	struct plan_rule *rule = plan_rule_new(plan, PLAN_INVALID, PLAN_ACCEPT,
+	                                       tcp_strict ? "of a connection older than these rules"
+	                                                  : "end of a connection older than these rules");
 
-	plan_rule_match(rule, (struct plan_match){.kind = PLAN_MATCH_ENDING});
+	if (!tcp_strict)
+		plan_rule_match(rule, (struct plan_match){.kind = PLAN_MATCH_ENDING});
 	plan_rule_match(rule, (struct plan_match){.kind = PLAN_MATCH_OWN_SOCKET});
 }
 
 /* Every packet passes the guard, so it asks one question; what is left alone elsewhere is left alone in `invalid` too. */
-static void plan_guard(struct plan *plan, bool socket_match)
+static void plan_guard(struct plan *plan, const struct plan_facts *facts)
 {
 	struct plan_rule *rule;
 
-	if (socket_match)
-		plan_older_endings(plan);
+	plan_accept(plan, PLAN_INVALID, (struct plan_match){.kind = PLAN_MATCH_LOCAL, .negated = true}, "forwarded, not for us");
+	if (facts->socket_match)
+		plan_older_connections(plan, facts->tcp_strict);
 	plan_accept_set(plan, PLAN_INVALID, PLAN_MATCH_IN_INTERFACE, PLAN_SKIP_INTERFACES, "skipped interface");
 	plan_accept_set(plan, PLAN_INVALID, PLAN_MATCH_SOURCE, PLAN_SKIP_SUBNETS4, "skipped subnet");
 	plan_accept_set(plan, PLAN_INVALID, PLAN_MATCH_SOURCE, PLAN_SKIP_SUBNETS6, "skipped subnet");
@@ -345,7 +349,7 @@ int plan_make(const struct init_options *options, const struct plan_facts *facts
 		return status;
 	}
 	if (guard)
-		plan_guard(&plan, facts->socket_match);
+		plan_guard(&plan, facts);
 	plan_inbound(options, &plan);
 	plan_outbound(options, &plan);
 	*out = plan;

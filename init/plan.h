@@ -15,6 +15,7 @@ struct text;
 struct plan_facts {
 	bool ipv6;           /* IPv6 is compiled in and not disabled here */
 	bool tcp_be_liberal; /* nf_conntrack_tcp_be_liberal: conntrack calls nothing invalid */
+	bool tcp_strict;     /* nf_conntrack_tcp_loose is 0: conntrack never takes up a connection older than itself */
 	bool socket_match;   /* nf_tables can look up the socket of a packet (CONFIG_NFT_SOCKET, Linux 5.11) */
 };
 
@@ -68,7 +69,8 @@ enum plan_match_kind {
 	PLAN_MATCH_IPV4,
 	PLAN_MATCH_IPV6,
 	PLAN_MATCH_ENDING,       /* FIN or RST is set; implies TCP */
-	PLAN_MATCH_OWN_SOCKET,   /* a socket bound to the packet's own destination address has it, so not one that was redirected */
+	PLAN_MATCH_OWN_SOCKET,   /* a socket bound to the packet's own destination address has it, so not one that was redirected; a
+	                          * listener bound to that address rather than to all of them looks the same */
 	PLAN_MATCH_INVALID,      /* conntrack state */
 	PLAN_MATCH_IN_LO,
 	PLAN_MATCH_OUT_LO,

@@ -119,19 +119,37 @@ static enum probe_result probe_await(int fd, int listener, const struct addr *ta
 	return PROBE_TAKEN;
 }
 
+/* Own addresses are reached by lo, where nothing is redirected; only these can be bound to. */
+static bool probe_is_own(const struct addr *target)
+{
+	struct addr any_port = *target;
+	struct sockaddr_storage storage;
+	socklen_t length;
+	int fd = probe_socket(target->family);
+	bool own;
+
+	if (fd < 0)
+		return false;
+	any_port.port = 0;
+	length = addr_to_sockaddr(&any_port, &storage);
+	own = !bind(fd, (struct sockaddr *)&storage, length);
+	close(fd);
+	return own;
+}
+
 static enum probe_result probe_send(const struct addr *target, int listener)
 {
 	struct sockaddr_storage storage;
 	socklen_t length = addr_to_sockaddr(target, &storage);
 	enum probe_result result = PROBE_NO_ROUTE;
-	int fd = probe_socket(target->family);
+	int fd = probe_is_own(target) ? -1 : probe_socket(target->family);
 
 	if (fd < 0)
 		return PROBE_NO_ROUTE;
 	if (!connect(fd, (struct sockaddr *)&storage, length) || errno == EINPROGRESS)
 		result = probe_await(fd, listener, target);
-	else if (errno != ENETUNREACH && errno != EHOSTUNREACH && errno != EADDRNOTAVAIL && errno != EACCES)
-		result = PROBE_LOST;
+	else if (errno == ECONNREFUSED)
+		result = PROBE_LOST; /* any other error at once: a route that leads nowhere */
 	sock_set_reset_on_close(fd); /* a proxy that took it need not go on dialling */
 	close(fd);
 	return result;
@@ -180,7 +198,7 @@ static int probe_report(enum probe_result result, const char *version, const str
 		fprintf(to, "%s probe: a connection to %s was accepted by the listener on port %u\n", version, shown, port);
 		return 0;
 	case PROBE_NO_ROUTE:
-		fprintf(to, "%s probe: not sent, no route to anywhere\n", version);
+		fprintf(to, "%s probe: not sent, there is no route to an address that is not skipped\n", version);
 		return 0;
 	case PROBE_LOST:
 		break;

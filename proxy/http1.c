@@ -341,6 +341,12 @@ static int http1_on_extension(llhttp_t *parser, const char *at, size_t length)
 	return HPE_USER;
 }
 
+/* Its ';' or '='. */
+static int http1_on_extension_complete(llhttp_t *parser)
+{
+	return http1_on_extension(parser, NULL, 1);
+}
+
 static int http1_on_trailer(llhttp_t *parser, const char *at, size_t length)
 {
 	struct http1_chunked *chunked = http1_chunked(parser);
@@ -373,6 +379,8 @@ static int http1_on_complete(llhttp_t *parser)
 static const llhttp_settings_t chunked_settings = {
     .on_chunk_extension_name = http1_on_extension,
     .on_chunk_extension_value = http1_on_extension,
+    .on_chunk_extension_name_complete = http1_on_extension_complete,
+    .on_chunk_extension_value_complete = http1_on_extension_complete,
     .on_header_field = http1_on_trailer,
     .on_header_value = http1_on_trailer,
     .on_header_value_complete = http1_on_trailer_complete,

@@ -108,6 +108,11 @@ static void proto_http1_head(struct conn *conn, struct input *input)
 	}
 	if (!length)
 		return;
+	if (conn->stage == STAGE_IDLE && length == 1 && bytes[0] == '\r') { /* half an empty line */
+		if (input_hold(input, &conn->client, (size_t)(bytes - input->bytes)))
+			proto_http1_no_memory(conn);
+		return;
+	}
 	if (conn->stage == STAGE_IDLE) {
 		conn->instants[INSTANT_IDLE] = 0;
 		conn->instants[INSTANT_HEAD] = conn_now(conn);

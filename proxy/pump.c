@@ -1,5 +1,6 @@
 #include "proxy/pump.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -153,6 +154,7 @@ enum pump_end pump_move(struct worker *worker, struct leg *from, struct leg *to,
 {
 	bool whole = false; /* the last read filled the buffer: more of the same is likely, so a pipe pays */
 
+	assert(!leg_pending(to)); /* else bytes would overtake those that wait */
 	*moved = 0;
 	for (int round = 0; round < ROUNDS; round++) {
 		size_t most = limit - *moved < WORKER_SCRATCH ? (size_t)(limit - *moved) : WORKER_SCRATCH;

@@ -330,6 +330,21 @@ static void the_socket_expression_can_be_done_without(void **state)
 	CHECK_FLOWS(&small, flows, NULL);
 }
 
+static void strict_conntrack_takes_up_no_old_connection(void **state)
+{
+	static const struct plan_facts strict = {.ipv6 = true, .socket_match = true, .tcp_strict = true};
+	static const struct flow flows[] = {
+		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 80, .invalid = true, .own_socket = true}, UNTOUCHED, "old data"},
+		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 80, .invalid = true}, DROPPED, "of a redirected one"},
+	};
+	static const struct flow loose[] = {
+		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 80, .invalid = true, .own_socket = true}, DROPPED, "data is taken up"},
+	};
+
+	CHECK_FLOWS(&strict, flows, NULL);
+	CHECK_FLOWS(&modern, loose, NULL);
+}
+
 static void the_root_user_is_honoured(void **state)
 {
 	static const struct flow flows[] = {
@@ -422,6 +437,7 @@ int main(void)
 		cmocka_unit_test(traffic_of_listed_ports),   cmocka_unit_test(traffic_of_one_family),
 		cmocka_unit_test(invalid_packets_may_be_kept), cmocka_unit_test(the_root_user_is_honoured),
 		cmocka_unit_test(the_socket_expression_can_be_done_without),
+		cmocka_unit_test(strict_conntrack_takes_up_no_old_connection),
 		cmocka_unit_test(ranges_merge),              cmocka_unit_test(the_largest_plan_fits),
 		cmocka_unit_test(contradictions_are_refused),
 	};

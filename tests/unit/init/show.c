@@ -51,6 +51,7 @@ static char *show(const char *const arguments[ARGUMENTS], bool ipv6)
 #define OWN "inbound: the proxy's own, admin and skipped ports"
 #define INVALID                      \
 	"\n\tchain invalid {\n"      \
+	FORWARDED                     \
 	"\t\ttcp flags & (fin|rst) != 0 socket wildcard 0 counter accept comment \"end of a connection older than these rules\"\n"
 #define GUARD                                                               \
 	"\n\tchain guard {\n"                                               \

@@ -1,0 +1,107 @@
+"""make bench: Lapse beside its peers on one topology, in one run. `bench.py OUTDIR`, where the built programs are; prints a table,
+writes OUTDIR/bench.json. ROUNDS=1 CASES=keepalive,idle in the environment for a quick look.
+
+The client and the pod are network namespaces; a peer gets what lapse-init redirects, as uid 2102; load and app run on one CPU, the
+proxy with one worker on the other. Every round measures every peer, one after the other."""
+import json
+import os
+import platform
+import signal
+import sys
+import time
+
+import cases
+import peers
+import report
+from world import QUIET, Broken, World
+
+ROUNDS = 5
+BUDGET = 270  # seconds: a round that would not end before is not begun
+
+
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+def stop(number, _):
+    """Ends by way of the clean-up, which nothing may interrupt."""
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
+def options():
+    names = os.environ.get("CASES", "").replace(",", " ").split() or list(cases.CASES)
+    unknown = [name for name in names if name not in cases.CASES]
+    rounds = os.environ.get("ROUNDS") or str(ROUNDS)
+    if len(sys.argv) != 2:
+        sys.exit("usage: bench.py OUTDIR")
+    if unknown or not rounds.isdigit() or not int(rounds):
+        sys.exit(f"bench: ROUNDS is a number from 1 on, CASES some of: {' '.join(cases.CASES)}")
+    if os.geteuid() != 0:
+        sys.exit("bench: needs root, for network namespaces")
+    return sys.argv[1], [cases.CASES[name] for name in names], int(rounds)
+
+
+def machine():
+    with open("/proc/cpuinfo") as file:
+        models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    return {"cpu": models[0] if models else platform.machine(), "cpus": len(os.sched_getaffinity(0)),
+            "kernel": platform.release(), "date": time.strftime("%Y-%m-%d %H:%M:%S %z"), "loadavg": os.getloadavg()[0]}
+
+
+def say(text):
+    """Progress, for a person who waits."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def measure(world, chosen, rounds):
+    """{case name: samples}, and how many rounds there was time for."""
+    samples, start, longest = {case.name: {} for case in chosen}, time.monotonic(), 0
+    for number in range(rounds):
+        began = time.monotonic()
+        if number and began - start + longest > BUDGET:
+            return samples, number
+        for case in chosen:
+            if number and case.once:
+                continue
+            say(f"round {number + 1} of {rounds}: {case.name}")
+            report.add(samples[case.name], case.function(world))
+        longest = max(longest, time.monotonic() - began)
+    return samples, rounds
+
+
+def main():
+    out, chosen, rounds = options()
+    for number in SIGNALS:
+        signal.signal(number, stop)
+    about = {"machine": machine(), "versions": peers.versions()}
+    start = time.monotonic()
+    try:
+        with World(out) as world:
+            samples, done = measure(world, chosen, rounds)
+            disturbed = world.disturbed
+    except Broken as broken:
+        say("")
+        sys.exit(f"bench: {broken}")
+    say("")
+    about |= {"rounds": done, "seconds": round(time.monotonic() - start, 1), "disturbed_runs": disturbed}
+    print("bench: {cpu}, {cpus} CPUs, Linux {kernel}, {date}".format(**about["machine"]) +
+          f", HAProxy {about['versions']['HAProxy']}, {done} rounds in {about['seconds']:.0f} s")
+    for case in chosen:
+        print("\n".join(report.block(case, samples[case.name])))
+    print("\nmedian (least–most) over the rounds; the ratios are Lapse's to the peer's, the median of those within each round")
+    if disturbed:
+        print(f"* {disturbed} runs were disturbed: others used more than {QUIET:.0%} of a CPU")
+    if done < rounds:
+        print(f"* {done} of {rounds} rounds: no time for more")
+    path = os.path.join(out, "bench.json")
+    with open(path, "w") as file:
+        json.dump(about | {"cases": {case.name: report.as_json(case, samples[case.name]) for case in chosen}}, file, indent=1,
+                  ensure_ascii=False)
+        file.write("\n")
+    print(f"all figures: {path}")
+
+
+if __name__ == "__main__":
+    main()
