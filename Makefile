@@ -8,9 +8,10 @@ CC ?= cc
 Q := $(if $(V),,@)
 MAKEFLAGS += --no-builtin-rules
 
+$(if $(filter $(BUILD),release debug sanitize fuzz),,$(error BUILD=$(BUILD): release, debug, sanitize or fuzz))
+
 # Release goes straight into build/, the other flavours below it.
 OUT := build$(if $(filter release,$(BUILD)),,/$(BUILD))
-ARCH := $(shell $(CC) -print-multiarch)
 # llhttp: the system's package where there is one, else what tests/setup.sh unpacked.
 LLHTTP_SYSTEM := $(wildcard /usr/include/llhttp.h)
 LLHTTP_CFLAGS := $(if $(LLHTTP_SYSTEM),,-isystem build/deps/include)
@@ -48,11 +49,16 @@ PLATFORM := $(patsubst tests/platform/%.c,$(OUT)/tests/platform/%,$(wildcard tes
 BENCH := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(wildcard tests/bench/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 
-.PHONY: all help demo test test-binaries check fuzz bench docs deps install clean FORCE
+.PHONY: all help demo test test-binaries check fuzz fuzz-binaries bench docs deps install clean FORCE
 all: $(OUT)/lapse-init $(OUT)/lapse-proxy
 
 help:
-	@echo 'all demo test check fuzz bench docs deps install clean; BUILD=release|debug|sanitize, V=1'
+	@printf '%s\n' 'all      build/lapse-init and build/lapse-proxy' 'demo     install what is missing, build, show the main job' \
+	  'test     install what is missing, build, run every test' 'check    warnings as errors, clang-tidy, cppcheck, house rules' \
+	  'fuzz     every fuzz target for FUZZ_SECONDS (20)' 'bench    figures beside HAProxy and a bare relay (ROUNDS, CASES)' \
+	  'docs     write what the binaries print into docs/' 'deps     install what building and testing need' \
+	  'install  DESTDIR= PREFIX=/usr/local' 'clean    all of build/ but what deps fetched' \
+	  'BUILD=release|debug|sanitize, V=1 shows the commands'
 
 $(OUT)/lapse-init: $(INIT_O) $(LIB_O)
 	@echo '  LINK $@'
@@ -128,6 +134,7 @@ install: all
 	install -D -m 755 $(OUT)/lapse-proxy $(DESTDIR)$(PREFIX)/bin/lapse-proxy
 	install -D -m 644 docs/man/lapse-init.8 $(DESTDIR)$(PREFIX)/share/man/man8/lapse-init.8
 	install -D -m 644 docs/man/lapse-proxy.8 $(DESTDIR)$(PREFIX)/share/man/man8/lapse-proxy.8
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/lapse LICENSE docs/NOTICE README.md
 
 clean:
-	rm -rf build
+	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} +

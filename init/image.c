@@ -31,7 +31,7 @@ struct image_key {
 struct image_keys {
 	char *set; /* owned */
 	struct image_key *list; /* owned */
-	size_t count;
+	size_t count, room;
 };
 
 /* An image under construction: elements come in messages of their own. */
@@ -181,11 +181,14 @@ static int image_take_element(const struct nlattr *element, void *context)
 
 	if (!value) /* a catch-all, which is none of ours */
 		return 0;
-	list = reallocarray(keys->list, keys->count + 1, sizeof *list);
-	if (!list)
-		return -ENOMEM;
-	keys->list = list;
-	key = &list[keys->count++];
+	if (keys->count == keys->room) {
+		list = reallocarray(keys->list, keys->room ? keys->room * 2 : 16, sizeof *list);
+		if (!list)
+			return -ENOMEM;
+		keys->list = list;
+		keys->room = keys->room ? keys->room * 2 : 16;
+	}
+	key = &keys->list[keys->count++];
 	*key = (struct image_key){0};
 	bytes = netlink_bytes(value, &length);
 	memcpy(key->bytes, bytes, length < sizeof key->bytes ? length : sizeof key->bytes);
@@ -368,7 +371,24 @@ static int image_request(struct netlink *netlink, uint16_t type, bool dump, cons
 	return netlink_exchange(netlink, message, message->nlmsg_len, image_take, build, &refusal);
 }
 
-int image_read(struct netlink *netlink, struct image *out)
+static int image_take_generation(const struct nlmsghdr *message, void *context)
+{
+	const struct nlattr *id = netlink_find(message, NFTA_GEN_ID);
+
+	return id ? netlink_get_u32(id, context) : 0;
+}
+
+/* The number of the last transaction in this namespace. */
+static int image_generation(struct netlink *netlink, uint32_t *id)
+{
+	char buffer[64] __attribute__((aligned(8)));
+	struct nlmsghdr *message = netlink_begin(buffer, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN, NLM_F_ACK, 1, NFPROTO_UNSPEC, 0);
+	struct netlink_error refusal;
+
+	return netlink_exchange(netlink, message, message->nlmsg_len, image_take_generation, id, &refusal);
+}
+
+static int image_read_once(struct netlink *netlink, struct image *out)
 {
 	struct image_build build = {0};
 	int error = image_request(netlink, NFT_MSG_GETTABLE, false, NULL, &build);
@@ -382,6 +402,31 @@ int image_read(struct netlink *netlink, struct image *out)
 	if (!error)
 		error = image_request(netlink, NFT_MSG_GETRULE, true, NULL, &build);
 	return image_finish(&build, error, out);
+}
+
+/* It takes several requests, so again when a transaction came between or within them. */
+int image_read(struct netlink *netlink, struct image *out)
+{
+	enum { TRIES = 20 };
+	int error = -EINTR;
+
+	for (int turn = 0; turn < TRIES && error == -EINTR; turn++) {
+		struct image image = {0};
+		uint32_t before = 0, after = 0;
+
+		error = image_generation(netlink, &before);
+		if (!error)
+			error = image_read_once(netlink, &image);
+		if (!error)
+			error = image_generation(netlink, &after);
+		if (!error && before != after)
+			error = -EINTR;
+		if (error)
+			image_free(&image);
+		else
+			*out = image;
+	}
+	return error;
 }
 
 void image_free(struct image *image)

@@ -208,8 +208,9 @@ static int main_install(struct main_job *job)
 	}
 	if (!job->options->allow_host_network && netns_is_host()) {
 		log_message(job->log, LOG_ERROR,
-		            "cannot install: this is the host's network namespace, and every connection of the machine would be "
-		            "redirected; take hostNetwork away, name another with --netns, or insist with --allow-host-network");
+		            "cannot install: this is the host's network namespace (or /proc is not there to tell), and every connection of "
+		            "the machine would be redirected; take hostNetwork away, name another with --netns, or insist with "
+		            "--allow-host-network");
 		return EXIT_RUNTIME;
 	}
 	status = conntrack_apply(job->netlink, job->options->conntrack_seconds, job->log, &error);

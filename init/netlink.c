@@ -81,21 +81,34 @@ static void netlink_note_error(const struct nlmsghdr *message, struct netlink_er
 	}
 }
 
-static int netlink_take(const char *bytes, size_t length, netlink_each *each, void *context, struct netlink_error *error)
+/* The end of a dump may carry an error; and a dump during which the rules changed is not whole (NLM_F_DUMP_INTR): -EINTR. */
+static void netlink_note_dump(const struct nlmsghdr *message, struct netlink_error *error)
+{
+	int code = 0;
+
+	if (message->nlmsg_type == NLMSG_DONE && mnl_nlmsg_get_payload_len(message) >= sizeof code)
+		memcpy(&code, mnl_nlmsg_get_payload(message), sizeof code);
+	if (!error->code && code < 0)
+		error->code = code;
+	if (!error->code && (message->nlmsg_flags & NLM_F_DUMP_INTR))
+		error->code = -EINTR;
+}
+
+/* *status becomes the first failure of `each`, which is then asked no more: the queue is drained all the same. */
+static void netlink_take(const char *bytes, size_t length, netlink_each *each, void *context, struct netlink_error *error,
+                         int *status)
 {
 	const struct nlmsghdr *message = (const struct nlmsghdr *)bytes;
-	int left = (int)length, status;
+	int left = (int)length;
 
 	for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
-		if (message->nlmsg_type == NLMSG_ERROR) {
+		if (message->nlmsg_type == NLMSG_ERROR)
 			netlink_note_error(message, error);
-		} else if (message->nlmsg_type >= NLMSG_MIN_TYPE && each) {
-			status = each(message, context);
-			if (status)
-				return status;
-		}
+		else
+			netlink_note_dump(message, error);
+		if (message->nlmsg_type >= NLMSG_MIN_TYPE && each && !*status)
+			*status = each(message, context);
 	}
-	return 0;
 }
 
 /* netfilter answers while the message is being sent, so an empty queue means that nothing more will come. */
@@ -104,7 +117,7 @@ int netlink_exchange(struct netlink *netlink, const void *bytes, size_t length, 
 {
 	char answer[32768] __attribute__((aligned(8)));
 	ssize_t got;
-	int status;
+	int status = 0;
 
 	*error = (struct netlink_error){0};
 	netlink_widen(netlink, length);
@@ -115,12 +128,10 @@ int netlink_exchange(struct netlink *netlink, const void *bytes, size_t length, 
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0 && errno == EAGAIN)
-			return error->code;
+			return status ? status : error->code;
 		if (got < 0)
 			return error->code ? error->code : -errno;
-		status = netlink_take(answer, (size_t)got, each, context, error);
-		if (status)
-			return status;
+		netlink_take(answer, (size_t)got, each, context, error, &status);
 	}
 }
 

@@ -10,7 +10,7 @@
 
 int netns_enter(const char *path, struct text *error)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), status;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), status; /* a FIFO is soon told apart */
 
 	if (fd < 0) {
 		status = -errno;
@@ -32,7 +32,7 @@ int netns_enter(const char *path, struct text *error)
 
 bool netns_is_host(void)
 {
-	return !access("/proc/sys/net/core/bpf_jit_enable", F_OK);
+	return !access("/proc/sys/net/core/bpf_jit_enable", F_OK) || access("/proc/sys/net/core", F_OK);
 }
 
 bool netns_has_ipv6(void)

@@ -247,6 +247,8 @@ static int options_parse_log_level(const struct option_call *call, void *field, 
 
 static int options_parse_docs(const struct option_call *call, void *field, struct text *accepted)
 {
+	if (call->origin == OPTION_ORIGIN_ENVIRONMENT)
+		return 0; /* nobody means to keep a program from its work by a variable left over */
 	if (strcmp(call->value, "man") != 0) {
 		text_string(accepted, "man");
 		return -EINVAL;

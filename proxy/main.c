@@ -36,6 +36,8 @@ enum {
 	DESCRIPTORS_PER_CONNECTION = 2,
 	CLOSE_WAIT_DEFAULT_S = 60,   /* nf_conntrack_tcp_timeout_close_wait where it cannot be read */
 	LOG_RING = 32 * 1024,
+	PORT_TRIES = 30, /* 3 s in all */
+	PORT_RETRY_MS = 100,
 };
 
 /* The process: what main() builds and takes down. */
@@ -244,6 +246,11 @@ static int main_start_workers(struct process *process)
 	for (int i = 0; i < process->worker_count; i++) {
 		int result = worker_new(&process->workers[i], &process->proxy, process->log_fd);
 
+		/* Another proxy that drains, or the listener of lapse-init check, may hold the port for a moment. */
+		for (int turn = 0; turn < PORT_TRIES && result == -EADDRINUSE; turn++) {
+			usleep(PORT_RETRY_MS * 1000);
+			result = worker_new(&process->workers[i], &process->proxy, process->log_fd);
+		}
 		if (result) {
 			log_message(process->log, LOG_ERROR, "listening on ports %u (inbound) and %u (outbound) failed: %s",
 			            settings->inbound_port, settings->outbound_port, strerror(-result));

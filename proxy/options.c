@@ -47,6 +47,8 @@ static const char *const docs_names[] = {"none", "man", "timeouts", "reasons"};
 
 static int proxy_options_parse_docs(const struct option_call *call, void *field, struct text *accepted)
 {
+	if (call->origin == OPTION_ORIGIN_ENVIRONMENT)
+		return 0; /* nobody means to keep a program from its work by a variable left over */
 	for (size_t i = 1; i < sizeof docs_names / sizeof docs_names[0]; i++)
 		if (strcmp(call->value, docs_names[i]) == 0) {
 			*(enum proxy_docs *)field = (enum proxy_docs)i;
@@ -62,7 +64,7 @@ static const struct option_row fixed_rows[] = {
     {.name = "outbound-port", .argument = "PORT", .default_value = "4140", .parse = options_parse_port,
      .offset = FIELD(outbound_port), .help = "Where lapse-init redirects connections that leave the namespace."},
     {.name = "admin", .argument = "ADDRESS:PORT", .default_value = "127.0.0.1:4191", .parse = proxy_options_parse_admin,
-     .offset = FIELD(admin), .help = "Listener for /ready and /live; off = none."},
+     .offset = FIELD(admin), .help = "Listener for /ready and /live, which a kubelet needs on 0.0.0.0:4191; off = none."},
     {.name = "uid", .argument = "UID", .default_value = "2102", .parse = options_parse_number, .least = 1, .greatest = UINT_MAX - 1,
      .offset = FIELD(uid), .help = "User and group id to become when started as root. Must be lapse-init's --proxy-uid."},
     {.name = "workers", .argument = "N", .default_value = "0", .parse = options_parse_number, .greatest = 256,
@@ -129,8 +131,11 @@ static void proxy_options_rows(struct proxy_rows *table)
 		char duration[DURATION_TEXT_SIZE];
 
 		timeouts_flag_name(id, table->names[id]);
-		snprintf(table->help[id], sizeof table->help[id], "%s 0s = off. Without it: %s.", timeouts_sentence(id),
-		         timeouts_default(id) ? duration_format(timeouts_default(id), duration) : "off");
+		if (timeouts_default(id))
+			snprintf(table->help[id], sizeof table->help[id], "%s %s unless set; 0s turns it off.", timeouts_sentence(id),
+			         duration_format(timeouts_default(id), duration));
+		else
+			snprintf(table->help[id], sizeof table->help[id], "%s Off unless set.", timeouts_sentence(id));
 		table->rows[FIXED_ROWS + id] = (struct option_row){
 		    .name = table->names[id],
 		    .aliases = {id == TIMEOUT_DRAIN ? "drain-timeout" : NULL},
