@@ -60,7 +60,7 @@ static void ending_add_timer(struct text *detail, const struct conn *conn, enum 
 static void ending_add_leg(struct text *text, const char *name, const struct leg *leg)
 {
 	struct tcp_info info;
-	int fd = leg->source.fd, queue;
+	int fd = leg->source.fd;
 
 	if (fd < 0 || sock_info(fd, &info))
 		return;
@@ -68,11 +68,10 @@ static void ending_add_leg(struct text *text, const char *name, const struct leg
 		text_printf(text, "%s%s syn_retransmits=%u", text->length ? "; " : "", name, info.tcpi_total_retrans);
 		return;
 	}
-	queue = sock_send_queue(fd);
 	text_printf(text,
-	            "%s%s rtt_ms=%u.%03u retransmits=%u unacked=%u probes=%u send_queue=%d last_data_recv_ms=%u last_ack_recv_ms=%u",
+	            "%s%s rtt_ms=%u.%03u retransmits=%u unacked=%u probes=%u notsent=%u last_data_recv_ms=%u last_ack_recv_ms=%u",
 	            text->length ? "; " : "", name, info.tcpi_rtt / 1000, info.tcpi_rtt % 1000, info.tcpi_total_retrans,
-	            info.tcpi_unacked, info.tcpi_probes, queue < 0 ? 0 : queue, info.tcpi_last_data_recv, info.tcpi_last_ack_recv);
+	            info.tcpi_unacked, info.tcpi_probes, info.tcpi_notsent_bytes, info.tcpi_last_data_recv, info.tcpi_last_ack_recv);
 }
 
 static char *ending_tcp_info(const struct conn *conn)
