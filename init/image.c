@@ -407,7 +407,7 @@ static int image_read_once(struct netlink *netlink, struct image *out)
 /* It takes several requests, so again when a transaction came between or within them. */
 int image_read(struct netlink *netlink, struct image *out)
 {
-	enum { TRIES = 20 };
+	enum { TRIES = 100 };
 	int error = -EINTR;
 
 	for (int turn = 0; turn < TRIES && error == -EINTR; turn++) {
@@ -417,9 +417,8 @@ int image_read(struct netlink *netlink, struct image *out)
 		error = image_generation(netlink, &before);
 		if (!error)
 			error = image_read_once(netlink, &image);
-		if (!error)
-			error = image_generation(netlink, &after);
-		if (!error && before != after)
+		/* Also what failed may have failed since the table was being replaced. */
+		if (!image_generation(netlink, &after) && before != after)
 			error = -EINTR;
 		if (error)
 			image_free(&image);

@@ -119,22 +119,19 @@ static enum probe_result probe_await(int fd, int listener, const struct addr *ta
 	return PROBE_TAKEN;
 }
 
-/* Own addresses are reached by lo, where nothing is redirected; only these can be bound to. */
+/* Own addresses are reached by lo, where nothing is redirected. */
 static bool probe_is_own(const struct addr *target)
 {
-	struct addr any_port = *target;
-	struct sockaddr_storage storage;
-	socklen_t length;
-	int fd = probe_socket(target->family);
-	bool own;
+	struct ifaddrs *interfaces, *at;
+	struct addr own;
+	bool found = false;
 
-	if (fd < 0)
+	if (getifaddrs(&interfaces))
 		return false;
-	any_port.port = 0;
-	length = addr_to_sockaddr(&any_port, &storage);
-	own = !bind(fd, (struct sockaddr *)&storage, length);
-	close(fd);
-	return own;
+	for (at = interfaces; at && !found; at = at->ifa_next)
+		found = at->ifa_addr && !addr_from_sockaddr(at->ifa_addr, &own) && addr_same_host(&own, target);
+	freeifaddrs(interfaces);
+	return found;
 }
 
 static enum probe_result probe_send(const struct addr *target, int listener)

@@ -99,7 +99,7 @@ void show_rule(const struct plan_rule *rule, struct text *text)
 	text_printf(text, " comment \"%s\"", rule->comment);
 }
 
-void show_chain(const struct plan_chain *chain, struct text *text)
+static void show_chain(const struct plan_chain *chain, struct text *text)
 {
 	text_printf(text, "type %s hook %s priority %s; policy accept;", chain->type,
 	            chain->hook == PLAN_HOOK_OUTPUT ? "output" : "prerouting", chain->priority_name);

@@ -9,10 +9,9 @@ struct text;
 
 #define SHOW_TEXT_SIZE 512 /* holds any rule, chain head or range */
 
-/* nft's text of one rule ("iifname @skip_interfaces counter accept comment …"), of the head of a base chain ("type nat hook
- * …"), and of one range of a set ("10.0.0.0/8", "80-89", "\"eth0\""). */
+/* nft's text of one rule ("iifname @skip_interfaces counter accept comment …") and of one range of a set ("10.0.0.0/8", "80-89",
+ * "\"eth0\""). */
 void show_rule(const struct plan_rule *rule, struct text *text);
-void show_chain(const struct plan_chain *chain, struct text *text);
 void show_range(enum plan_type type, const struct plan_range *range, struct text *text);
 
 /* The whole plan as a script that `nft -f` takes: the same transaction that install sends. */

@@ -79,16 +79,6 @@ int sock_local(int fd, struct addr *out)
 	return addr_from_sockaddr((struct sockaddr *)&storage, out);
 }
 
-int sock_peer(int fd, struct addr *out)
-{
-	struct sockaddr_storage storage;
-	socklen_t length = sizeof storage;
-
-	if (getpeername(fd, (struct sockaddr *)&storage, &length) < 0)
-		return -errno;
-	return addr_from_sockaddr((struct sockaddr *)&storage, out);
-}
-
 void sock_set_nodelay(int fd)
 {
 	sock_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);

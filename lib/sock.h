@@ -19,7 +19,6 @@ int sock_connect(const struct addr *addr);
 int sock_error(int fd);
 
 int sock_local(int fd, struct addr *out);
-int sock_peer(int fd, struct addr *out);
 
 void sock_set_nodelay(int fd);
 /* SO_KEEPALIVE with its three values; seconds of at least 1. */

@@ -123,6 +123,8 @@ static void closing_swept(struct loop_deferred *deferred)
 	free(conn);
 }
 
+static const struct proto proto_closing; /* STAGE_LINGER, below: no server leg any more */
+
 /* The client's socket closes and the record goes out; the connection is no more. */
 static void closing_finish(struct conn *conn, bool reset)
 {
@@ -290,7 +292,7 @@ static void closing_drain(struct conn *conn)
 	/* It is ending already. */
 }
 
-const struct proto proto_closing = {
+static const struct proto proto_closing = {
     .name = "closing",
     .client_readable = closing_client_readable,
     .client_writable = closing_client_writable,

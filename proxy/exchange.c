@@ -138,7 +138,8 @@ void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length)
 		exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
 }
 
-bool exchange_answered(const struct conn *conn)
+/* Whether a byte of the response has come in this attempt. */
+static bool exchange_answered(const struct conn *conn)
 {
 	return conn->upstream && conn->upstream->leg.received > conn->exchange->leg_received;
 }

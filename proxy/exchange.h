@@ -39,9 +39,6 @@ void exchange_acquire(struct conn *conn);
 /* More of the request for the server. A failure is handled by reading on: the server's last words may explain it. */
 void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length);
 
-/* Whether a byte of the response has come in this attempt. */
-bool exchange_answered(const struct conn *conn);
-
 /* The server leg ended: error 0 = FIN, else -errno. Retries, fails, or finishes a response that ends with the connection. */
 void exchange_server_lost(struct conn *conn, int error);
 

@@ -36,6 +36,5 @@ void proto_http1_first(struct conn *conn);
 extern const struct proto proto_detect;
 extern const struct proto proto_opaque;
 extern const struct proto proto_http1;
-extern const struct proto proto_closing; /* no server leg any more */
 
 #endif

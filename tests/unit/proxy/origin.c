@@ -73,7 +73,7 @@ static struct fixture open_origin(const char *destination, int error)
 
 	assert_non_null(f.guard.dials);
 	pair_open(f.fds, 0);
-	assert_int_equal(sock_peer(f.fds[1], &client), 0);
+	assert_int_equal(sock_local(f.fds[0], &client), 0);
 	f.origin.client = client;
 	*netfilter_said() = (struct netfilter){.error = error};
 	if (destination)
