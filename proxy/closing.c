@@ -175,7 +175,8 @@ static void closing_release_server(struct conn *conn, enum reason_ending end, bo
 	if (conn->upstream->idle_since && !exchange_under_way && end != ENDING_RST)
 		upstream_release(conn);
 	else
-		upstream_drop(conn, end != ENDING_FIN || exchange_under_way);
+		/* What did not get through must not look complete. */
+		upstream_drop(conn, end != ENDING_FIN || exchange_under_way || leg_pending(&conn->upstream->leg));
 }
 
 void conn_close_list(struct conn *conn, struct cause cause, const char *format, va_list arguments)
@@ -284,7 +285,7 @@ static void closing_over(struct conn *conn)
 
 static void closing_expired(struct conn *conn, enum timeout_id timer)
 {
-	closing_finish(conn, false);
+	closing_finish(conn, leg_pending(&conn->client));
 }
 
 static void closing_drain(struct conn *conn)

@@ -15,7 +15,10 @@
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
 
-enum { PATH_MOST = 256 };
+enum {
+	PATH_MOST = 256,
+	LOOPS_MOST = 3,
+};
 
 static void exchange_remember(struct conn *conn, const struct http1_head *head)
 {
@@ -84,14 +87,6 @@ static void exchange_start_attempt(struct conn *conn)
 	conn->instants[INSTANT_ATTEMPT] = conn_now(conn);
 }
 
-void exchange_dial_failed(struct conn *conn, int error)
-{
-	TEXT_ON_STACK(dial, 256);
-
-	upstream_describe_dial(conn, error, &dial);
-	exchange_fail(conn, upstream_dial_cause(error), "%s", dial_bytes);
-}
-
 /* A new connection to the server, whatever there was before. False: the exchange has failed. */
 static bool exchange_dial(struct conn *conn)
 {
@@ -103,6 +98,40 @@ static bool exchange_dial(struct conn *conn)
 	}
 	exchange_dial_failed(conn, result);
 	return false;
+}
+
+/* The same request on a fresh leg. */
+static void exchange_again(struct conn *conn)
+{
+	const struct buf *replay = &conn->exchange->replay;
+
+	upstream_drop(conn, false);
+	conn->retries++;
+	if (exchange_dial(conn) && leg_send(&conn->upstream->leg, buf_bytes(replay), buf_length(replay), conn_now(conn)) == -ENOMEM)
+		exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
+}
+
+/* Our dial took a port whose last connection was reset: conntrack still holds the redirect of that one, which caught the dial
+ * (nf_conntrack_tcp_timeout_close, 10 s). Another port will do. */
+static bool exchange_looped(const struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+
+	return exchange->replayable && exchange->loops < LOOPS_MOST &&
+	       origin_dials_looped(conn->worker->proxy->guard.dials, conn->upstream->local_port);
+}
+
+void exchange_dial_failed(struct conn *conn, int error)
+{
+	TEXT_ON_STACK(dial, 256);
+
+	if (conn->upstream && error && exchange_looped(conn)) {
+		conn->exchange->loops++;
+		exchange_again(conn);
+		return;
+	}
+	upstream_describe_dial(conn, error, &dial);
+	exchange_fail(conn, upstream_dial_cause(error), "%s", dial_bytes);
 }
 
 void exchange_acquire(struct conn *conn)
@@ -235,11 +264,7 @@ static void exchange_race(struct conn *conn, int error)
 	if (exchange->replayable && (unsent || exchange->request.idempotent)) {
 		log_message(conn->worker->log, LOG_DEBUG, "the server closed a reused connection (idle %lld ms before); retrying",
 		            (long long)idle_ms);
-		upstream_drop(conn, false);
-		conn->retries++;
-		if (exchange_dial(conn) && leg_send(&conn->upstream->leg, buf_bytes(&exchange->replay), buf_length(&exchange->replay),
-		                                    conn_now(conn)) == -ENOMEM)
-			exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
+		exchange_again(conn);
 		return;
 	}
 	exchange_fail(conn, cause_of(unsent ? REASON_KEEPALIVE_RACE_UNSENT : REASON_KEEPALIVE_RACE),
@@ -260,6 +285,9 @@ static void exchange_lost_before_response(struct conn *conn, int error)
 		struct cause cause = cause_timer(REASON_SERVER_VANISHED, vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE);
 
 		exchange_fail(conn, cause, "%s no longer acknowledges anything", server);
+	} else if (exchange_looped(conn)) {
+		conn->exchange->loops++;
+		exchange_again(conn);
 	} else if (conn->exchange->reused && !exchange_answered(conn)) {
 		exchange_race(conn, error);
 	} else if (error) {

@@ -24,6 +24,7 @@ struct exchange {
 	uint64_t leg_sent;      /* what the server leg had sent before this attempt */
 	uint64_t leg_received;
 	bool replayable;
+	uint8_t loops;          /* dials that the redirect caught and that were made anew */
 	bool reused;            /* this attempt runs on a leg that has served before */
 	bool server_dirty;      /* the leg must not be used again */
 	bool response_head;     /* parsed, and on its way to the client */

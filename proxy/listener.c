@@ -61,7 +61,9 @@ static void listener_refuse(struct conn *conn, enum reason_id reason, const stru
 			conn_close(conn, cause_of(reason), "the original destination %s is the proxy itself", server);
 		else
 			conn_close(conn, cause_of(reason),
-			           "the rules redirect the proxy's own connection to %s back to it; its uid must be lapse-init's --proxy-uid",
+			           "the proxy's own connection to %s was redirected back to it: its uid must be lapse-init's --proxy-uid; a "
+			           "single one met the conntrack entry of a connection that was reset (lapse-init --conntrack-timeout "
+			           "close=1s makes that rarer)",
 			           server);
 		break;
 	default:

@@ -12,8 +12,10 @@
 /* linux/netfilter_ipv4.h and linux/netfilter_ipv6/ip6_tables.h, whose headers clash with netinet/in.h. */
 enum { ORIGINAL_DST = 80 };
 
+enum { ORIGIN_LOOPED = 2 };
+
 struct origin_dials {
-	_Atomic uint32_t marks[65536]; /* origin_mark() by local port, 0 = no dial of ours */
+	_Atomic uint32_t marks[65536]; /* origin_mark() by local port, 0 = no dial of ours, ORIGIN_LOOPED */
 };
 
 const char *origin_direction_name(enum direction direction)
@@ -31,7 +33,7 @@ void origin_dials_free(struct origin_dials *dials)
 	free(dials);
 }
 
-/* Both ends of a dial in one word, never 0. */
+/* Both ends of a dial in one odd word. */
 static uint32_t origin_mark(const struct addr *from, const struct addr *to)
 {
 	return (addr_hash(from) * 31 + addr_hash(to)) | 1;
@@ -45,6 +47,16 @@ void origin_dials_add(struct origin_dials *dials, const struct addr *local, cons
 void origin_dials_remove(struct origin_dials *dials, uint16_t local_port)
 {
 	atomic_store_explicit(&dials->marks[local_port], 0, memory_order_relaxed);
+}
+
+bool origin_dials_has(const struct origin_dials *dials, const struct addr *client, const struct addr *destination)
+{
+	return atomic_load_explicit(&dials->marks[client->port], memory_order_relaxed) == origin_mark(client, destination);
+}
+
+bool origin_dials_looped(const struct origin_dials *dials, uint16_t local_port)
+{
+	return atomic_load_explicit(&dials->marks[local_port], memory_order_relaxed) == ORIGIN_LOOPED;
 }
 
 static int origin_read(int fd, int family, struct addr *out)
@@ -75,10 +87,10 @@ static bool origin_is_local(const struct addr *addr)
 
 static bool origin_is_loop(const struct origin_guard *guard, const struct origin *origin)
 {
-	uint32_t dialled = atomic_load_explicit(&guard->dials->marks[origin->client.port], memory_order_relaxed);
-
-	if (dialled == origin_mark(&origin->client, &origin->destination))
+	if (origin_dials_has(guard->dials, &origin->client, &origin->destination)) {
+		atomic_store_explicit(&guard->dials->marks[origin->client.port], ORIGIN_LOOPED, memory_order_relaxed);
 		return true;
+	}
 	if (origin->destination.port != guard->inbound_port && origin->destination.port != guard->outbound_port)
 		return false;
 	return origin_is_local(&origin->destination);

@@ -186,6 +186,7 @@ static void proto_http1_request_body(struct conn *conn)
 static void proto_http1_next(struct conn *conn)
 {
 	for (int turn = 0; conn->stage == STAGE_IDLE && buf_length(&conn->client.in) && !leg_pending(&conn->client); turn++) {
+		size_t held = buf_length(&conn->client.in);
 		struct input input;
 
 		if (turn == PIPELINE_TURN) {
@@ -195,6 +196,8 @@ static void proto_http1_next(struct conn *conn)
 		input_take(&input, &conn->client);
 		proto_http1_head(conn, &input);
 		input_free(&input);
+		if (buf_length(&conn->client.in) == held)
+			return; /* half an empty line */
 	}
 }
 

@@ -93,6 +93,11 @@ int upstream_dial(struct conn *conn)
 
 	if (!upstream)
 		return -ENOMEM;
+	/* Another worker may have accepted our own dial before it was marked. */
+	if (origin_dials_has(worker->proxy->guard.dials, &conn->client_addr, &conn->server_addr)) {
+		free(upstream);
+		return -ELOOP;
+	}
 	fd = sock_connect(&conn->server_addr);
 	if ((fd == -EMFILE || fd == -EADDRNOTAVAIL) && worker->pool.count) {
 		upstream_pool_close(worker); /* what only rests gives way */
@@ -283,6 +288,8 @@ static enum reason_id upstream_dial_reason(int error)
 		return REASON_CONNECT_TIMEOUT;
 	case -EADDRNOTAVAIL:
 		return REASON_NO_LOCAL_PORT;
+	case -ELOOP:
+		return REASON_REDIRECT_LOOP;
 	case -EMFILE:
 	case -ENFILE:
 		return REASON_FD_LIMIT;

@@ -1,0 +1,15 @@
+"""What the e2e cases use: `from .harness import case, ok, took, …`. One idea a file:
+
+net.py     network namespaces, veth pairs, nft, processes inside
+peer.py    one end of a TCP connection, with an HTTP/1 reader
+app.py     listeners and what they do with a connection
+record.py  what must hold of every record and of the proxy's own answers
+pod.py     the Pod a case gets: lapse-init, lapse-proxy, its records, what must be clean afterwards
+case.py    the decorator that makes a function a case
+"""
+from .app import BINARY, BODIES, after, echo, http, ok, script, silent, stalls_after, until_reset, upgraded
+from .case import ALL_WAYS, Failure, case, expect, took, until
+from .net import as_user, black_hole, run, table
+from .peer import Message, Peer, request
+from .pod import AS_PROXY, NO_CAPABILITY, ONLY_NET_ADMIN, PROXY_UID, Pod
+from .record import CLOSED, REASONS, check_answer

@@ -1,0 +1,193 @@
+"""Size: a gibibyte each way, ten thousand idle connections."""
+import hashlib
+import os
+import select
+import threading
+import time
+
+from .harness import CLOSED, case, expect, request, until
+
+EVERYTHING = 99  # more than the workers there are: alone on the machine
+GIB, BLOCK = 1 << 30, 1 << 20
+
+
+class Stream:
+    """A gibibyte of which every block differs, and its checksum."""
+
+    def __init__(self):
+        self.random = os.urandom(BLOCK + 1024)
+        self.sum = hashlib.sha256()
+
+    def send_to(self, peer):
+        view = memoryview(self.random)
+        for number in range(GIB // BLOCK):
+            block = view[number:number + BLOCK]
+            peer.sock.sendall(block)
+            self.sum.update(block)
+
+
+def receive(peer):
+    """The checksum of a gibibyte that arrives."""
+    total, left, buffer = hashlib.sha256(), GIB, bytearray(BLOCK)
+    early = peer.buffer[:left]
+    total.update(early)
+    left -= len(early)
+    peer.buffer = b""
+    while left:
+        count = peer.sock.recv_into(buffer, min(BLOCK, left))
+        expect(count, f"ended {left} bytes early")
+        total.update(memoryview(buffer)[:count])
+        left -= count
+    return total.hexdigest()
+
+
+@case(weight=EVERYTHING, limit=120, each={"opaque": False, "http": True})
+def gibibyte_both_ways(pod, is_http):
+    """1 GiB up, then 1 GiB down, on one connection: equal checksums, right counts in the record."""
+    sums = []
+    upload = b"PUT / HTTP/1.1\r\nHost: app\r\nContent-Length: %d\r\n\r\n" % GIB if is_http else b"\0up\r\n\r\n"
+    download = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % GIB if is_http else b"\0down\r\n\r\n"
+
+    def serve(peer):
+        peer.until(b"\r\n\r\n")
+        sums.append(receive(peer))
+        stream = Stream()
+        peer.send(download)
+        stream.send_to(peer)
+        sums.append(stream.sum.hexdigest())
+        peer.some()
+    pod.app(serve)
+    pod.start()
+    peer, stream = pod.dial(), Stream()
+    peer.send(upload)
+    stream.send_to(peer)
+    peer.until(b"\r\n\r\n")
+    got = receive(peer)
+    peer.fin()
+    until(lambda: len(sums) == 2, "the server is not done")
+    expect(sums[0] == stream.sum.hexdigest(), "the upload arrived changed")
+    expect(sums[1] == got, "the download arrived changed")
+    record = pod.ended(("client_closed_idle", "done"))
+    expect(record["sent_server"] == GIB + len(upload) and record["sent_client"] == GIB + len(download),
+           f"sent_server {record['sent_server']}, sent_client {record['sent_client']}")
+
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class ManyApp(threading.Thread):
+    """One thread that answers any number of connections."""
+
+    def __init__(self, listener):
+        super().__init__(daemon=True)
+        self.listener = listener
+        self.sockets = {}
+        self.stop = False
+        self.start()
+
+    def run(self):
+        poll = select.epoll()
+        self.listener.setblocking(False)
+        poll.register(self.listener, select.EPOLLIN)
+        while not self.stop:
+            for fd, _ in poll.poll(0.2):
+                if fd == self.listener.fileno():
+                    try:
+                        sock = self.listener.accept()[0]
+                    except OSError:
+                        continue
+                    sock.setblocking(False)
+                    self.sockets[sock.fileno()] = sock
+                    poll.register(sock, select.EPOLLIN)
+                else:
+                    self.answer(fd)
+        self.listener.close()
+        for sock in self.sockets.values():
+            sock.close()
+
+    def answer(self, fd):
+        sock = self.sockets[fd]
+        try:
+            data = sock.recv(4096)
+            if data:
+                sock.send(ANSWER)
+                return
+        except OSError:
+            pass
+        del self.sockets[fd]
+        sock.close()
+
+
+def ask_all(peers, wave=200):
+    """One request on each, in waves."""
+    for start in range(0, len(peers), wave):
+        some = peers[start:start + wave]
+        for peer in some:
+            peer.sock.sendall(request())
+        for peer in some:
+            expect(peer.exactly(len(ANSWER)) == ANSWER, "wrong answer")
+
+
+@case(weight=EVERYTHING, limit=150)
+def ten_thousand_idle(pod):
+    """10,000 idle keep-alive connections: held with one socket each and no CPU, asked again, every one recorded."""
+    count = 10000
+    app = ManyApp(pod.inside.listener(8080))
+    pod.start("--max-connections", "12000", server_idle="200ms")
+    peers = []
+    try:
+        for _ in range(0, count, 200):
+            wave = [pod.dial() for _ in range(200)]
+            ask_all(wave)
+            peers += wave
+        until(lambda: pod.proxy.descriptors() <= count + 100,
+              lambda: f"{pod.proxy.descriptors()} descriptors for {count} idle clients", within=20, every=0.1)
+        before = pod.proxy.cpu_seconds()
+        time.sleep(1.5)
+        used = pod.proxy.cpu_seconds() - before
+        expect(used <= 0.15, f"{used:.2f} s of CPU in 1.5 s of idleness")
+        expect(not pod.proxy.records(CLOSED), f"closed meanwhile: {pod.proxy.records(CLOSED)[:1]}")
+        private = pod.proxy.private_kib()
+        expect(private < 20000 or pod.context.sanitize, f"{private} KiB private memory for {count} idle connections")
+        ask_all(peers[:2000])  # not all: the ports of the legs given up are in TIME_WAIT, and 14,000 of them make connect() slow
+        for start in range(0, count, 500):  # in waves: the log is bounded, and read by Python
+            for peer in peers[start:start + 500]:
+                peer.close()
+            pod.all_recorded(start + 500, within=10)
+        wrong = [record for record in pod.proxy.records(CLOSED) if record["reason"] != "client_closed_idle"]
+        expect(not wrong, f"{len(wrong)} other records, e.g. {wrong[:1]}")
+        requests = sum(record["requests"] for record in pod.proxy.records(CLOSED))
+        expect(requests == count + 2000, f"{requests} requests counted")
+    finally:
+        app.stop = True
+        app.join()
+
+
+@case(weight=4, limit=90)
+def connection_churn(pod):
+    """4,000 connections of one request each from four clients at once: all answered, all recorded, nothing left."""
+    app = ManyApp(pod.inside.listener(8080))
+    pod.start()
+    failures = []
+
+    def client():
+        for _ in range(1000):
+            try:
+                with pod.client.connect(pod.inside.v4, 8080) as peer:
+                    peer.send(request())
+                    expect(peer.exactly(len(ANSWER)) == ANSWER, "wrong answer")
+            except Exception as error:
+                failures.append(repr(error))
+                return
+    clients = [threading.Thread(target=client) for _ in range(4)]
+    try:
+        for each in clients:
+            each.start()
+        for each in clients:
+            each.join()
+        pod.dials += 4000
+        expect(not failures, f"{failures[:2]}")
+        pod.all_recorded(within=15)
+    finally:
+        app.stop = True
+        app.join()
