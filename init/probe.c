@@ -207,22 +207,40 @@ static int probe_report(enum probe_result result, const char *version, const str
 	return 1;
 }
 
+/* Whoever holds the port may be about to listen or to let go: another check, a proxy that starts or ends. */
+static enum probe_result probe_try(const struct init_options *options, int family, struct addr *target, int *listener)
+{
+	enum { TRIES = 40, RETRY_MS = 50 };
+	enum probe_result result = PROBE_LOST;
+
+	for (int turn = 0; turn < TRIES && result == PROBE_LOST; turn++) {
+		if (turn)
+			usleep(RETRY_MS * 1000);
+		*listener = probe_listen(family, options->outbound_port);
+		/* no ::1 where IPv6 is idle: then there is no route either, or the probe is lost, which says it */
+		if (*listener < 0 && *listener != -EADDRINUSE && *listener != -EADDRNOTAVAIL)
+			return PROBE_LOST;
+		result = probe_family(options, family, *listener, target);
+		if (*listener >= 0)
+			close(*listener);
+		if (*listener != -EADDRINUSE)
+			break;
+	}
+	return result;
+}
+
 static int probe_version(const struct init_options *options, int family, FILE *to, struct text *error)
 {
 	const char *version = family == AF_INET ? "IPv4" : "IPv6";
-	int listener = probe_listen(family, options->outbound_port);
-	enum probe_result result;
-	struct addr target;
+	int listener = 0;
+	struct addr target = {0};
+	enum probe_result result = probe_try(options, family, &target, &listener);
 
-	/* no ::1 where IPv6 is idle: then there is no route either, or the probe is lost, which says it */
 	if (listener < 0 && listener != -EADDRINUSE && listener != -EADDRNOTAVAIL) {
 		text_printf(error, "cannot listen on loopback port %u for the %s probe: %s",
 		            options->outbound_port, version, strerror(-listener));
 		return 1;
 	}
-	result = probe_family(options, family, listener, &target);
-	if (listener >= 0)
-		close(listener);
 	return probe_report(result, version, &target, options->outbound_port, to, error);
 }
 

@@ -125,11 +125,20 @@ static void closing_swept(struct loop_deferred *deferred)
 
 static const struct proto proto_closing; /* STAGE_LINGER, below: no server leg any more */
 
+/* It takes no place from others any more, though its last bytes may still be on their way. */
+static void closing_leave(struct conn *conn)
+{
+	if (conn->admitted)
+		atomic_fetch_sub_explicit(&conn->worker->proxy->admitted, 1, memory_order_relaxed);
+	conn->admitted = false;
+}
+
 /* The client's socket closes and the record goes out; the connection is no more. */
 static void closing_finish(struct conn *conn, bool reset)
 {
 	struct worker *worker = conn->worker;
 
+	closing_leave(conn);
 	wheel_cancel(loop_wheel(worker->loop), &conn->timer);
 	pump_drop(worker, &conn->client);
 	leg_close(&conn->client, worker->loop, reset);
@@ -206,6 +215,7 @@ void conn_close_list(struct conn *conn, struct cause cause, const char *format, 
 		return;
 	}
 	buf_release(&conn->client.in);
+	closing_leave(conn);
 	conn_enter(conn, STAGE_LINGER);
 	conn->proto = &proto_closing;
 	conn->wake_at = conn_now(conn) + LINGER_MS;

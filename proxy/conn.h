@@ -69,6 +69,7 @@ struct conn {
 	enum protocol protocol;
 	uint8_t http_minor; /* of the last request */
 	bool any_request;
+	bool admitted;                   /* counted in proxy->admitted */
 	bool client_read_hold;           /* do not read the client now (a pipelined request waits) */
 	bool first_fin_set;
 	enum reason_by first_fin;        /* the side that finished first, once one has */

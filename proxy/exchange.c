@@ -81,6 +81,7 @@ static void exchange_start_attempt(struct conn *conn)
 	struct exchange *exchange = conn->exchange;
 
 	upstream_use(conn->upstream);
+	exchange->server_dirty = exchange->server_full = false;
 	exchange->reused = conn->upstream->uses > 0;
 	exchange->leg_sent = conn->upstream->leg.sent;
 	exchange->leg_received = conn->upstream->leg.received;
@@ -354,7 +355,7 @@ void exchange_finish_if_complete(struct conn *conn)
 		return;
 	server_keeps = exchange->response.keep_alive && exchange->response_body.framing != HTTP1_UNTIL_CLOSE &&
 	               !exchange->server_dirty && conn->upstream && !conn->upstream->leg.fin_received &&
-	               !leg_pending(&conn->upstream->leg);
+	               !leg_pending(&conn->upstream->leg) && (!exchange->server_full || upstream_quiet(conn->upstream));
 	client_keeps = exchange->request.keep_alive && exchange->response.keep_alive &&
 	               exchange->response_body.framing != HTTP1_UNTIL_CLOSE && !conn->close_after;
 	conn->last_status = exchange->response.status;

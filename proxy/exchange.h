@@ -27,6 +27,7 @@ struct exchange {
 	uint8_t loops;          /* dials that the redirect caught and that were made anew */
 	bool reused;            /* this attempt runs on a leg that has served before */
 	bool server_dirty;      /* the leg must not be used again */
+	bool server_full;       /* a read from it filled the buffer: more may lie behind the response, unseen */
 	bool response_head;     /* parsed, and on its way to the client */
 };
 

@@ -22,7 +22,7 @@ int input_read(struct input *input, struct leg *leg, uint8_t *scratch)
 	if (!buf_length(&leg->in)) {
 		got = leg_read(leg, scratch, WORKER_SCRATCH);
 		if (got > 0)
-			*input = (struct input){.bytes = scratch, .length = (size_t)got};
+			*input = (struct input){.bytes = scratch, .length = (size_t)got, .full = got == WORKER_SCRATCH};
 		return got;
 	}
 	room = buf_reserve(&leg->in, READ_AHEAD);
@@ -32,6 +32,7 @@ int input_read(struct input *input, struct leg *leg, uint8_t *scratch)
 	if (got > 0) {
 		buf_commit(&leg->in, (size_t)got);
 		input_take(input, leg);
+		input->full = got == READ_AHEAD;
 	}
 	return got;
 }

@@ -1,6 +1,7 @@
 #ifndef LAPSE_PROXY_INPUT_H
 #define LAPSE_PROXY_INPUT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,7 @@ struct input {
 	const uint8_t *bytes;
 	size_t length;
 	struct buf taken; /* owned */
+	bool full;        /* the read filled the room it had: there may be more in the socket */
 };
 
 /* Reads once from the leg's socket. > 0: input is set, with the bytes held so far in front; else as leg_read(), or -ENOMEM.

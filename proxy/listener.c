@@ -23,6 +23,7 @@ enum {
 	BACKLOG = 4096,   /* net.core.somaxconn cuts it */
 	ACCEPT_TURN = 64, /* connections taken before others get their turn */
 	PAUSE_MS = 100,   /* without a descriptor, until the next try */
+	REFUSED_MOST = 64, /* connections over the limit that are told so and linger, at a time */
 };
 
 #define listener_of(pointer, member) ((struct listener *)(void *)((char *)(pointer) - offsetof(struct listener, member)))
@@ -72,6 +73,19 @@ static void listener_refuse(struct conn *conn, enum reason_id reason, const stru
 	}
 }
 
+/* False: as many connections as allowed are open. */
+static bool listener_admit(struct conn *conn)
+{
+	struct proxy *proxy = conn->worker->proxy;
+
+	if (atomic_fetch_add_explicit(&proxy->admitted, 1, memory_order_relaxed) >= proxy->max_connections) {
+		atomic_fetch_sub_explicit(&proxy->admitted, 1, memory_order_relaxed);
+		return false;
+	}
+	conn->admitted = true;
+	return true;
+}
+
 static void listener_accepted(struct listener *listener, int fd, const struct sockaddr *peer)
 {
 	struct worker *worker = listener->worker;
@@ -91,10 +105,10 @@ static void listener_accepted(struct listener *listener, int fd, const struct so
 		record_unborn(worker, &origin);
 	} else if (reason != REASON_NONE) {
 		listener_refuse(conn, reason, &proxy->guard);
-	} else if (open > proxy->max_connections) {
+	} else if (!listener_admit(conn)) {
 		struct cause cause = cause_of(REASON_CONN_LIMIT);
 
-		cause.answered = listener_answer_limit(fd, proxy->settings);
+		cause.answered = open <= proxy->max_connections + REFUSED_MOST && listener_answer_limit(fd, proxy->settings);
 		conn_close(conn, cause, "%llu connections are open, as many as --max-connections allows",
 		           (unsigned long long)proxy->max_connections);
 		conn_settle(conn); /* it may linger behind its answer */

@@ -100,15 +100,9 @@ static void proto_detect_server_readable(struct conn *conn)
 	if (got > 0) {
 		conn_touch(conn);
 		proto_detect_opaque(conn, PROTOCOL_OPAQUE, worker->scratch, (size_t)got);
-	} else if (got < 0 && conn->upstream->leg.fin_received) {
-		conn->protocol = PROTOCOL_OPAQUE;
-		conn->first_fin_set = true;
-		conn->first_fin = BY_SERVER;
-		leg_finish(&conn->client);
-		proto_detect_opaque(conn, PROTOCOL_OPAQUE, NULL, 0);
 	} else if (got < 0) {
 		proto_detect_opaque(conn, PROTOCOL_OPAQUE, NULL, 0);
-		if (conn->stage == STAGE_OPAQUE)
+		if (conn->stage == STAGE_OPAQUE && !conn->upstream->leg.fin_received)
 			conn->proto->server_failed(conn);
 	}
 }
@@ -153,7 +147,9 @@ static void proto_detect_expired(struct conn *conn, enum timeout_id timer)
 
 static void proto_detect_drain(struct conn *conn)
 {
-	/* It has only just come. */
+	/* Past the grace and nobody has said a word: there is nothing to finish. */
+	if (!conn->wake_at && !conn->client.received)
+		conn_close(conn, cause_of(REASON_DRAIN), "the proxy is shutting down; neither side has sent a byte");
 }
 
 void proto_detect_start(struct conn *conn)

@@ -234,6 +234,16 @@ static void proto_http1_tunnel(struct conn *conn, const struct input *input, siz
 	proto_opaque_start(conn, input->bytes + consumed, input->length - consumed);
 }
 
+/* What a write to the client came to. False: the connection has ended. */
+static bool proto_http1_sent(struct conn *conn, int result)
+{
+	if (result == -ENOMEM)
+		proto_http1_no_memory(conn);
+	else if (result)
+		conn_close_client_failed(conn);
+	return !result;
+}
+
 /* Passes a complete response head on. False: the connection or exchange has ended. */
 static bool proto_http1_forward_head(struct conn *conn, const uint8_t *bytes, size_t length, bool final)
 {
@@ -252,11 +262,7 @@ static bool proto_http1_forward_head(struct conn *conn, const uint8_t *bytes, si
 	} else {
 		result = leg_send(&conn->client, bytes, length, conn_now(conn));
 	}
-	if (result == -ENOMEM)
-		proto_http1_no_memory(conn);
-	else if (result)
-		conn_close_client_failed(conn);
-	return !result;
+	return proto_http1_sent(conn, result);
 }
 
 /* One complete head at bytes. Returns how many bytes behind it may be sent on with it, as its body; -1 when all is over. */
@@ -355,7 +361,6 @@ static void proto_http1_response_chunks(struct conn *conn)
 	struct input input;
 	size_t consumed;
 	int got = input_read(&input, &conn->upstream->leg, conn->worker->scratch);
-	int result;
 
 	if (got <= 0) {
 		if (got < 0)
@@ -363,17 +368,13 @@ static void proto_http1_response_chunks(struct conn *conn)
 		return;
 	}
 	conn_touch(conn);
+	exchange->server_full = input.full;
 	if (http1_body_feed(&exchange->response_body, HTTP1_RESPONSE, input.bytes, input.length, proto_http1_limits(conn), &consumed,
 	                    &error)) {
 		proto_http1_refuse(conn, &error);
 	} else {
 		exchange->server_dirty |= consumed < input.length;
-		result = leg_send(&conn->client, input.bytes, consumed, conn_now(conn));
-		if (result == -ENOMEM)
-			proto_http1_no_memory(conn);
-		else if (result)
-			conn_close_client_failed(conn);
-		else
+		if (proto_http1_sent(conn, leg_send(&conn->client, input.bytes, consumed, conn_now(conn))))
 			exchange_finish_if_complete(conn);
 	}
 	input_free(&input);
@@ -391,6 +392,7 @@ static enum pump_end proto_http1_response_tail(struct conn *conn, uint64_t remai
 		return !got ? PUMP_DRAINED : server->fin_received ? PUMP_FIN : PUMP_FROM_FAILED;
 	*moved = (uint64_t)got < remaining ? (uint64_t)got : remaining;
 	conn->exchange->server_dirty |= (uint64_t)got > remaining;
+	conn->exchange->server_full = got == WORKER_SCRATCH;
 	result = leg_send(&conn->client, conn->worker->scratch, (size_t)*moved, conn_now(conn));
 	return !result ? PUMP_DRAINED : result == -ENOMEM ? PUMP_NO_MEMORY : PUMP_TO_FAILED;
 }
@@ -421,18 +423,19 @@ static void proto_http1_response_bytes(struct conn *conn)
 	switch (proto_http1_response_move(conn, &conn->exchange->response_body)) {
 	case PUMP_FIN:
 		exchange_server_lost(conn, 0);
-		return;
+		break;
 	case PUMP_FROM_FAILED:
 		exchange_server_lost(conn, conn->upstream->leg.error);
-		return;
+		break;
 	case PUMP_TO_FAILED:
 		conn_close_client_failed(conn);
-		return;
+		break;
 	case PUMP_NO_MEMORY:
 		proto_http1_no_memory(conn);
-		return;
+		break;
 	default:
 		exchange_finish_if_complete(conn);
+		break;
 	}
 }
 
@@ -465,8 +468,10 @@ static void proto_http1_server_readable(struct conn *conn)
 		proto_http1_response_bytes(conn);
 	} else {
 		got = input_read(&input, &conn->upstream->leg, conn->worker->scratch);
-		if (got > 0)
+		if (got > 0) {
 			conn_touch(conn);
+			exchange->server_full = input.full;
+		}
 		if (got > 0 && exchange->response_head)
 			exchange->server_dirty = true; /* the response is through, its request is not, and there is more */
 		else if (got > 0)
@@ -534,6 +539,10 @@ static void proto_http1_stream_idle(struct conn *conn)
 	if (leg_pending(&conn->client)) {
 		conn_close(conn, cause_timer(REASON_CLIENT_STALLED, TIMEOUT_STREAM_IDLE),
 		           "the client stopped reading request %u's response; its receive window is full", conn->requests);
+		return;
+	}
+	if (conn->upstream && exchange && !exchange->response_head && leg_pending(&conn->upstream->leg)) {
+		exchange_fail(conn, cause, "the server stopped reading the request");
 		return;
 	}
 	if (!exchange || !exchange->request_body.complete)

@@ -151,7 +151,9 @@ void proto_opaque_start(struct conn *conn, const uint8_t *server_bytes, size_t l
 			return;
 		}
 	}
-	if (conn->client.fin_received && !server->connecting)
+	if (server->fin_received)
+		proto_opaque_finished(conn, &conn->client, BY_SERVER);
+	if (conn->upstream && conn->client.fin_received && !server->connecting)
 		proto_opaque_finished(conn, server, BY_CLIENT);
 }
 

@@ -150,12 +150,16 @@ bool upstream_take(struct conn *conn)
 bool upstream_usable(struct upstream *upstream)
 {
 	bool fresh = upstream->conn && worker_now(upstream->worker) - upstream->idle_since < PEEK_AFTER_MS;
-	char byte;
 
 	if (upstream->leg.fin_received || upstream->leg.write_failed || buf_length(&upstream->leg.in))
 		return false;
-	if (upstream->leg.connecting || fresh)
-		return true;
+	return upstream->leg.connecting || fresh || upstream_quiet(upstream);
+}
+
+bool upstream_quiet(const struct upstream *upstream)
+{
+	char byte;
+
 	return recv(upstream->leg.source.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 

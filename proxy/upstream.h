@@ -48,6 +48,9 @@ bool upstream_take(struct conn *conn);
 /* Whether an attached, resting server leg can carry another request: no FIN, RST or stray byte waits in it. */
 bool upstream_usable(struct upstream *upstream);
 
+/* Whether nothing waits to be read from it, no FIN either. */
+bool upstream_quiet(const struct upstream *upstream);
+
 /* A use begins, or has ended cleanly: serverIdle runs from here. announced_s: the server's `Keep-Alive: timeout=N`, -1 = none; the
  * leg is given up 10 %, at least 1 s, before it. */
 void upstream_use(struct upstream *upstream);

@@ -31,6 +31,7 @@ struct proxy {
 	uint64_t max_connections;
 	int half_closed_keepalive_s;     /* keep-alive period of a half-closed leg, a third of conntrack's close_wait */
 	_Atomic uint64_t connections;    /* open now, all workers */
+	_Atomic uint64_t admitted;       /* of these, neither refused nor lingering: what max_connections limits */
 	_Atomic int drain;               /* enum drain; written by main, read by the workers after a wake-up */
 	struct loop *main_loop;          /* woken by a draining worker that has no connection left */
 };

@@ -1,4 +1,6 @@
-"""Faults that a hostile review of the proxy proved: busy loops, stalls, memory without bound, bytes that answer the wrong request."""
+"""Faults that a hostile review proved: busy loops, stalls, memory without bound, bytes that answer another request."""
+import contextlib
+import glob
 import os
 import re
 import signal
@@ -32,15 +34,25 @@ def small_buffers(pod):
         host.sysctl("ipv4/tcp_wmem", "4096 65536 65536")
 
 
-def no_descriptor(pod):
-    """From now on every dial fails at once; connections that are open stay."""
-    pod.limit("nofile", 3)
+@contextlib.contextmanager
+def frozen(pod):
+    """The proxy stands still: what comes meanwhile is there at once when it goes on, in the order it came."""
+    def threads():
+        for path in glob.glob(f"/proc/{pod.proxy.pid}/task/*/stat"):
+            with open(path) as file:
+                yield file.read().rsplit(")", 1)[1].split()[0]
+    pod.proxy.signal(signal.SIGSTOP)
+    try:
+        until(lambda: set(threads()) == {"T"}, "the proxy does not stand still")
+        yield
+    finally:
+        pod.proxy.signal(signal.SIGCONT)
 
 
 def lose_server_legs(pod, app):
-    """The app closes what it has; the proxy's dials after it have no descriptor."""
+    """The app closes what it has, and every dial after it fails at once: no descriptor is left."""
     before = pod.proxy.fds()
-    no_descriptor(pod)
+    pod.limit("nofile", 3)
     for peer in app.peers:
         peer.sock.shutdown(socket.SHUT_RDWR)
     until(lambda: pod.proxy.fds() < before, "the connection to the app stays open")
@@ -139,15 +151,10 @@ SURPLUS = {
 }
 
 
-def with_surplus(script_of_first):
-    """Sends more than its response to /1; all others get what they ask for."""
-    return http(lambda message: script_of_first if message.target == "/1" else ok(b"answer to " + message.target.encode()))
-
-
 @case(each=SURPLUS)
 def surplus_on_own_leg(pod, response):
     """Bytes behind a response are never the answer to the request that the client pipelined behind it."""
-    pod.app(with_surplus(response))
+    pod.app(http(lambda message: response if message.target == "/1" else ok(b"answer to /2")))
     pod.start()
     peer = pod.dial()
     peer.send(request("GET", "/1") + request("GET", "/2"))
@@ -165,21 +172,21 @@ def surplus_on_pooled_leg(pod):
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345")
         rest.wait(5)
         peer.send(b"67890" + STRAY)
-    pod.app(with_surplus(late))
+    answers = {"/1": late, "/bye": script(ok(), "fin")}
+    pod.app(http(lambda message: answers.get(message.target) or ok(b"answer to " + message.target.encode())))
     pod.start(*ONE)
-    first, second = pod.dial(), pod.dial()
+    second = pod.dial()
+    second.ask("GET", "/bye")  # it has no connection to the app any more
+    first = pod.dial()
     first.send(request("GET", "/1"))
     first.wait(5)
-    pod.proxy.signal(signal.SIGSTOP)  # what comes now is there at once when it goes on, in this order
-    try:
+    with frozen(pod):
         rest.set()
-        time.sleep(0.2)
+        time.sleep(0.15)
         first.fin()
-        time.sleep(0.1)
+        time.sleep(0.05)
         second.send(request("GET", "/2"))
         time.sleep(0.1)
-    finally:
-        pod.proxy.signal(signal.SIGCONT)
     expect(first.response().body == b"1234567890", "wrong answer")
     body = second.response().body
     expect(body == b"answer to /2", f"another client's GET /2 was answered {body!r}")
@@ -224,7 +231,7 @@ def send_until_blocked(peer, within):
     deadline, sent = time.monotonic() + within, 0
     try:
         while time.monotonic() < deadline:
-            sent += peer.sock.send(SEVERAL)
+            sent += peer.sock.send(SEVERAL[sent % len(SEVERAL):])
     except TimeoutError:
         return
     raise Failure(f"{sent} bytes of requests were taken, the answers to which nobody reads")
@@ -365,14 +372,12 @@ def conn_limit_answer_arrives(pod):
     pod.start("--max-connections", "1")
     pod.dial().ask()
     before = pod.proxy.fds()
-    pod.proxy.signal(signal.SIGSTOP)  # the request is there when the connection is accepted
-    try:
+    with frozen(pod):  # so that the request is there when the connection is accepted
         peer = pod.dial()
         peer.send(request("POST", "/", body=b"x" * 20000))
         time.sleep(0.1)
-    finally:
-        pod.proxy.signal(signal.SIGCONT)
     check_answer(peer.response(), 503, "conn_limit", closes=True)
     peer.ends("fin")
+    expect(not peer.broken(0.3), "RST followed the FIN: unread bytes destroyed the answer, or might have")
     until(lambda: pod.proxy.fds() == before, "its descriptor is not given back")
     pod.record(reason="conn_limit", by="proxy")
