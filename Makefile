@@ -36,7 +36,7 @@ LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now -Wl,--gc-sections -Wl,--as-needed $
 LIB := timeouts reason duration addr ports text buf clock wheel loop sock options log conntrack
 INIT := main options plan rules image batch netlink cttimeout conntrack_apply netns show check probe status
 PROXY := main options worker listener origin policy conn deadline leg input proto_detect detect tls_hello proto_opaque \
-	proto_http1 http1 exchange upstream pump reply closing record admin
+	proto_http1 http1 http1_response exchange upstream pump reply closing record admin
 
 LIB_O := $(LIB:%=$(OUT)/obj/lib/%.o)
 INIT_O := $(INIT:%=$(OUT)/obj/init/%.o)

@@ -371,3 +371,24 @@ void exchange_finish_if_complete(struct conn *conn)
 	conn->instants[INSTANT_IDLE] = conn_now(conn);
 	conn_enter(conn, STAGE_IDLE);
 }
+
+const struct http1_limits *exchange_limits(const struct conn *conn)
+{
+	return &conn->worker->proxy->limits;
+}
+
+void exchange_no_memory(struct conn *conn)
+{
+	conn_close(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
+}
+
+void exchange_refuse(struct conn *conn, const struct http1_error *error)
+{
+	struct cause cause = cause_of(error->reason);
+
+	cause.status = error->status;
+	if (error->reason == REASON_SERVER_INVALID)
+		exchange_fail(conn, cause, "the server's response is not valid HTTP: %s (byte %zu of it)", error->what, error->offset);
+	else
+		exchange_fail(conn, cause, "the request was refused: %s (byte %zu of it)", error->what, error->offset);
+}

@@ -48,6 +48,14 @@ void exchange_server_lost(struct conn *conn, int error);
  * With an answer and a complete request the client's connection lives on. */
 void exchange_fail(struct conn *conn, struct cause cause, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* No memory for going on: the connection ends. */
+void exchange_no_memory(struct conn *conn);
+
+/* A message the parser refused. */
+void exchange_refuse(struct conn *conn, const struct http1_error *error);
+
+const struct http1_limits *exchange_limits(const struct conn *conn);
+
 /* The dial failed with -errno, or, error 0, `connect` fired. */
 void exchange_dial_failed(struct conn *conn, int error);
 

@@ -7,6 +7,7 @@
 #include "proxy/conn.h"
 #include "proxy/exchange.h"
 #include "proxy/http1.h"
+#include "proxy/http1_response.h"
 #include "proxy/input.h"
 #include "proxy/options.h"
 #include "proxy/proto.h"
@@ -16,27 +17,6 @@
 #include "proxy/worker.h"
 
 enum { PIPELINE_TURN = 64 }; /* requests that fail one after the other before others get their turn */
-
-static const struct http1_limits *proto_http1_limits(const struct conn *conn)
-{
-	return &conn->worker->proxy->limits;
-}
-
-static void proto_http1_no_memory(struct conn *conn)
-{
-	conn_close(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
-}
-
-static void proto_http1_refuse(struct conn *conn, const struct http1_error *error)
-{
-	struct cause cause = cause_of(error->reason);
-
-	cause.status = error->status;
-	if (error->reason == REASON_SERVER_INVALID)
-		exchange_fail(conn, cause, "the server's response is not valid HTTP: %s (byte %zu of it)", error->what, error->offset);
-	else
-		exchange_fail(conn, cause, "the request was refused: %s (byte %zu of it)", error->what, error->offset);
-}
 
 /* --- requests --- */
 
@@ -52,7 +32,7 @@ static void proto_http1_forward_request(struct conn *conn, const uint8_t *bytes,
 	}
 	if (reply_rewrite_head(bytes, head_length, false, &conn->client_addr, &changed) ||
 	    buf_append(&changed, bytes + head_length, length - head_length))
-		proto_http1_no_memory(conn);
+		exchange_no_memory(conn);
 	else
 		exchange_send(conn, buf_bytes(&changed), buf_length(&changed));
 	buf_release(&changed);
@@ -66,23 +46,23 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 	struct exchange *exchange;
 	size_t body = 0, skipped = (size_t)(bytes - input->bytes);
 
-	if (http1_parse_head(HTTP1_REQUEST, bytes, head_length, NULL, proto_http1_limits(conn), &head, &error)) {
-		proto_http1_refuse(conn, &error);
+	if (http1_parse_head(HTTP1_REQUEST, bytes, head_length, NULL, exchange_limits(conn), &head, &error)) {
+		exchange_refuse(conn, &error);
 		return;
 	}
 	if (exchange_begin(conn, &head)) {
-		proto_http1_no_memory(conn);
+		exchange_no_memory(conn);
 		return;
 	}
 	exchange = conn->exchange;
-	if (http1_body_feed(&exchange->request_body, HTTP1_REQUEST, bytes + head_length, length - head_length, proto_http1_limits(conn),
+	if (http1_body_feed(&exchange->request_body, HTTP1_REQUEST, bytes + head_length, length - head_length, exchange_limits(conn),
 	                    &body, &error)) {
-		proto_http1_refuse(conn, &error);
+		exchange_refuse(conn, &error);
 		return;
 	}
 	conn->client_read_hold = exchange->request_body.complete;
 	if (!input->taken.data && input_hold(input, &conn->client, skipped + head_length + body)) {
-		proto_http1_no_memory(conn);
+		exchange_no_memory(conn);
 		return;
 	}
 	exchange_acquire(conn);
@@ -90,7 +70,7 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 		proto_http1_forward_request(conn, bytes, head_length, head_length + body);
 	/* Taken bytes could not be held before: the head just sent is among them. */
 	if (input->taken.data && input_hold(input, &conn->client, skipped + head_length + body))
-		proto_http1_no_memory(conn);
+		exchange_no_memory(conn);
 }
 
 /* Bytes between requests or of an incomplete head. */
@@ -110,7 +90,7 @@ static void proto_http1_head(struct conn *conn, struct input *input)
 		return;
 	if (conn->stage == STAGE_IDLE && length == 1 && bytes[0] == '\r') { /* half an empty line */
 		if (input_hold(input, &conn->client, (size_t)(bytes - input->bytes)))
-			proto_http1_no_memory(conn);
+			exchange_no_memory(conn);
 		return;
 	}
 	if (conn->stage == STAGE_IDLE) {
@@ -119,15 +99,15 @@ static void proto_http1_head(struct conn *conn, struct input *input)
 		conn_enter(conn, STAGE_HEAD);
 	}
 	conn_touch(conn);
-	result = http1_scan_head(&conn->scan, HTTP1_REQUEST, bytes, length, proto_http1_limits(conn), &head_length, &error);
+	result = http1_scan_head(&conn->scan, HTTP1_REQUEST, bytes, length, exchange_limits(conn), &head_length, &error);
 	if (result == -EAGAIN) {
 		if (input_hold(input, &conn->client, (size_t)(bytes - input->bytes)))
-			proto_http1_no_memory(conn);
+			exchange_no_memory(conn);
 		return;
 	}
 	conn->scan = (struct http1_scan){0};
 	if (result)
-		proto_http1_refuse(conn, &error);
+		exchange_refuse(conn, &error);
 	else
 		proto_http1_begin(conn, input, bytes, length, head_length);
 }
@@ -138,7 +118,7 @@ static void proto_http1_client_ended(struct conn *conn, int error)
 	struct exchange *exchange = conn->exchange;
 
 	if (error == -ENOMEM) {
-		proto_http1_no_memory(conn);
+		exchange_no_memory(conn);
 	} else if (!conn->client.fin_received) {
 		conn_close_client_failed(conn);
 	} else if (conn->stage == STAGE_IDLE) {
@@ -166,15 +146,15 @@ static void proto_http1_request_body(struct conn *conn)
 		return;
 	}
 	conn_touch(conn);
-	if (http1_body_feed(&exchange->request_body, HTTP1_REQUEST, input.bytes, input.length, proto_http1_limits(conn), &consumed,
+	if (http1_body_feed(&exchange->request_body, HTTP1_REQUEST, input.bytes, input.length, exchange_limits(conn), &consumed,
 	                    &error)) {
 		input_free(&input);
-		proto_http1_refuse(conn, &error);
+		exchange_refuse(conn, &error);
 		return;
 	}
 	conn->client_read_hold = exchange->request_body.complete;
 	if (input_hold(&input, &conn->client, consumed))
-		proto_http1_no_memory(conn);
+		exchange_no_memory(conn);
 	else
 		exchange_send(conn, input.bytes, consumed);
 	input_free(&input);
@@ -224,220 +204,7 @@ static void proto_http1_client_readable(struct conn *conn)
 	proto_http1_next(conn);
 }
 
-/* --- responses --- */
-
-static void proto_http1_tunnel(struct conn *conn, const struct input *input, size_t consumed)
-{
-	conn->close_after = REASON_NONE; /* maxConnection, overdue, ends the tunnel by its own rule */
-	exchange_free(conn);
-	conn_enter(conn, STAGE_TUNNEL);
-	proto_opaque_start(conn, input->bytes + consumed, input->length - consumed);
-}
-
-/* What a write to the client came to. False: the connection has ended. */
-static bool proto_http1_sent(struct conn *conn, int result)
-{
-	if (result == -ENOMEM)
-		proto_http1_no_memory(conn);
-	else if (result)
-		conn_close_client_failed(conn);
-	return !result;
-}
-
-/* Passes a complete response head on. False: the connection or exchange has ended. */
-static bool proto_http1_forward_head(struct conn *conn, const uint8_t *bytes, size_t length, bool final)
-{
-	const struct exchange *exchange = conn->exchange;
-	struct worker *worker = conn->worker;
-	struct buf changed = {0};
-	int result;
-
-	if (final && worker->drain && !conn->close_after)
-		conn->close_after = REASON_DRAIN;
-	if (final && conn->close_after && exchange->response.keep_alive) {
-		result = reply_rewrite_head(bytes, length, true, NULL, &changed);
-		if (!result)
-			result = leg_send(&conn->client, buf_bytes(&changed), buf_length(&changed), conn_now(conn));
-		buf_release(&changed);
-	} else {
-		result = leg_send(&conn->client, bytes, length, conn_now(conn));
-	}
-	return proto_http1_sent(conn, result);
-}
-
-/* One complete head at bytes. Returns how many bytes behind it may be sent on with it, as its body; -1 when all is over. */
-static ssize_t proto_http1_response_head(struct conn *conn, const uint8_t *bytes, size_t head_length, size_t length)
-{
-	struct exchange *exchange = conn->exchange;
-	struct http1_error error;
-	size_t body = 0;
-
-	if (http1_parse_head(HTTP1_RESPONSE, bytes, head_length, &exchange->request, proto_http1_limits(conn), &exchange->response,
-	                     &error)) {
-		proto_http1_refuse(conn, &error);
-		return -1;
-	}
-	if (exchange->response.status / 100 == 1 && exchange->response.status != 101)
-		return 0;
-	if (exchange->response.status == 101 && !exchange->request.upgrade) {
-		error = (struct http1_error){REASON_SERVER_INVALID, 502, "101 to a request without Upgrade", 0};
-		proto_http1_refuse(conn, &error);
-		return -1;
-	}
-	if (http1_body_start(&exchange->response_body, &exchange->response)) {
-		proto_http1_no_memory(conn);
-		return -1;
-	}
-	if (http1_body_feed(&exchange->response_body, HTTP1_RESPONSE, bytes + head_length, length - head_length,
-	                    proto_http1_limits(conn), &body, &error)) {
-		proto_http1_refuse(conn, &error);
-		return -1;
-	}
-	return (ssize_t)body;
-}
-
-static bool proto_http1_is_tunnel(const struct exchange *exchange)
-{
-	return exchange->response.status == 101 || (exchange->request.is_connect && exchange->response.status / 100 == 2);
-}
-
-/* Works through what the server sent, as far as whole heads and body bytes go. */
-static void proto_http1_response(struct conn *conn, struct input *input)
-{
-	struct exchange *exchange = conn->exchange;
-	struct http1_error error;
-	size_t done = 0;
-
-	while (!exchange->response_head) {
-		const uint8_t *bytes = input->bytes + done;
-		size_t length = input->length - done, head_length, pass;
-		int result = http1_scan_head(&exchange->scan, HTTP1_RESPONSE, bytes, length, proto_http1_limits(conn), &head_length, &error);
-		bool final;
-		ssize_t body;
-
-		if (result == -EAGAIN) {
-			if (input_hold(input, &conn->upstream->leg, done))
-				proto_http1_no_memory(conn);
-			return;
-		}
-		if (result) {
-			proto_http1_refuse(conn, &error);
-			return;
-		}
-		exchange->scan = (struct http1_scan){0};
-		body = proto_http1_response_head(conn, bytes, head_length, length);
-		if (body < 0)
-			return;
-		final = exchange->response.status / 100 != 1 || exchange->response.status == 101;
-		pass = head_length + (size_t)body;
-		exchange->response_head = final;
-		buf_release(&exchange->replay);
-		exchange->replayable = false;
-		if (final && (conn->close_after || conn->worker->drain) && !proto_http1_is_tunnel(exchange)) {
-			if (!proto_http1_forward_head(conn, bytes, head_length, true) ||
-			    (body && !proto_http1_forward_head(conn, bytes + head_length, (size_t)body, false)))
-				return;
-		} else if (!proto_http1_forward_head(conn, bytes, pass, false)) {
-			return;
-		}
-		done += pass;
-		if (final && proto_http1_is_tunnel(exchange)) {
-			conn->last_status = exchange->response.status;
-			proto_http1_tunnel(conn, input, done);
-			return;
-		}
-		if (!final && done == input->length)
-			return;
-	}
-	exchange->server_dirty |= done < input->length; /* bytes behind the response: nobody asked for them */
-	exchange_finish_if_complete(conn);
-}
-
-/* More of a chunked body. */
-static void proto_http1_response_chunks(struct conn *conn)
-{
-	struct exchange *exchange = conn->exchange;
-	struct http1_error error;
-	struct input input;
-	size_t consumed;
-	int got = input_read(&input, &conn->upstream->leg, conn->worker->scratch);
-
-	if (got <= 0) {
-		if (got < 0)
-			exchange_server_lost(conn, conn->upstream->leg.fin_received ? 0 : got);
-		return;
-	}
-	conn_touch(conn);
-	exchange->server_full = input.full;
-	if (http1_body_feed(&exchange->response_body, HTTP1_RESPONSE, input.bytes, input.length, proto_http1_limits(conn), &consumed,
-	                    &error)) {
-		proto_http1_refuse(conn, &error);
-	} else {
-		exchange->server_dirty |= consumed < input.length;
-		if (proto_http1_sent(conn, leg_send(&conn->client, input.bytes, consumed, conn_now(conn))))
-			exchange_finish_if_complete(conn);
-	}
-	input_free(&input);
-}
-
-/* The last stretch of a body of known length is read with room for more: what lies behind it was sent unasked, and would otherwise
- * be taken for the answer to the next request. */
-static enum pump_end proto_http1_response_tail(struct conn *conn, uint64_t remaining, uint64_t *moved)
-{
-	struct leg *server = &conn->upstream->leg;
-	int got = leg_read(server, conn->worker->scratch, WORKER_SCRATCH), result;
-
-	*moved = 0;
-	if (got <= 0)
-		return !got ? PUMP_DRAINED : server->fin_received ? PUMP_FIN : PUMP_FROM_FAILED;
-	*moved = (uint64_t)got < remaining ? (uint64_t)got : remaining;
-	conn->exchange->server_dirty |= (uint64_t)got > remaining;
-	conn->exchange->server_full = got == WORKER_SCRATCH;
-	result = leg_send(&conn->client, conn->worker->scratch, (size_t)*moved, conn_now(conn));
-	return !result ? PUMP_DRAINED : result == -ENOMEM ? PUMP_NO_MEMORY : PUMP_TO_FAILED;
-}
-
-/* More of a body whose bytes need not be looked at. */
-static enum pump_end proto_http1_response_move(struct conn *conn, struct http1_body *body)
-{
-	enum pump_end end;
-	uint64_t moved;
-
-	if (body->framing != HTTP1_LENGTH) {
-		end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, UINT64_MAX, &moved);
-	} else {
-		if (body->remaining > WORKER_SCRATCH)
-			end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, body->remaining - 1, &moved);
-		else
-			end = proto_http1_response_tail(conn, body->remaining, &moved);
-		body->remaining -= moved;
-		body->complete = !body->remaining;
-	}
-	if (moved)
-		conn_touch(conn);
-	return end;
-}
-
-static void proto_http1_response_bytes(struct conn *conn)
-{
-	switch (proto_http1_response_move(conn, &conn->exchange->response_body)) {
-	case PUMP_FIN:
-		exchange_server_lost(conn, 0);
-		break;
-	case PUMP_FROM_FAILED:
-		exchange_server_lost(conn, conn->upstream->leg.error);
-		break;
-	case PUMP_TO_FAILED:
-		conn_close_client_failed(conn);
-		break;
-	case PUMP_NO_MEMORY:
-		proto_http1_no_memory(conn);
-		break;
-	default:
-		exchange_finish_if_complete(conn);
-		break;
-	}
-}
+/* --- the rest of the protocol's events --- */
 
 /* The server leg while no request is under way. */
 static void proto_http1_idle_server(struct conn *conn)
@@ -454,36 +221,12 @@ static void proto_http1_idle_server(struct conn *conn)
 
 static void proto_http1_server_readable(struct conn *conn)
 {
-	struct exchange *exchange = conn->exchange;
-	struct input input;
-	int got;
-
-	if (!exchange) {
+	if (conn->exchange)
+		http1_response_readable(conn);
+	else
 		proto_http1_idle_server(conn);
-		return;
-	}
-	if (exchange->response_head && exchange->response_body.framing == HTTP1_CHUNKED && !exchange->response_body.complete) {
-		proto_http1_response_chunks(conn);
-	} else if (exchange->response_head && !exchange->response_body.complete) {
-		proto_http1_response_bytes(conn);
-	} else {
-		got = input_read(&input, &conn->upstream->leg, conn->worker->scratch);
-		if (got > 0) {
-			conn_touch(conn);
-			exchange->server_full = input.full;
-		}
-		if (got > 0 && exchange->response_head)
-			exchange->server_dirty = true; /* the response is through, its request is not, and there is more */
-		else if (got > 0)
-			proto_http1_response(conn, &input);
-		else if (got < 0)
-			exchange_server_lost(conn, conn->upstream->leg.fin_received ? 0 : got);
-		input_free(&input);
-	}
 	proto_http1_next(conn);
 }
-
-/* --- the rest of the protocol's events --- */
 
 static void proto_http1_client_writable(struct conn *conn)
 {

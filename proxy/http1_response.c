@@ -1,0 +1,258 @@
+/* The response side of HTTP/1: heads are parsed where they were read and go on as they came, bodies are only counted or, when
+ * chunked, followed. */
+#include "proxy/http1_response.h"
+
+#include <errno.h>
+#include <sys/types.h>
+
+#include "proxy/closing.h"
+#include "proxy/conn.h"
+#include "proxy/exchange.h"
+#include "proxy/http1.h"
+#include "proxy/input.h"
+#include "proxy/proto.h"
+#include "proxy/pump.h"
+#include "proxy/reply.h"
+#include "proxy/upstream.h"
+#include "proxy/worker.h"
+
+static void http1_response_tunnel(struct conn *conn, const struct input *input, size_t consumed)
+{
+	conn->close_after = REASON_NONE; /* maxConnection, overdue, ends the tunnel by its own rule */
+	exchange_free(conn);
+	conn_enter(conn, STAGE_TUNNEL);
+	proto_opaque_start(conn, input->bytes + consumed, input->length - consumed);
+}
+
+/* What a write to the client came to. False: the connection has ended. */
+static bool http1_response_sent(struct conn *conn, int result)
+{
+	if (result == -ENOMEM)
+		exchange_no_memory(conn);
+	else if (result)
+		conn_close_client_failed(conn);
+	return !result;
+}
+
+/* Passes a complete response head on. False: the connection or exchange has ended. */
+static bool http1_response_forward_head(struct conn *conn, const uint8_t *bytes, size_t length, bool final)
+{
+	const struct exchange *exchange = conn->exchange;
+	struct worker *worker = conn->worker;
+	struct buf changed = {0};
+	int result;
+
+	if (final && worker->drain && !conn->close_after)
+		conn->close_after = REASON_DRAIN;
+	if (final && conn->close_after && exchange->response.keep_alive) {
+		result = reply_rewrite_head(bytes, length, true, NULL, &changed);
+		if (!result)
+			result = leg_send(&conn->client, buf_bytes(&changed), buf_length(&changed), conn_now(conn));
+		buf_release(&changed);
+	} else {
+		result = leg_send(&conn->client, bytes, length, conn_now(conn));
+	}
+	return http1_response_sent(conn, result);
+}
+
+/* One complete head at bytes. Returns how many bytes behind it may be sent on with it, as its body; -1 when all is over. */
+static ssize_t http1_response_head(struct conn *conn, const uint8_t *bytes, size_t head_length, size_t length)
+{
+	struct exchange *exchange = conn->exchange;
+	struct http1_error error;
+	size_t body = 0;
+
+	if (http1_parse_head(HTTP1_RESPONSE, bytes, head_length, &exchange->request, exchange_limits(conn), &exchange->response,
+	                     &error)) {
+		exchange_refuse(conn, &error);
+		return -1;
+	}
+	if (exchange->response.status / 100 == 1 && exchange->response.status != 101)
+		return 0;
+	if (exchange->response.status == 101 && !exchange->request.upgrade) {
+		error = (struct http1_error){REASON_SERVER_INVALID, 502, "101 to a request without Upgrade", 0};
+		exchange_refuse(conn, &error);
+		return -1;
+	}
+	if (http1_body_start(&exchange->response_body, &exchange->response)) {
+		exchange_no_memory(conn);
+		return -1;
+	}
+	if (http1_body_feed(&exchange->response_body, HTTP1_RESPONSE, bytes + head_length, length - head_length,
+	                    exchange_limits(conn), &body, &error)) {
+		exchange_refuse(conn, &error);
+		return -1;
+	}
+	return (ssize_t)body;
+}
+
+static bool http1_response_is_tunnel(const struct exchange *exchange)
+{
+	return exchange->response.status == 101 || (exchange->request.is_connect && exchange->response.status / 100 == 2);
+}
+
+/* Works through what the server sent, as far as whole heads and body bytes go. */
+static void http1_response_take(struct conn *conn, struct input *input)
+{
+	struct exchange *exchange = conn->exchange;
+	struct http1_error error;
+	size_t done = 0;
+
+	while (!exchange->response_head) {
+		const uint8_t *bytes = input->bytes + done;
+		size_t length = input->length - done, head_length, pass;
+		int result = http1_scan_head(&exchange->scan, HTTP1_RESPONSE, bytes, length, exchange_limits(conn), &head_length, &error);
+		bool final;
+		ssize_t body;
+
+		if (result == -EAGAIN) {
+			if (input_hold(input, &conn->upstream->leg, done))
+				exchange_no_memory(conn);
+			return;
+		}
+		if (result) {
+			exchange_refuse(conn, &error);
+			return;
+		}
+		exchange->scan = (struct http1_scan){0};
+		body = http1_response_head(conn, bytes, head_length, length);
+		if (body < 0)
+			return;
+		final = exchange->response.status / 100 != 1 || exchange->response.status == 101;
+		pass = head_length + (size_t)body;
+		exchange->response_head = final;
+		buf_release(&exchange->replay);
+		exchange->replayable = false;
+		if (final && (conn->close_after || conn->worker->drain) && !http1_response_is_tunnel(exchange)) {
+			if (!http1_response_forward_head(conn, bytes, head_length, true) ||
+			    (body && !http1_response_forward_head(conn, bytes + head_length, (size_t)body, false)))
+				return;
+		} else if (!http1_response_forward_head(conn, bytes, pass, false)) {
+			return;
+		}
+		done += pass;
+		if (final && http1_response_is_tunnel(exchange)) {
+			conn->last_status = exchange->response.status;
+			http1_response_tunnel(conn, input, done);
+			return;
+		}
+		if (!final && done == input->length)
+			return;
+	}
+	exchange->server_dirty |= done < input->length; /* bytes behind the response: nobody asked for them */
+	exchange_finish_if_complete(conn);
+}
+
+/* More of a chunked body. */
+static void http1_response_chunks(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+	struct http1_error error;
+	struct input input;
+	size_t consumed;
+	int got = input_read(&input, &conn->upstream->leg, conn->worker->scratch);
+
+	if (got <= 0) {
+		if (got < 0)
+			exchange_server_lost(conn, conn->upstream->leg.fin_received ? 0 : got);
+		return;
+	}
+	conn_touch(conn);
+	exchange->server_full = input.full;
+	if (http1_body_feed(&exchange->response_body, HTTP1_RESPONSE, input.bytes, input.length, exchange_limits(conn), &consumed,
+	                    &error)) {
+		exchange_refuse(conn, &error);
+	} else {
+		exchange->server_dirty |= consumed < input.length;
+		if (http1_response_sent(conn, leg_send(&conn->client, input.bytes, consumed, conn_now(conn))))
+			exchange_finish_if_complete(conn);
+	}
+	input_free(&input);
+}
+
+/* The last stretch of a body of known length is read with room for more: what lies behind it was sent unasked, and would otherwise
+ * be taken for the answer to the next request. */
+static enum pump_end http1_response_tail(struct conn *conn, uint64_t remaining, uint64_t *moved)
+{
+	struct leg *server = &conn->upstream->leg;
+	int got = leg_read(server, conn->worker->scratch, WORKER_SCRATCH), result;
+
+	*moved = 0;
+	if (got <= 0)
+		return !got ? PUMP_DRAINED : server->fin_received ? PUMP_FIN : PUMP_FROM_FAILED;
+	*moved = (uint64_t)got < remaining ? (uint64_t)got : remaining;
+	conn->exchange->server_dirty |= (uint64_t)got > remaining;
+	conn->exchange->server_full = got == WORKER_SCRATCH;
+	result = leg_send(&conn->client, conn->worker->scratch, (size_t)*moved, conn_now(conn));
+	return !result ? PUMP_DRAINED : result == -ENOMEM ? PUMP_NO_MEMORY : PUMP_TO_FAILED;
+}
+
+/* More of a body whose bytes need not be looked at. */
+static enum pump_end http1_response_move(struct conn *conn, struct http1_body *body)
+{
+	enum pump_end end;
+	uint64_t moved;
+
+	if (body->framing != HTTP1_LENGTH) {
+		end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, UINT64_MAX, &moved);
+	} else {
+		if (body->remaining > WORKER_SCRATCH)
+			end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, body->remaining - 1, &moved);
+		else
+			end = http1_response_tail(conn, body->remaining, &moved);
+		body->remaining -= moved;
+		body->complete = !body->remaining;
+	}
+	if (moved)
+		conn_touch(conn);
+	return end;
+}
+
+static void http1_response_bytes(struct conn *conn)
+{
+	switch (http1_response_move(conn, &conn->exchange->response_body)) {
+	case PUMP_FIN:
+		exchange_server_lost(conn, 0);
+		break;
+	case PUMP_FROM_FAILED:
+		exchange_server_lost(conn, conn->upstream->leg.error);
+		break;
+	case PUMP_TO_FAILED:
+		conn_close_client_failed(conn);
+		break;
+	case PUMP_NO_MEMORY:
+		exchange_no_memory(conn);
+		break;
+	default:
+		exchange_finish_if_complete(conn);
+		break;
+	}
+}
+
+void http1_response_readable(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+	struct input input;
+	int got;
+
+	if (exchange->response_head && exchange->response_body.framing == HTTP1_CHUNKED && !exchange->response_body.complete) {
+		http1_response_chunks(conn);
+		return;
+	}
+	if (exchange->response_head && !exchange->response_body.complete) {
+		http1_response_bytes(conn);
+		return;
+	}
+	got = input_read(&input, &conn->upstream->leg, conn->worker->scratch);
+	if (got > 0) {
+		conn_touch(conn);
+		exchange->server_full = input.full;
+	}
+	if (got > 0 && exchange->response_head)
+		exchange->server_dirty = true; /* the response is through, its request is not, and there is more */
+	else if (got > 0)
+		http1_response_take(conn, &input);
+	else if (got < 0)
+		exchange_server_lost(conn, conn->upstream->leg.fin_received ? 0 : got);
+	input_free(&input);
+}
