@@ -139,7 +139,8 @@ void exchange_acquire(struct conn *conn)
 {
 	if (conn->upstream && !upstream_usable(conn->upstream))
 		upstream_drop(conn, false);
-	if (conn->upstream || upstream_take(conn))
+	/* Another client's leg may be about to end: only what can be sent twice is risked on it. */
+	if (conn->upstream || (conn->exchange->request.idempotent && upstream_take(conn)))
 		exchange_start_attempt(conn);
 	else
 		exchange_dial(conn);
@@ -359,10 +360,12 @@ void exchange_finish_if_complete(struct conn *conn)
 	client_keeps = exchange->request.keep_alive && exchange->response.keep_alive &&
 	               exchange->response_body.framing != HTTP1_UNTIL_CLOSE && !conn->close_after;
 	conn->last_status = exchange->response.status;
-	if (server_keeps)
+	if (server_keeps) {
+		conn->upstream->uses++;
 		upstream_rest(conn->upstream, exchange->response.keep_alive_timeout_s);
-	else
+	} else {
 		upstream_drop(conn, false);
+	}
 	if (!client_keeps) {
 		exchange_close_client(conn);
 		return;

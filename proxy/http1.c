@@ -225,6 +225,8 @@ static const char *http1_ambiguity(const struct gather *gather)
 		return "Content-Length beside Transfer-Encoding";
 	if (gather->content_lengths > 1)
 		return "more than one Content-Length";
+	if (gather->transfer_encodings > 1)
+		return "more than one Transfer-Encoding";
 	if (gather->transfer_encodings && parser->http_minor == 0)
 		return "Transfer-Encoding in HTTP/1.0";
 	if (gather->transfer_encodings && !(gather->flags & F_CHUNKED))

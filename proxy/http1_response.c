@@ -91,6 +91,21 @@ static bool http1_response_is_tunnel(const struct exchange *exchange)
 	return exchange->response.status == 101 || (exchange->request.is_connect && exchange->response.status / 100 == 2);
 }
 
+/* A head and the body bytes behind it go to the client, the head rewritten where this must be the last response. False: the connection
+ * has ended. */
+static bool http1_response_pass(struct conn *conn, const uint8_t *bytes, size_t head_length, size_t body, bool final)
+{
+	const struct exchange *exchange = conn->exchange;
+	bool last = conn->close_after || conn->worker->drain;
+
+	if (!final && exchange->request.minor == 0)
+		return true; /* RFC 9110 §15.2: HTTP/1.0 knows no interim responses */
+	if (!final || !last || http1_response_is_tunnel(exchange))
+		return http1_response_forward_head(conn, bytes, head_length + body, false);
+	return http1_response_forward_head(conn, bytes, head_length, true) &&
+	       (!body || http1_response_forward_head(conn, bytes + head_length, body, false));
+}
+
 /* Works through what the server sent, as far as whole heads and body bytes go. */
 static void http1_response_take(struct conn *conn, struct input *input)
 {
@@ -100,7 +115,7 @@ static void http1_response_take(struct conn *conn, struct input *input)
 
 	while (!exchange->response_head) {
 		const uint8_t *bytes = input->bytes + done;
-		size_t length = input->length - done, head_length, pass;
+		size_t length = input->length - done, head_length;
 		int result = http1_scan_head(&exchange->scan, HTTP1_RESPONSE, bytes, length, exchange_limits(conn), &head_length, &error);
 		bool final;
 		ssize_t body;
@@ -119,18 +134,12 @@ static void http1_response_take(struct conn *conn, struct input *input)
 		if (body < 0)
 			return;
 		final = exchange->response.status / 100 != 1 || exchange->response.status == 101;
-		pass = head_length + (size_t)body;
 		exchange->response_head = final;
 		buf_release(&exchange->replay);
 		exchange->replayable = false;
-		if (final && (conn->close_after || conn->worker->drain) && !http1_response_is_tunnel(exchange)) {
-			if (!http1_response_forward_head(conn, bytes, head_length, true) ||
-			    (body && !http1_response_forward_head(conn, bytes + head_length, (size_t)body, false)))
-				return;
-		} else if (!http1_response_forward_head(conn, bytes, pass, false)) {
+		if (!http1_response_pass(conn, bytes, head_length, (size_t)body, final))
 			return;
-		}
-		done += pass;
+		done += head_length + (size_t)body;
 		if (final && http1_response_is_tunnel(exchange)) {
 			conn->last_status = exchange->response.status;
 			http1_response_tunnel(conn, input, done);

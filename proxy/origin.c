@@ -49,9 +49,12 @@ void origin_dials_remove(struct origin_dials *dials, uint16_t local_port)
 	atomic_store_explicit(&dials->marks[local_port], 0, memory_order_relaxed);
 }
 
-bool origin_dials_has(const struct origin_dials *dials, const struct addr *client, const struct addr *destination)
+bool origin_dials_catch(struct origin_dials *dials, const struct addr *client, const struct addr *destination)
 {
-	return atomic_load_explicit(&dials->marks[client->port], memory_order_relaxed) == origin_mark(client, destination);
+	if (atomic_load_explicit(&dials->marks[client->port], memory_order_relaxed) != origin_mark(client, destination))
+		return false;
+	atomic_store_explicit(&dials->marks[client->port], ORIGIN_LOOPED, memory_order_relaxed);
+	return true;
 }
 
 bool origin_dials_looped(const struct origin_dials *dials, uint16_t local_port)
@@ -87,10 +90,8 @@ static bool origin_is_local(const struct addr *addr)
 
 static bool origin_is_loop(const struct origin_guard *guard, const struct origin *origin)
 {
-	if (origin_dials_has(guard->dials, &origin->client, &origin->destination)) {
-		atomic_store_explicit(&guard->dials->marks[origin->client.port], ORIGIN_LOOPED, memory_order_relaxed);
+	if (origin_dials_catch(guard->dials, &origin->client, &origin->destination))
 		return true;
-	}
 	if (origin->destination.port != guard->inbound_port && origin->destination.port != guard->outbound_port)
 		return false;
 	return origin_is_local(&origin->destination);

@@ -26,10 +26,11 @@ void origin_dials_free(struct origin_dials *dials);
 void origin_dials_add(struct origin_dials *dials, const struct addr *local, const struct addr *destination);
 void origin_dials_remove(struct origin_dials *dials, uint16_t local_port);
 
-/* Whether this connection, accepted from `client` for `destination`, is one of our own dials. */
-bool origin_dials_has(const struct origin_dials *dials, const struct addr *client, const struct addr *destination);
+/* Whether this connection, accepted from `client` for `destination`, is one of our own dials; the dial is then known to have looped
+ * and the connection is to be reset. */
+bool origin_dials_catch(struct origin_dials *dials, const struct addr *client, const struct addr *destination);
 
-/* Whether our dial from that port came back to us and was refused. Nobody else has seen a byte of it. */
+/* Whether our dial from that port came back to us. Nobody else has seen a byte of it. */
 bool origin_dials_looped(const struct origin_dials *dials, uint16_t local_port);
 
 /* What the loop guard knows of this proxy. */

@@ -251,7 +251,7 @@ static void proto_http1_server_connected(struct conn *conn, int result)
 	} else if (pump_flush(conn->worker, &conn->upstream->leg)) {
 		/* The reading side tells what happened. */
 	} else if (!conn->exchange) {
-		conn->upstream->idle_since = conn_now(conn);
+		upstream_rest(conn->upstream, -1);
 	}
 }
 

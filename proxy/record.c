@@ -45,7 +45,7 @@ static void record_timer(struct log_line *line, const struct conn *conn, enum ti
 static void record_legs(struct log_line *line, const struct conn *conn)
 {
 	const struct upstream *upstream = conn->upstream;
-	uint64_t sent_server = conn->sent_server + (upstream ? upstream->leg.sent : 0);
+	uint64_t sent_server = conn->sent_server + (upstream ? upstream->leg.sent - upstream->sent_before : 0);
 	TEXT_ON_STACK(events, 96);
 
 	log_number(line, "sent_client", (int64_t)conn->client.sent);

@@ -94,7 +94,7 @@ int upstream_dial(struct conn *conn)
 	if (!upstream)
 		return -ENOMEM;
 	/* Another worker may have accepted our own dial before it was marked. */
-	if (origin_dials_has(worker->proxy->guard.dials, &conn->client_addr, &conn->server_addr)) {
+	if (origin_dials_catch(worker->proxy->guard.dials, &conn->client_addr, &conn->server_addr)) {
 		free(upstream);
 		return -ELOOP;
 	}
@@ -141,6 +141,8 @@ bool upstream_take(struct conn *conn)
 		}
 		upstream_unlink(upstream);
 		upstream->conn = conn;
+		upstream->sent_before = upstream->leg.sent;
+		upstream->received_before = upstream->leg.received;
 		conn->upstream = upstream;
 		return true;
 	}
@@ -173,7 +175,6 @@ void upstream_rest(struct upstream *upstream, int32_t announced_s)
 {
 	struct wheel *wheel = loop_wheel(upstream->worker->loop);
 
-	upstream->uses++;
 	upstream->idle_since = worker_now(upstream->worker);
 	upstream->server_idle = upstream->conn->timeouts->of[TIMEOUT_SERVER_IDLE].milliseconds;
 	if (announced_s >= 0) {
@@ -203,8 +204,8 @@ static void upstream_note(struct conn *conn)
 	conn->server_legs++;
 	free(conn->server_leg);
 	conn->server_leg = strdup(text_bytes);
-	conn->sent_server += upstream->leg.sent;
-	conn->received_server += upstream->leg.received;
+	conn->sent_server += upstream->leg.sent - upstream->sent_before;
+	conn->received_server += upstream->leg.received - upstream->received_before;
 }
 
 void upstream_release(struct conn *conn)
@@ -226,7 +227,6 @@ void upstream_release(struct conn *conn)
 	upstream_note(conn);
 	conn->upstream = NULL;
 	upstream->conn = NULL;
-	upstream->leg.sent = upstream->leg.received = 0;
 	upstream->leg.unacked_since = 0;
 	upstream->next = *bucket;
 	if (upstream->next)

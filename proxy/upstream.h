@@ -27,6 +27,7 @@ struct upstream {
 	int64_t server_idle;  /* ms, of the last conn it served */
 	int64_t idle_since;   /* 0 while an exchange or opaque connection uses it */
 	int64_t idle_before;  /* ms it had rested before the use at hand */
+	uint64_t sent_before, received_before; /* counts of its leg when the conn at hand got it */
 	uint32_t uses;        /* exchanges finished on it */
 	uint16_t local_port;
 };
