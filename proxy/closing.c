@@ -177,15 +177,15 @@ static struct cause closing_examine(const struct conn *conn, struct cause cause)
 	return cause;
 }
 
+/* A leg that rests is clean and may serve others; one in the middle of something is not to look as if that had been finished. */
 static void closing_release_server(struct conn *conn, enum reason_ending end, bool exchange_under_way)
 {
-	if (!conn->upstream)
-		return;
-	if (conn->upstream->idle_since && !exchange_under_way && end != ENDING_RST)
+	struct upstream *upstream = conn->upstream;
+
+	if (upstream && upstream->idle_since && end != ENDING_RST)
 		upstream_release(conn);
-	else
-		/* What did not get through must not look complete. */
-		upstream_drop(conn, end != ENDING_FIN || exchange_under_way || leg_pending(&conn->upstream->leg));
+	else if (upstream)
+		upstream_drop(conn, end != ENDING_FIN || exchange_under_way || leg_pending(&upstream->leg));
 }
 
 void conn_close_list(struct conn *conn, struct cause cause, const char *format, va_list arguments)

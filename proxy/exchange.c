@@ -351,9 +351,12 @@ void exchange_finish_if_complete(struct conn *conn)
 	struct exchange *exchange = conn->exchange;
 	bool server_keeps, client_keeps;
 
-	if (!exchange->response_head || !exchange->response_body.complete || !exchange->request_body.complete ||
-	    leg_pending(&conn->client))
+	if (!exchange->response_head || !exchange->response_body.complete)
 		return;
+	if (!exchange->request_body.complete || leg_pending(&conn->client)) {
+		exchange->server_full = true; /* until then the server may say more than it was asked */
+		return;
+	}
 	server_keeps = exchange->response.keep_alive && exchange->response_body.framing != HTTP1_UNTIL_CLOSE &&
 	               !exchange->server_dirty && conn->upstream && !conn->upstream->leg.fin_received &&
 	               !leg_pending(&conn->upstream->leg) && (!exchange->server_full || upstream_quiet(conn->upstream));

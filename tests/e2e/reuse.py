@@ -33,6 +33,20 @@ def pooled_leg(pod):
     pod.record(server_leg=re.compile("reused:"))
 
 
+@case(ways=("in4", "out6"))
+def leg_of_a_closing_client(pod):
+    """Clients that say Connection: close to a server that keeps connections: the server sees one, and no reset."""
+    app = pod.app(http(lambda message: ok()))
+    pod.start(*ONE)
+    for _ in range(5):
+        with pod.dial() as peer:
+            peer.send(request("GET", "/", "Connection: close"))
+            expect(peer.response().status == 200, "no answer")
+        until(lambda: len(pod.proxy.records()) == pod.dials, "no record")
+    expect(app.count == 1, f"{app.count} connections to the server")
+    expect(not any("rst" in record.get("server_leg", "") for record in pod.proxy.records()), "a server connection was reset")
+
+
 @case()
 def pool_size(pod):
     """--pool-size 2: of five connections left by clients two are kept."""
