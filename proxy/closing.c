@@ -188,6 +188,17 @@ static void closing_release_server(struct conn *conn, enum reason_ending end, bo
 		upstream_drop(conn, end != ENDING_FIN || exchange_under_way || leg_pending(&upstream->leg));
 }
 
+/* Lingering takes no place but a descriptor: when too many do, the next one closes at once. */
+static bool closing_is_crowded(const struct conn *conn)
+{
+	enum { LINGERING_FREE = 64 };
+	struct proxy *proxy = conn->worker->proxy;
+	uint64_t open = atomic_load_explicit(&proxy->connections, memory_order_relaxed);
+	uint64_t admitted = atomic_load_explicit(&proxy->admitted, memory_order_relaxed);
+
+	return open > admitted + LINGERING_FREE + proxy->max_connections / 4;
+}
+
 void conn_close_list(struct conn *conn, struct cause cause, const char *format, va_list arguments)
 {
 	enum reason_ending end;
@@ -210,6 +221,10 @@ void conn_close_list(struct conn *conn, struct cause cause, const char *format, 
 		return;
 	}
 	leg_finish(&conn->client);
+	if (closing_is_crowded(conn)) {
+		closing_finish(conn, leg_pending(&conn->client));
+		return;
+	}
 	if (!leg_pending(&conn->client) && (conn->client.fin_received || (conn->proto != &proto_http1 && !cause.answered))) {
 		closing_finish(conn, false);
 		return;

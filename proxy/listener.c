@@ -23,7 +23,6 @@ enum {
 	BACKLOG = 4096,   /* net.core.somaxconn cuts it */
 	ACCEPT_TURN = 64, /* connections taken before others get their turn */
 	PAUSE_MS = 100,   /* without a descriptor, until the next try */
-	REFUSED_MOST = 64, /* connections over the limit that are told so and linger, at a time */
 };
 
 #define listener_of(pointer, member) ((struct listener *)(void *)((char *)(pointer) - offsetof(struct listener, member)))
@@ -92,9 +91,9 @@ static void listener_accepted(struct listener *listener, int fd, const struct so
 	struct proxy *proxy = worker->proxy;
 	struct origin origin = {.direction = listener->direction};
 	enum reason_id reason = REASON_NO_ORIGINAL_DST;
-	uint64_t open = atomic_fetch_add_explicit(&proxy->connections, 1, memory_order_relaxed) + 1;
 	struct conn *conn;
 
+	atomic_fetch_add_explicit(&proxy->connections, 1, memory_order_relaxed);
 	if (!addr_from_sockaddr(peer, &origin.client))
 		reason = origin_find(fd, &proxy->guard, &origin);
 	conn = conn_new(worker, fd, &origin);
@@ -108,7 +107,7 @@ static void listener_accepted(struct listener *listener, int fd, const struct so
 	} else if (!listener_admit(conn)) {
 		struct cause cause = cause_of(REASON_CONN_LIMIT);
 
-		cause.answered = open <= proxy->max_connections + REFUSED_MOST && listener_answer_limit(fd, proxy->settings);
+		cause.answered = listener_answer_limit(fd, proxy->settings);
 		conn_close(conn, cause, "%llu connections are open, as many as --max-connections allows",
 		           (unsigned long long)proxy->max_connections);
 		conn_settle(conn); /* it may linger behind its answer */

@@ -123,15 +123,34 @@ static void proto_detect_writable(struct conn *conn)
 	/* Nothing is written before the protocol is known. */
 }
 
-static void proto_detect_expired(struct conn *conn, enum timeout_id timer)
+static void proto_detect_end_silent(struct conn *conn)
 {
+	conn_close(conn, cause_of(REASON_DRAIN), "the proxy is shutting down; neither side has sent a byte");
+}
+
+/* The grace is over: the server may speak first. While draining it has a second to do so. */
+static void proto_detect_grace_over(struct conn *conn)
+{
+	enum { DRAIN_GRACE_MS = 1000 };
 	int result;
 
+	if (conn->upstream) {
+		if (!conn->client.received)
+			proto_detect_end_silent(conn);
+		return;
+	}
+	result = upstream_dial(conn);
+	if (result)
+		proto_detect_dial_failed(conn, result);
+	else if (conn->worker->drain)
+		conn->wake_at = conn_now(conn) + DRAIN_GRACE_MS;
+}
+
+static void proto_detect_expired(struct conn *conn, enum timeout_id timer)
+{
 	switch (timer) {
-	case TIMEOUT_NONE: /* the grace */
-		result = upstream_dial(conn);
-		if (result)
-			proto_detect_dial_failed(conn, result);
+	case TIMEOUT_NONE:
+		proto_detect_grace_over(conn);
 		break;
 	case TIMEOUT_DETECT:
 		proto_detect_opaque(conn, PROTOCOL_OPAQUE, NULL, 0);
@@ -149,7 +168,7 @@ static void proto_detect_drain(struct conn *conn)
 {
 	/* Past the grace and nobody has said a word: there is nothing to finish. */
 	if (!conn->wake_at && !conn->client.received)
-		conn_close(conn, cause_of(REASON_DRAIN), "the proxy is shutting down; neither side has sent a byte");
+		proto_detect_end_silent(conn);
 }
 
 void proto_detect_start(struct conn *conn)
