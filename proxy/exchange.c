@@ -119,7 +119,7 @@ static bool exchange_looped(const struct conn *conn)
 	const struct exchange *exchange = conn->exchange;
 
 	return exchange->replayable && exchange->loops < LOOPS_MOST &&
-	       origin_dials_looped(conn->worker->proxy->guard.dials, conn->upstream->local_port);
+	       origin_dials_looped(conn->worker->proxy->guard.dials, conn->upstream->dial);
 }
 
 void exchange_dial_failed(struct conn *conn, int error)

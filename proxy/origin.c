@@ -12,10 +12,8 @@
 /* linux/netfilter_ipv4.h and linux/netfilter_ipv6/ip6_tables.h, whose headers clash with netinet/in.h. */
 enum { ORIGINAL_DST = 80 };
 
-enum { ORIGIN_LOOPED = 2 };
-
 struct origin_dials {
-	_Atomic uint32_t marks[65536]; /* origin_mark() by local port, 0 = no dial of ours, ORIGIN_LOOPED */
+	_Atomic uint32_t marks[65536]; /* by local port: origin_mark(), origin_looped_mark(), 0 = no dial of ours */
 };
 
 const char *origin_direction_name(enum direction direction)
@@ -33,33 +31,45 @@ void origin_dials_free(struct origin_dials *dials)
 	free(dials);
 }
 
-/* Both ends of a dial in one odd word. */
+/* Both ends of a dial in one word; its last bit is cleared when the dial has looped, and it is never 0. */
 static uint32_t origin_mark(const struct addr *from, const struct addr *to)
 {
-	return (addr_hash(from) * 31 + addr_hash(to)) | 1;
+	return (addr_hash(from) * 31 + addr_hash(to)) | 3;
 }
 
-void origin_dials_add(struct origin_dials *dials, const struct addr *local, const struct addr *destination)
+static uint32_t origin_looped_mark(uint32_t mark)
 {
-	atomic_store_explicit(&dials->marks[local->port], origin_mark(local, destination), memory_order_relaxed);
+	return mark & ~1u;
 }
 
-void origin_dials_remove(struct origin_dials *dials, uint16_t local_port)
+struct origin_dial origin_dials_add(struct origin_dials *dials, const struct addr *local, const struct addr *destination)
 {
-	atomic_store_explicit(&dials->marks[local_port], 0, memory_order_relaxed);
+	struct origin_dial dial = {origin_mark(local, destination), local->port};
+
+	atomic_store_explicit(&dials->marks[dial.port], dial.mark, memory_order_relaxed);
+	return dial;
+}
+
+void origin_dials_remove(struct origin_dials *dials, struct origin_dial dial)
+{
+	uint32_t held = atomic_load_explicit(&dials->marks[dial.port], memory_order_relaxed);
+
+	if (held == dial.mark || held == origin_looped_mark(dial.mark))
+		atomic_compare_exchange_strong_explicit(&dials->marks[dial.port], &held, 0, memory_order_relaxed, memory_order_relaxed);
 }
 
 bool origin_dials_catch(struct origin_dials *dials, const struct addr *client, const struct addr *destination)
 {
-	if (atomic_load_explicit(&dials->marks[client->port], memory_order_relaxed) != origin_mark(client, destination))
-		return false;
-	atomic_store_explicit(&dials->marks[client->port], ORIGIN_LOOPED, memory_order_relaxed);
-	return true;
+	uint32_t mark = origin_mark(client, destination), held = mark;
+
+	return atomic_compare_exchange_strong_explicit(&dials->marks[client->port], &held, origin_looped_mark(mark),
+	                                               memory_order_relaxed, memory_order_relaxed) ||
+	       held == origin_looped_mark(mark);
 }
 
-bool origin_dials_looped(const struct origin_dials *dials, uint16_t local_port)
+bool origin_dials_looped(const struct origin_dials *dials, struct origin_dial dial)
 {
-	return atomic_load_explicit(&dials->marks[local_port], memory_order_relaxed) == ORIGIN_LOOPED;
+	return dial.mark && atomic_load_explicit(&dials->marks[dial.port], memory_order_relaxed) == origin_looped_mark(dial.mark);
 }
 
 static int origin_read(int fd, int family, struct addr *out)

@@ -44,8 +44,8 @@ static void upstream_end(struct upstream *upstream, bool reset)
 
 	upstream_unlink(upstream);
 	wheel_cancel(loop_wheel(worker->loop), &upstream->timer);
-	if (upstream->local_port)
-		origin_dials_remove(worker->proxy->guard.dials, upstream->local_port);
+	if (upstream->dial.mark)
+		origin_dials_remove(worker->proxy->guard.dials, upstream->dial);
 	pump_drop(worker, &upstream->leg);
 	leg_close(&upstream->leg, worker->loop, reset);
 	upstream->deferred.run = upstream_swept;
@@ -113,10 +113,8 @@ int upstream_dial(struct conn *conn)
 	upstream->conn = conn;
 	upstream->destination = conn->server_addr;
 	upstream->timer.fire = upstream_idle_expired;
-	if (!sock_local(fd, &local)) {
-		upstream->local_port = local.port;
-		origin_dials_add(worker->proxy->guard.dials, &local, &conn->server_addr);
-	}
+	if (!sock_local(fd, &local))
+		upstream->dial = origin_dials_add(worker->proxy->guard.dials, &local, &conn->server_addr);
 	conn->upstream = upstream;
 	conn->instants[INSTANT_DIAL] = conn_now(conn);
 	return 0;

@@ -9,6 +9,7 @@
 #include "lib/reason.h"
 #include "lib/wheel.h"
 #include "proxy/leg.h"
+#include "proxy/origin.h"
 
 struct cause;
 struct conn;
@@ -29,7 +30,7 @@ struct upstream {
 	int64_t idle_before;  /* ms it had rested before the use at hand */
 	uint64_t sent_before, received_before; /* counts of its leg when the conn at hand got it */
 	uint32_t uses;        /* exchanges finished on it */
-	uint16_t local_port;
+	struct origin_dial dial;
 };
 
 enum { UPSTREAM_BUCKETS = 64 };

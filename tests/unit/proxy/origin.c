@@ -148,14 +148,20 @@ static void our_own_dial_is_a_loop(void **state)
 	const struct addr *destination = &netfilter_said()->destination;
 	struct origin_dials *dials = f.guard.dials;
 	struct addr client = f.origin.client, elsewhere = client;
+	struct origin_dial dial = origin_dials_add(dials, &client, destination), later;
 
-	origin_dials_add(dials, &client, destination);
+	assert_false(origin_dials_looped(dials, dial));
 	assert_int_equal(origin_find(f.fds[1], &f.guard, &f.origin), REASON_REDIRECT_LOOP);
+	assert_true(origin_dials_looped(dials, dial));
+	/* Another dial from the same port takes the place, and has not looped. */
 	origin_dials_add(dials, &client, &other);
+	assert_false(origin_dials_looped(dials, dial));
 	assert_int_equal(origin_find(f.fds[1], &f.guard, &f.origin), REASON_NONE);
-	origin_dials_add(dials, &client, &other_port);
+	later = origin_dials_add(dials, &client, &other_port);
 	assert_int_equal(origin_find(f.fds[1], &f.guard, &f.origin), REASON_NONE);
-	origin_dials_remove(dials, client.port);
+	assert_false(origin_dials_looped(dials, later));
+	origin_dials_remove(dials, dial); /* which is no longer there */
+	origin_dials_remove(dials, later);
 	elsewhere.port ^= 1;
 	origin_dials_add(dials, &elsewhere, destination);
 	assert_int_equal(origin_find(f.fds[1], &f.guard, &f.origin), REASON_NONE);
@@ -164,8 +170,9 @@ static void our_own_dial_is_a_loop(void **state)
 	elsewhere.bytes[3] = 9;
 	origin_dials_add(dials, &elsewhere, destination);
 	assert_int_equal(origin_find(f.fds[1], &f.guard, &f.origin), REASON_NONE);
-	origin_dials_add(dials, &client, destination);
-	origin_dials_remove(dials, client.port);
+	dial = origin_dials_add(dials, &client, destination);
+	origin_dials_remove(dials, dial);
+	assert_false(origin_dials_looped(dials, dial));
 	assert_int_equal(origin_find(f.fds[1], &f.guard, &f.origin), REASON_NONE);
 	close_origin(&f);
 }
@@ -177,15 +184,17 @@ static void dials_of_all_ports(void **state)
 	struct fixture f = open_origin("203.0.113.7:80", 0);
 
 	for (size_t i = 0; i < sizeof ports / sizeof *ports; i++) {
+		struct origin_dial dial;
+
 		f.origin.client.port = ports[i];
 		assert_int_equal(origin_find(f.fds[1], &f.guard, &f.origin), REASON_NONE);
-		origin_dials_add(f.guard.dials, &f.origin.client, &netfilter_said()->destination);
+		dial = origin_dials_add(f.guard.dials, &f.origin.client, &netfilter_said()->destination);
 		for (size_t other = 0; other < sizeof ports / sizeof *ports; other++) {
 			f.origin.client.port = ports[other];
 			assert_int_equal(origin_find(f.fds[1], &f.guard, &f.origin),
 			                 other == i ? REASON_REDIRECT_LOOP : REASON_NONE);
 		}
-		origin_dials_remove(f.guard.dials, ports[i]);
+		origin_dials_remove(f.guard.dials, dial);
 	}
 	close_origin(&f);
 }
