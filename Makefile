@@ -33,16 +33,19 @@ CFLAGS := -std=gnu11 -fPIE -pthread -fstack-protector-strong -ffunction-sections
 LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now -Wl,--gc-sections -Wl,--as-needed $(filter -fsanitize=%,$(CFLAGS_$(BUILD)))
 
 # Sources in the order of a connection's life.
-LIB := timeouts reason duration addr ports text buf clock wheel loop sock options log conntrack
+LIB := timeouts reason duration addr ports text buf arena map clock wheel loop sock options options_print json log conntrack
 INIT := main options plan rules image batch netlink cttimeout conntrack_apply netns show check probe status
-PROXY := main options worker listener origin policy conn deadline leg input proto_detect detect tls_hello proto_opaque \
-	proto_http1 http1 http1_response exchange upstream pump reply closing record admin
+PROXY := main options explain explain_print check_config worker listener origin snapshot conn deadline leg input proto_detect detect tls_hello \
+	proto_opaque proto_http1 http1 http1_response steer exchange retry upstream pump rewrite reply closing record admin \
+	reload config watch podinfo annotations diagnostics yaml fields catalog manifest manifest_kubelb manifest_service \
+	manifest_ingress manifest_profile manifest_route manifest_rule manifest_filter manifest_reference manifest_text \
+	policy policy_build policy_attach route route_table profile regex filter budget resolve resolve_channel
 
 LIB_O := $(LIB:%=$(OUT)/obj/lib/%.o)
 INIT_O := $(INIT:%=$(OUT)/obj/init/%.o)
 PROXY_O := $(PROXY:%=$(OUT)/obj/proxy/%.o)
 INIT_LIBS := -lnftnl -lmnl
-PROXY_LIBS := $(LLHTTP_LIBS)
+PROXY_LIBS := $(LLHTTP_LIBS) -lyaml -lpcre2-8 -lcares
 
 UNIT := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/*/*.c))
 PLATFORM := $(patsubst tests/platform/%.c,$(OUT)/tests/platform/%,$(wildcard tests/platform/*.c))

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/json.h"
 #include "lib/options.h"
 
 /* Kept free behind the fields for what log_end() adds: a quote, ,"truncated":true} and the newline. */
@@ -164,68 +165,6 @@ static void log_queue(struct log *log, const char *line, size_t length)
 		log_flush(log);
 }
 
-/* The length of the UTF-8 sequence at bytes (RFC 3629: shortest form, no surrogates), 0 when it is none. */
-static size_t log_utf8(const unsigned char *bytes, size_t length)
-{
-	unsigned int first = bytes[0], least = 0x80, greatest = 0xbf;
-	size_t size = first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
-
-	if (size == 0 || size > length)
-		return 0;
-	if (first == 0xe0)
-		least = 0xa0;
-	else if (first == 0xed)
-		greatest = 0x9f;
-	else if (first == 0xf0)
-		least = 0x90;
-	else if (first == 0xf4)
-		greatest = 0x8f;
-	if (bytes[1] < least || bytes[1] > greatest)
-		return 0;
-	for (size_t i = 2; i < size; i++) {
-		if ((bytes[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	return size;
-}
-
-/* What stands for the character at bytes inside quotes, in both formats; *taken is how many bytes it is made of. */
-static size_t log_escape(const unsigned char *bytes, size_t length, char out[static 8], size_t *taken)
-{
-	static const char short_forms[256] = {['"'] = '"', ['\\'] = '\\', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
-	static const char digits[] = "0123456789abcdef";
-	unsigned int first = bytes[0];
-
-	*taken = 1;
-	if (short_forms[first] != 0) {
-		out[0] = '\\';
-		out[1] = short_forms[first];
-		return 2;
-	}
-	if (first >= 0x80) {
-		*taken = log_utf8(bytes, length);
-		if (*taken == 0) {
-			*taken = 1;
-			memcpy(out, "\\ufffd", 6); /* the replacement character */
-			return 6;
-		}
-		if (first != 0xc2 || bytes[1] >= 0xa0) {
-			memcpy(out, bytes, *taken);
-			return *taken;
-		}
-		first = bytes[1]; /* U+0080 … U+009F: control characters, some of which move terminals */
-	}
-	memcpy(out, "\\u00", 4);
-	out[4] = digits[first >> 4];
-	out[5] = digits[first & 15];
-	return 6;
-}
-
-static bool log_is_plain(unsigned char byte)
-{
-	return byte >= ' ' && byte < 0x7f && byte != '"' && byte != '\\';
-}
-
 /* Quoted and escaped; cut between two characters when the line is full. The closing quote has its place in LOG_TAIL. */
 static void log_quote(struct text *text, const char *value, size_t length)
 {
@@ -235,14 +174,14 @@ static void log_quote(struct text *text, const char *value, size_t length)
 	text_char(text, '"');
 	while (at < length && !text->truncated) {
 		size_t run = at;
-		while (run < length && log_is_plain(bytes[run]))
+		while (run < length && json_is_plain(bytes[run]))
 			run++;
 		text_append(text, value + at, run - at);
 		at = run;
 		if (at == length)
 			break;
-		char escaped[8];
-		size_t taken, size = log_escape(bytes + at, length - at, escaped, &taken);
+		char escaped[JSON_ESCAPED_SIZE];
+		size_t taken, size = json_escape(bytes + at, length - at, escaped, &taken);
 		if (size > text->size - 1 - text->length)
 			text->truncated = true;
 		else
@@ -256,7 +195,7 @@ static void log_quote(struct text *text, const char *value, size_t length)
 static bool log_is_bare(const char *value, size_t length)
 {
 	for (size_t i = 0; i < length; i++) {
-		if (!log_is_plain((unsigned char)value[i]) || value[i] == ' ' || value[i] == '=')
+		if (!json_is_plain((unsigned char)value[i]) || value[i] == ' ' || value[i] == '=')
 			return false;
 	}
 	return length > 0;

@@ -9,9 +9,6 @@
 #include "lib/ports.h"
 #include "lib/text.h"
 
-#define HELP_WIDTH 100
-#define HELP_INDENT 8
-
 void options_environment_name(const char *name, char out[static OPTIONS_ENVIRONMENT_SIZE])
 {
 	struct text text;
@@ -20,6 +17,18 @@ void options_environment_name(const char *name, char out[static OPTIONS_ENVIRONM
 	text_string(&text, "LAPSE_");
 	for (; *name != '\0'; name++)
 		text_char(&text, *name == '-' ? '_' : (char)toupper((unsigned char)*name));
+}
+
+void options_list_commands(const struct options *options, unsigned commands, struct text *out)
+{
+	const char *separator = "";
+
+	for (int i = 0; options->commands[i].name != NULL; i++) {
+		if ((commands >> i & 1) == 0)
+			continue;
+		text_printf(out, "%s%s", separator, options->commands[i].name);
+		separator = ", ";
+	}
 }
 
 /* ---- parsers ---- */
@@ -43,6 +52,26 @@ int options_parse_text(const struct option_call *call, void *field, struct text 
 {
 	*(const char **)field = call->value;
 	return 0;
+}
+
+int options_parse_texts(const struct option_call *call, void *field, struct text *accepted)
+{
+	struct option_texts *texts = field;
+	size_t count = call->first ? 0 : texts->count;
+	const char **items = reallocarray(texts->items, count + 1, sizeof *items);
+
+	if (items == NULL)
+		return -ENOMEM;
+	texts->items = items;
+	texts->items[count] = call->value;
+	texts->count = count + 1;
+	return 0;
+}
+
+void options_texts_free(struct option_texts *texts)
+{
+	free(texts->items);
+	*texts = (struct option_texts){0};
 }
 
 /* Decimal digits at *cursor, which moves behind them. */
@@ -224,7 +253,7 @@ static void options_say_unknown(const struct options *options, const char *argum
 
 /* ---- parsing ---- */
 
-/* A walk over the arguments. */
+/* Two walks over the arguments: the first finds the command, the second reads the options that may belong to it. */
 struct options_walk {
 	const struct options *options;
 	int argc;
@@ -232,8 +261,16 @@ struct options_walk {
 	void *out;
 	struct text *error;
 	bool *seen; /* row_count; has had a value from the command line */
-	int words;  /* so far */
+	bool reads; /* the second walk */
+	bool named; /* there was a word for the command */
 	int command;
+};
+
+/* An option as it stands in an argument. */
+struct options_given {
+	const struct option_row *row; /* NULL = unknown */
+	size_t length;                /* of its name with the dashes */
+	const char *value;            /* behind the name, NULL = none is attached */
 };
 
 static const struct option_row *options_find(const struct options *options, const char *name, size_t length)
@@ -247,6 +284,34 @@ static const struct option_row *options_find(const struct options *options, cons
 		}
 	}
 	return NULL;
+}
+
+static struct options_given options_look(const struct options *options, const char *argument)
+{
+	struct options_given given = {.length = strcspn(argument, "=")};
+
+	if (argument[1] == '-') {
+		given.row = options_find(options, argument + 2, given.length - 2);
+		given.value = argument[given.length] == '=' ? argument + given.length + 1 : NULL;
+		return given;
+	}
+	for (size_t i = 0; i < options->row_count; i++) {
+		const struct option_row *row = &options->rows[i];
+		if (row->letter != '\0' && row->letter == argument[1] && (argument[2] == '\0' || row->argument != NULL))
+			return (struct options_given){row, 2, argument[2] != '\0' ? argument + 2 : NULL};
+	}
+	return given;
+}
+
+/* Whether its value is the argument behind it. */
+static bool options_takes_next(const struct options_given *given)
+{
+	return given->row != NULL && given->row->argument != NULL && given->value == NULL;
+}
+
+static bool options_belongs(const struct option_row *row, int command)
+{
+	return row->commands == 0 || (row->commands >> command & 1) != 0;
 }
 
 static int options_apply(const struct option_call *call, void *out, struct text *error)
@@ -286,16 +351,16 @@ static const char *options_getenv(char **environment, const char *name)
 	return NULL;
 }
 
-static int options_apply_environment(const struct options *options, char **environment, void *out, struct text *error)
+static int options_apply_environment(const struct options_walk *walk, char **environment)
 {
-	for (size_t i = 0; i < options->row_count; i++) {
-		const struct option_row *row = &options->rows[i];
+	for (size_t i = 0; i < walk->options->row_count; i++) {
+		const struct option_row *row = &walk->options->rows[i];
 		char name[OPTIONS_ENVIRONMENT_SIZE];
 
 		options_environment_name(row->name, name);
-		const char *value = options_getenv(environment, name);
+		const char *value = options_belongs(row, walk->command) ? options_getenv(environment, name) : NULL;
 		struct option_call call = {row, value, name, OPTION_ORIGIN_ENVIRONMENT, true};
-		int result = value == NULL ? 0 : options_apply(&call, out, error);
+		int result = value == NULL ? 0 : options_apply(&call, walk->out, walk->error);
 		if (result != 0)
 			return result;
 	}
@@ -314,29 +379,53 @@ static int options_say_missing(struct option_call *call, void *out, struct text 
 	return -EINVAL;
 }
 
+static int options_say_foreign(const struct options_walk *walk, const struct option_call *call)
+{
+	text_printf(walk->error, "%s: only with ", call->given_as);
+	options_list_commands(walk->options, call->row->commands, walk->error);
+	return -EINVAL;
+}
+
 /* The option at argv[*at], and its value, for which *at moves on. */
 static int options_take_option(struct options_walk *walk, int *at)
 {
 	const char *argument = walk->argv[*at];
-	size_t length = strcspn(argument, "=");
-	const struct option_row *row = argument[1] == '-' ? options_find(walk->options, argument + 2, length - 2) : NULL;
+	struct options_given given = options_look(walk->options, argument);
 	char given_as[OPTIONS_ENVIRONMENT_SIZE * 2];
 
-	if (row == NULL) {
-		options_say_unknown(walk->options, argument, length, walk->error);
+	if (given.row == NULL) {
+		options_say_unknown(walk->options, argument, given.length, walk->error);
 		return -EINVAL;
 	}
-	snprintf(given_as, sizeof given_as, "%.*s", (int)length, argument);
-	bool *seen = &walk->seen[row - walk->options->rows];
-	struct option_call call = {row, NULL, given_as, OPTION_ORIGIN_FLAG, !*seen};
-	if (argument[length] == '=')
-		call.value = argument + length + 1;
-	else if (row->argument != NULL && *at + 1 < walk->argc)
+	snprintf(given_as, sizeof given_as, "%.*s", (int)given.length, argument);
+	bool *seen = &walk->seen[given.row - walk->options->rows], missing = false;
+	struct option_call call = {given.row, given.value, given_as, OPTION_ORIGIN_FLAG, !*seen};
+	if (options_takes_next(&given) && *at + 1 < walk->argc)
 		call.value = walk->argv[++*at];
-	else if (row->argument != NULL)
+	else
+		missing = options_takes_next(&given);
+	if (!walk->reads)
+		return 0;
+	if (!options_belongs(given.row, walk->command))
+		return options_say_foreign(walk, &call);
+	if (missing)
 		return options_say_missing(&call, walk->out, walk->error);
 	*seen = true;
 	return options_apply(&call, walk->out, walk->error);
+}
+
+/* A word behind the command. */
+static int options_take_further(const struct options_walk *walk, const char *word)
+{
+	const struct option_command *command = walk->options->commands ? &walk->options->commands[walk->command] : NULL;
+	struct option_words *words = (void *)((char *)walk->out + walk->options->words_offset);
+
+	if (command == NULL || command->words == NULL || words->count >= command->words_most) {
+		text_printf(walk->error, "\"%s\": one word too many; options begin with --", word);
+		return -EINVAL;
+	}
+	words->items[words->count++] = word;
+	return 0;
 }
 
 static int options_take_word(struct options_walk *walk, const char *word)
@@ -344,10 +433,11 @@ static int options_take_word(struct options_walk *walk, const char *word)
 	const struct option_command *commands = walk->options->commands;
 	struct options_guess guess = {.word = word, .length = strlen(word)};
 
-	if (walk->words++ > 0 || commands == NULL) {
-		text_printf(walk->error, "\"%s\": one word too many; options begin with --", word);
-		return -EINVAL;
-	}
+	if (walk->reads)
+		return 0;
+	if (walk->named || commands == NULL)
+		return options_take_further(walk, word);
+	walk->named = true;
 	for (int i = 0; commands[i].name != NULL; i++) {
 		if (strcmp(commands[i].name, word) == 0) {
 			walk->command = i;
@@ -391,9 +481,9 @@ static int options_asks_for_help(const struct options *options, int argc, char *
 			return OPTIONS_HELP;
 		if (strcmp(argv[at], "--version") == 0)
 			return OPTIONS_VERSION;
-		if (strncmp(argv[at], "--", 2) == 0) {
-			const struct option_row *row = options_find(options, argv[at] + 2, strlen(argv[at]) - 2);
-			at += row != NULL && row->argument != NULL; /* its value may look like anything */
+		if (argv[at][0] == '-') {
+			struct options_given given = options_look(options, argv[at]);
+			at += options_takes_next(&given); /* its value may look like anything */
 		}
 	}
 	return 0;
@@ -409,154 +499,21 @@ int options_parse(const struct options *options, int argc, char **argv, char **e
 		*command = result;
 		return 0;
 	}
-	result = options_apply_defaults(options, out, error);
-	if (result == 0)
-		result = options_apply_environment(options, environment, out, error);
-	if (result != 0)
-		return result;
-
 	walk.seen = calloc(options->row_count + 1, sizeof *walk.seen);
-	if (walk.seen == NULL)
+	if (walk.seen == NULL) {
+		text_string(error, "no memory");
 		return -ENOMEM;
+	}
 	result = options_walk_arguments(&walk);
+	if (result == 0)
+		result = options_apply_defaults(options, out, error);
+	if (result == 0)
+		result = options_apply_environment(&walk, environment);
+	walk.reads = true;
+	if (result == 0)
+		result = options_walk_arguments(&walk);
 	free(walk.seen);
 	if (result == 0)
 		*command = walk.command;
 	return result;
-}
-
-/* ---- printing ---- */
-
-/* Words of text in lines of HELP_WIDTH, each behind `indent` blanks. */
-static void options_print_wrapped(FILE *to, const char *text, int indent)
-{
-	int column = 0;
-
-	while (*(text += strspn(text, " ")) != '\0') {
-		int length = (int)strcspn(text, " ");
-		if (column > 0 && column + 1 + length > HELP_WIDTH) {
-			fputc('\n', to);
-			column = 0;
-		}
-		if (column == 0)
-			column = fprintf(to, "%*s%.*s", indent, "", length, text);
-		else
-			column += fprintf(to, " %.*s", length, text);
-		text += length;
-	}
-	fputc('\n', to);
-}
-
-/* "--name ARGUMENT, --alias ARGUMENT" */
-static void options_usage(const struct option_row *row, struct text *text)
-{
-	const char *name = row->name;
-
-	for (size_t i = 0; name != NULL; name = i < 3 ? row->aliases[i] : NULL, i++) {
-		text_printf(text, "%s--%s", text->length > 0 ? ", " : "", name);
-		if (row->argument != NULL)
-			text_printf(text, " %s", row->argument);
-	}
-}
-
-/* "help [repeatable; default 4143; LAPSE_INBOUND_PORT]" */
-static void options_describe(const struct option_row *row, struct text *text)
-{
-	char environment[OPTIONS_ENVIRONMENT_SIZE];
-
-	options_environment_name(row->name, environment);
-	text_printf(text, "%s [", row->help);
-	if (row->repeatable)
-		text_string(text, "repeatable; ");
-	if (row->default_value != NULL)
-		text_printf(text, "default %s; ", row->default_value[0] != '\0' ? row->default_value : "none");
-	text_printf(text, "%s]", environment);
-}
-
-void options_print_help(const struct options *options, FILE *to)
-{
-	const struct option_command *commands = options->commands;
-
-	fprintf(to, "Usage: %s", options->program);
-	for (int i = 0; commands != NULL && commands[i].name != NULL; i++)
-		fprintf(to, "%s%s", i == 0 ? " [" : " | ", commands[i].name);
-	fprintf(to, "%s [OPTION]...\n\n", commands != NULL ? "]" : "");
-	options_print_wrapped(to, options->summary, 0);
-	if (commands != NULL)
-		fputs("\nCommands:\n", to);
-	for (int i = 0; commands != NULL && commands[i].name != NULL; i++) {
-		fprintf(to, "  %s%s\n", commands[i].name, i == 0 ? " (when none is given)" : "");
-		options_print_wrapped(to, commands[i].help, HELP_INDENT);
-	}
-	fputs("\nOptions, each with its default and its environment variable:\n", to);
-	for (size_t i = 0; i < options->row_count; i++) {
-		TEXT_ON_STACK(usage, 512);
-		TEXT_ON_STACK(description, 4096);
-		options_usage(&options->rows[i], &usage);
-		options_print_wrapped(to, usage.data, 2);
-		options_describe(&options->rows[i], &description);
-		options_print_wrapped(to, description.data, HELP_INDENT);
-	}
-	fputs("  -h, --help\n        Print this.\n  --version\n        Print the version.\n", to);
-}
-
-/* Text for roff: hyphens stay hyphens, and nothing is taken for a request. */
-static void options_print_roff(FILE *to, const char *text)
-{
-	if (*text == '.' || *text == '\'')
-		fputs("\\&", to);
-	for (; *text != '\0'; text++) {
-		if (*text == '\\')
-			fputs("\\e", to);
-		else if (*text == '-')
-			fputs("\\-", to);
-		else
-			fputc(*text, to);
-	}
-}
-
-static void options_print_man_option(FILE *to, const struct option_row *row)
-{
-	const char *name = row->name;
-
-	fputs(".TP\n", to);
-	for (size_t i = 0; name != NULL; name = i < 3 ? row->aliases[i] : NULL, i++) {
-		fputs(i == 0 ? "\\fB\\-\\-" : ", \\fB\\-\\-", to);
-		options_print_roff(to, name);
-		fputs("\\fR", to);
-		if (row->argument != NULL) {
-			fputs(" \\fI", to);
-			options_print_roff(to, row->argument);
-			fputs("\\fR", to);
-		}
-	}
-	fputc('\n', to);
-	options_print_roff(to, row->help);
-	if (row->repeatable)
-		fputs(" May be given several times.", to);
-	if (row->default_value != NULL && row->default_value[0] != '\0') {
-		fputs(" Default: ", to);
-		options_print_roff(to, row->default_value);
-		fputc('.', to);
-	}
-	fputc('\n', to);
-}
-
-void options_print_man(const struct options *options, FILE *to)
-{
-	char environment[OPTIONS_ENVIRONMENT_SIZE];
-
-	fputs(".SH OPTIONS\n", to);
-	for (size_t i = 0; i < options->row_count; i++)
-		options_print_man_option(to, &options->rows[i]);
-	fputs(".TP\n\\fB\\-h\\fR, \\fB\\-\\-help\\fR\nPrint a summary of the options.\n", to);
-	fputs(".TP\n\\fB\\-\\-version\\fR\nPrint the version.\n", to);
-	fputs(".SH ENVIRONMENT\nEvery option can be set in the environment too; the command line wins.\n"
-	      "An empty variable counts as unset.\n", to);
-	for (size_t i = 0; i < options->row_count; i++) {
-		options_environment_name(options->rows[i].name, environment);
-		fprintf(to, ".TP\n\\fB%s\\fR\n\\fB\\-\\-", environment);
-		options_print_roff(to, options->rows[i].name);
-		fputs("\\fR\n", to);
-	}
 }

@@ -35,6 +35,21 @@ struct option_row {
 	size_t offset;             /* of the field in the program's struct */
 	int64_t least, greatest;   /* for the numeric parsers */
 	bool repeatable;
+	char letter;               /* a short name: 'H' = "-H VALUE" and "-HVALUE"; 0 = none */
+	unsigned commands;         /* bit n: it belongs to commands[n], which is there; 0 = to every one */
+};
+
+/* The words behind a command, borrowed from argv. */
+enum { OPTION_WORDS_MOST = 4 };
+struct option_words {
+	const char *items[OPTION_WORDS_MOST];
+	size_t count;
+};
+
+/* The values of a repeatable option: the list is owned, the texts are borrowed from argv or the environment. */
+struct option_texts {
+	const char **items;
+	size_t count;
 };
 
 /* A program's command line. */
@@ -43,32 +58,42 @@ struct options {
 	const char *summary;                /* one sentence for --help and the man page */
 	const struct option_command {
 		const char *name, *help;
+		const char *words;          /* placeholder in help ("[METHOD URL]"), NULL = it takes none */
+		size_t words_most;          /* up to OPTION_WORDS_MOST */
 	} *commands;                        /* ends with name NULL; the first one is the default */
 	const struct option_row *rows;      /* row_count rows in the order of help */
 	size_t row_count;
+	size_t words_offset;                /* of a struct option_words in the program's struct, where a command takes words */
 };
 
 /* The parsers every program needs. The field's type is in the comment. Number bounds are the row's least and greatest. */
 option_parse options_parse_flag;     /* bool: present = true; the environment accepts true/false/1/0 */
 option_parse options_parse_text;     /* const char *: borrowed from argv or the environment */
+option_parse options_parse_texts;    /* struct option_texts; adds to what the same origin gave before */
 option_parse options_parse_number;   /* int64_t */
 option_parse options_parse_port;     /* uint16_t, 1–65535 */
 option_parse options_parse_duration; /* int64_t ms, DURATION_GO, from least (0) to greatest, if that is not 0 */
 option_parse options_parse_ports;    /* struct ports; adds to what the same origin gave before */
 option_parse options_parse_size;     /* int64_t bytes: 4096, 64KiB, 16MiB */
 
-/* Fills `out`: defaults, then environment, then command line, later wins. *command is the chosen command's index, 0 when none is
- * given. Both "--name value" and "--name=value". -h and --help are not errors: *command is then OPTIONS_HELP;
- * likewise --version and OPTIONS_VERSION.
+void options_texts_free(struct option_texts *texts);
+
+/* Fills `out`, which is all zero before: defaults, then environment, then command line, later wins. *command is the chosen
+ * command's index, 0 when none is given. Both "--name value" and "--name=value". -h and --help are not errors: *command is then
+ * OPTIONS_HELP; likewise --version and OPTIONS_VERSION.
  * 0, or -EINVAL with one sentence in `error`: the option as given, the value, what is accepted. Unknown options name the closest
- * known one. Empty environment variables count as unset. Nothing may be used of `out` after an error but to free it. */
+ * known one. An option of another command is an error; its environment variable is not read then. Empty environment variables
+ * count as unset. Nothing may be used of `out` after an error but to free it. */
 enum { OPTIONS_HELP = -1, OPTIONS_VERSION = -2 };
 int options_parse(const struct options *options, int argc, char **argv, char **environment, void *out, int *command,
                   struct text *error);
 
-/* What --help prints; the OPTIONS and ENVIRONMENT sections of the man page (roff). */
+/* What --help prints; the OPTIONS and ENVIRONMENT sections of the man page (roff). In lib/options_print.c. */
 void options_print_help(const struct options *options, FILE *to);
 void options_print_man(const struct options *options, FILE *to);
+
+/* "explain, check-config": the commands of a row's mask. */
+void options_list_commands(const struct options *options, unsigned commands, struct text *out);
 
 /* "idle-timeout" -> "LAPSE_IDLE_TIMEOUT" */
 #define OPTIONS_ENVIRONMENT_SIZE 64

@@ -17,6 +17,8 @@
 #include "proxy/proto.h"
 #include "proxy/pump.h"
 #include "proxy/record.h"
+#include "proxy/retry.h"
+#include "proxy/snapshot.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
 
@@ -88,6 +90,7 @@ void ending_fill(struct ending *ending, struct conn *conn, struct cause cause, c
 {
 	const struct reason *row = reason_row(cause.reason);
 	TEXT_ON_STACK(detail, DETAIL_SIZE);
+	bool retries = row->by != BY_CLIENT && conn->exchange && conn->exchange->choice.retry;
 	char bytes[DETAIL_SIZE];
 
 	*ending = (struct ending){
@@ -95,11 +98,13 @@ void ending_fill(struct ending *ending, struct conn *conn, struct cause cause, c
 	if (format) {
 		vsnprintf(bytes, sizeof bytes, format, arguments);
 		text_string(&detail, bytes);
-	} else if (cause.timer != TIMEOUT_NONE) {
+	} else if (cause.timer != TIMEOUT_NONE || retries) {
 		text_string(&detail, row->sentence);
 	}
 	if (cause.timer != TIMEOUT_NONE)
 		ending_add_timer(&detail, conn, cause.timer);
+	if (retries)
+		retry_describe(conn, &detail);
 	ending->detail = detail.length ? strdup(detail_bytes) : NULL;
 	if (row->ending == ENDING_RST || row->ending == ENDING_NONE)
 		ending->tcp_info = ending_tcp_info(conn);
@@ -116,6 +121,7 @@ static void closing_swept(struct loop_deferred *deferred)
 {
 	struct conn *conn = (struct conn *)(void *)((char *)deferred - offsetof(struct conn, deferred));
 
+	snapshot_release(conn->snapshot);
 	ending_free(&conn->ending);
 	free(conn->tls);
 	free(conn->server_leg);

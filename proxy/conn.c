@@ -23,10 +23,10 @@
 #include "proxy/closing.h"
 #include "proxy/exchange.h"
 #include "proxy/options.h"
-#include "proxy/policy.h"
 #include "proxy/proto.h"
 #include "proxy/pump.h"
 #include "proxy/record.h"
+#include "proxy/steer.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
 
@@ -95,6 +95,8 @@ const char *conn_phase(const struct conn *conn)
 		return stages[conn->stage].name;
 	if (exchange->response_head)
 		return "response";
+	if (exchange->waiting)
+		return "backoff";
 	if (!conn->upstream)
 		return "connect";
 	return exchange->request_body.complete ? "wait" : "request";
@@ -365,7 +367,7 @@ struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin
 	conn->direction = origin->direction;
 	conn->client_addr = origin->client;
 	conn->server_addr = origin->destination;
-	conn->timeouts = policy_timeouts(worker->proxy->policy, origin);
+	steer_accept(conn);
 	conn->proto = &proto_detect;
 	conn->timer.fire = conn_timer;
 	conn->instants[INSTANT_ACCEPTED] = conn->instants[INSTANT_LAST_BYTE] = conn_now(conn);

@@ -15,7 +15,10 @@
 #include "proxy/origin.h"
 
 struct exchange;
+struct policy_rule;
+struct policy_target;
 struct proto;
+struct snapshot;
 struct tls_hello;
 struct upstream;
 struct worker;
@@ -55,7 +58,13 @@ struct conn {
 	struct wheel_timer timer;
 	int64_t instants[INSTANT_COUNT];
 	int64_t wake_at; /* the protocol's own wake-up, 0 = none */
-	const struct timeouts *timeouts; /* borrowed from the policy */
+
+	struct snapshot *snapshot;           /* one use of it: what the following are borrowed from */
+	const struct policy_target *target;  /* what applies to the destination */
+	const struct policy_rule *rule;      /* of the last request, or of the opaque connection; NULL */
+	const struct timeouts *timeouts;     /* of that rule, else of the target */
+	const struct addr *dial;             /* where that rule sends it; NULL: the original destination */
+	enum reason_id refusal;              /* a TCPRoute that leads nowhere; REASON_NONE */
 
 	struct leg client;
 	struct upstream *upstream;    /* owned while attached, NULL */
@@ -101,6 +110,12 @@ const char *conn_phase(const struct conn *conn);
 
 /* Makes epoll interest and the wheel agree with the state: called after every event, by conn.c and upstream.c only. */
 void conn_settle(struct conn *conn);
+
+/* Where a server leg is to lead. */
+static inline const struct addr *conn_destination(const struct conn *conn)
+{
+	return conn->dial ? conn->dial : &conn->server_addr;
+}
 
 int64_t conn_now(const struct conn *conn);
 

@@ -12,6 +12,7 @@
 #include "proxy/options.h"
 #include "proxy/record.h"
 #include "proxy/reply.h"
+#include "proxy/retry.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
 
@@ -48,6 +49,7 @@ int exchange_begin(struct conn *conn, const struct http1_head *head)
 	exchange->request = *head;
 	exchange->request.method = exchange->request.target = (struct http1_slice){0};
 	exchange->replayable = true;
+	exchange->attempt = 1;
 	conn->exchange = exchange;
 	conn->requests++;
 	conn->any_request = true;
@@ -70,8 +72,10 @@ void exchange_free(struct conn *conn)
 	http1_body_free(&exchange->request_body);
 	http1_body_free(&exchange->response_body);
 	buf_release(&exchange->replay);
+	free(exchange->target);
 	free(exchange);
 	conn->exchange = NULL;
+	conn->wake_at = 0;
 	conn->client_read_hold = false;
 	conn->instants[INSTANT_REQUEST] = conn->instants[INSTANT_ATTEMPT] = 0;
 }
@@ -86,6 +90,7 @@ static void exchange_start_attempt(struct conn *conn)
 	exchange->leg_sent = conn->upstream->leg.sent;
 	exchange->leg_received = conn->upstream->leg.received;
 	conn->instants[INSTANT_ATTEMPT] = conn_now(conn);
+	retry_attempt(conn);
 }
 
 /* A new connection to the server, whatever there was before. False: the exchange has failed. */
@@ -101,15 +106,33 @@ static bool exchange_dial(struct conn *conn)
 	return false;
 }
 
-/* The same request on a fresh leg. */
-static void exchange_again(struct conn *conn)
+static void exchange_send_kept(struct conn *conn)
 {
 	const struct buf *replay = &conn->exchange->replay;
 
+	if (leg_send(&conn->upstream->leg, buf_bytes(replay), buf_length(replay), conn_now(conn)) == -ENOMEM)
+		exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
+}
+
+/* The same request on a fresh leg. */
+static void exchange_again(struct conn *conn)
+{
 	upstream_drop(conn, false);
 	conn->retries++;
-	if (exchange_dial(conn) && leg_send(&conn->upstream->leg, buf_bytes(replay), buf_length(replay), conn_now(conn)) == -ENOMEM)
-		exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
+	if (exchange_dial(conn))
+		exchange_send_kept(conn);
+}
+
+void exchange_retry(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+
+	http1_body_free(&exchange->response_body);
+	exchange->response = (struct http1_head){0};
+	exchange->scan = (struct http1_scan){0};
+	exchange_acquire(conn);
+	if (conn->exchange && conn->upstream)
+		exchange_send_kept(conn);
 }
 
 /* Our dial took a port whose last connection was reset: conntrack still holds the redirect of that one, which caught the dial
@@ -135,10 +158,21 @@ void exchange_dial_failed(struct conn *conn, int error)
 	exchange_fail(conn, upstream_dial_cause(error), "%s", dial_bytes);
 }
 
+/* The leg leads elsewhere: another request's backend. */
+static void exchange_let_go(struct conn *conn)
+{
+	if (conn->upstream->idle_since && !conn->upstream->leg.connecting)
+		upstream_release(conn);
+	else
+		upstream_drop(conn, false);
+}
+
 void exchange_acquire(struct conn *conn)
 {
 	if (conn->upstream && !upstream_usable(conn->upstream))
 		upstream_drop(conn, false);
+	if (conn->upstream && !addr_equal(&conn->upstream->destination, conn_destination(conn)))
+		exchange_let_go(conn);
 	/* Another client's leg may be about to end: only what can be sent twice is risked on it. */
 	if (conn->upstream || (conn->exchange->request.idempotent && upstream_take(conn)))
 		exchange_start_attempt(conn);
@@ -162,7 +196,7 @@ void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length)
 	int result;
 
 	exchange_keep(exchange, bytes, length);
-	if (!conn->upstream || conn->upstream->leg.write_failed)
+	if (exchange->waiting || !conn->upstream || conn->upstream->leg.write_failed)
 		return; /* the end of this leg is being read; a retry sends what was kept */
 	result = leg_send(&conn->upstream->leg, bytes, length, conn_now(conn));
 	if (result == -ENOMEM)
@@ -180,28 +214,62 @@ static bool exchange_can_answer(const struct conn *conn)
 	return !conn->client.write_failed && !(conn->exchange && conn->exchange->response_head);
 }
 
+/* Whether the client's connection can go on after an answer of ours. */
+static bool exchange_lives_on(const struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+
+	return exchange && exchange->request_body.complete && exchange->request.keep_alive && !conn->close_after &&
+	       !conn->worker->drain && !conn->client.fin_received;
+}
+
+static int exchange_send_reply(struct conn *conn, const struct reply *reply)
+{
+	TEXT_ON_STACK(text, REPLY_MOST);
+
+	reply_write(reply, &text);
+	conn->last_status = (uint16_t)reply->status;
+	return leg_send(&conn->client, text_bytes, text.length, conn_now(conn));
+}
+
+static void exchange_rest_client(struct conn *conn)
+{
+	exchange_free(conn);
+	conn->instants[INSTANT_IDLE] = conn_now(conn);
+	conn_enter(conn, STAGE_IDLE);
+}
+
 /* Sends the answer. True when the client's connection lives on after it. */
 static bool exchange_answer(struct conn *conn, struct cause cause, const char *detail)
 {
 	const struct exchange *exchange = conn->exchange;
-	struct worker *worker = conn->worker;
-	bool live = exchange && exchange->request_body.complete && exchange->request.keep_alive && !conn->close_after &&
-	            !worker->drain && !conn->client.fin_received && reason_row(cause.reason)->by != BY_CLIENT;
+	bool live = exchange_lives_on(conn) && reason_row(cause.reason)->by != BY_CLIENT;
 	struct reply reply = {
 	    .status = cause.status,
 	    .reason = cause.reason,
 	    .detail = detail,
-	    .reason_headers = !worker->proxy->settings->no_reason_headers,
+	    .reason_headers = !conn->worker->proxy->settings->no_reason_headers,
 	    .body = exchange && exchange->request.accepts_text && !exchange->request.is_head,
 	    .close = !live,
 	};
-	TEXT_ON_STACK(text, REPLY_MOST);
 
-	reply_write(&reply, &text);
-	conn->last_status = (uint16_t)cause.status;
-	if (leg_send(&conn->client, text_bytes, text.length, conn_now(conn)))
-		return false;
-	return live;
+	return !exchange_send_reply(conn, &reply) && live;
+}
+
+void exchange_redirect(struct conn *conn, int status, const char *location)
+{
+	struct reply reply = {.status = status, .location = location, .close = !exchange_lives_on(conn)};
+	int result = exchange_send_reply(conn, &reply);
+
+	if (result == -ENOMEM)
+		exchange_no_memory(conn);
+	else if (result)
+		conn_close_client_failed(conn);
+	else if (reply.close)
+		conn_close(conn, (struct cause){REASON_CONNECTION_CLOSE, BY_PROXY, TIMEOUT_NONE, 0, true},
+		           "answered with a redirect to %.200s before the request was complete, or as the last one", location);
+	else
+		exchange_rest_client(conn);
 }
 
 __attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn *conn, struct cause cause, const char *format,
@@ -211,6 +279,8 @@ __attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn
 	va_list again;
 	bool live;
 
+	if (retry_after_failure(conn, cause.reason))
+		return;
 	if (!cause.status)
 		cause.status = reason_row(cause.reason)->status;
 	if (!cause.status || !exchange_can_answer(conn)) {
@@ -227,9 +297,7 @@ __attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn
 	} else {
 		upstream_drop(conn, true);
 		record_exchange(conn, &ending);
-		exchange_free(conn);
-		conn->instants[INSTANT_IDLE] = conn_now(conn);
-		conn_enter(conn, STAGE_IDLE);
+		exchange_rest_client(conn);
 	}
 	ending_free(&ending);
 }
@@ -281,7 +349,7 @@ static void exchange_lost_before_response(struct conn *conn, int error)
 {
 	char server[ADDR_TEXT_SIZE];
 
-	addr_format(&conn->server_addr, server);
+	addr_format(conn_destination(conn), server);
 	if (error == -ETIMEDOUT) {
 		bool vanished = conn->upstream->leg.vanished;
 		struct cause cause = cause_timer(REASON_SERVER_VANISHED, vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE);
@@ -373,9 +441,7 @@ void exchange_finish_if_complete(struct conn *conn)
 		exchange_close_client(conn);
 		return;
 	}
-	exchange_free(conn);
-	conn->instants[INSTANT_IDLE] = conn_now(conn);
-	conn_enter(conn, STAGE_IDLE);
+	exchange_rest_client(conn);
 }
 
 const struct http1_limits *exchange_limits(const struct conn *conn)

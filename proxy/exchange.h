@@ -8,6 +8,7 @@
 #include "lib/buf.h"
 #include "proxy/closing.h"
 #include "proxy/http1.h"
+#include "proxy/policy.h"
 
 struct conn;
 
@@ -24,6 +25,10 @@ struct exchange {
 	uint64_t leg_sent;      /* what the server leg had sent before this attempt */
 	uint64_t leg_received;
 	bool replayable;
+	struct policy_choice choice; /* what its rule says; all zero where none applies */
+	char *target;           /* owned; the rewritten target, NULL = as it came */
+	uint32_t attempt;       /* from 1; those that a reused leg cost are not counted */
+	bool waiting;           /* for the next attempt */
 	uint8_t loops;          /* dials that the redirect caught and that were made anew */
 	bool reused;            /* this attempt runs on a leg that has served before */
 	bool server_dirty;      /* the leg must not be used again */
@@ -37,6 +42,12 @@ int exchange_begin(struct conn *conn, const struct http1_head *head);
 
 /* Finds a server leg: the connection's own, an idle one, or a new one. A failure ends the exchange. */
 void exchange_acquire(struct conn *conn);
+
+/* Another attempt, with what was kept of the request. */
+void exchange_retry(struct conn *conn);
+
+/* The proxy's own answer: a redirect there. */
+void exchange_redirect(struct conn *conn, int status, const char *location);
 
 /* More of the request for the server. A failure is handled by reading on: the server's last words may explain it. */
 void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length);

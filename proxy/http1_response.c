@@ -12,7 +12,9 @@
 #include "proxy/input.h"
 #include "proxy/proto.h"
 #include "proxy/pump.h"
-#include "proxy/reply.h"
+#include "proxy/retry.h"
+#include "proxy/rewrite.h"
+#include "proxy/steer.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
 
@@ -34,24 +36,18 @@ static bool http1_response_sent(struct conn *conn, int result)
 	return !result;
 }
 
-/* Passes a complete response head on. False: the connection or exchange has ended. */
-static bool http1_response_forward_head(struct conn *conn, const uint8_t *bytes, size_t length, bool final)
+/* A head with the body bytes behind it. False: the connection or exchange has ended. */
+static bool http1_response_forward_changed(struct conn *conn, const uint8_t *bytes, size_t head_length, size_t body,
+                                           const struct rewrite *rewrite)
 {
-	const struct exchange *exchange = conn->exchange;
-	struct worker *worker = conn->worker;
 	struct buf changed = {0};
-	int result;
+	int result = rewrite_head(rewrite, bytes, head_length, &changed);
 
-	if (final && worker->drain && !conn->close_after)
-		conn->close_after = REASON_DRAIN;
-	if (final && conn->close_after && exchange->response.keep_alive) {
-		result = reply_rewrite_head(bytes, length, true, NULL, &changed);
-		if (!result)
-			result = leg_send(&conn->client, buf_bytes(&changed), buf_length(&changed), conn_now(conn));
-		buf_release(&changed);
-	} else {
-		result = leg_send(&conn->client, bytes, length, conn_now(conn));
-	}
+	if (!result)
+		result = buf_append(&changed, bytes + head_length, body);
+	if (!result)
+		result = leg_send(&conn->client, buf_bytes(&changed), buf_length(&changed), conn_now(conn));
+	buf_release(&changed);
 	return http1_response_sent(conn, result);
 }
 
@@ -96,14 +92,39 @@ static bool http1_response_is_tunnel(const struct exchange *exchange)
 static bool http1_response_pass(struct conn *conn, const uint8_t *bytes, size_t head_length, size_t body, bool final)
 {
 	const struct exchange *exchange = conn->exchange;
-	bool last = conn->close_after || conn->worker->drain;
+	struct rewrite rewrite = {0};
 
 	if (!final && exchange->request.minor == 0)
 		return true; /* RFC 9110 §15.2: HTTP/1.0 knows no interim responses */
-	if (!final || !last || http1_response_is_tunnel(exchange))
-		return http1_response_forward_head(conn, bytes, head_length + body, false);
-	return http1_response_forward_head(conn, bytes, head_length, true) &&
-	       (!body || http1_response_forward_head(conn, bytes + head_length, body, false));
+	if (final && !http1_response_is_tunnel(exchange)) {
+		if (conn->worker->drain && !conn->close_after)
+			conn->close_after = REASON_DRAIN;
+		rewrite.close = conn->close_after && exchange->response.keep_alive;
+	}
+	if (final)
+		steer_rewrite_response(conn, &rewrite);
+	if (rewrite_needed(&rewrite))
+		return http1_response_forward_changed(conn, bytes, head_length, body, &rewrite);
+	return http1_response_sent(conn, leg_send(&conn->client, bytes, head_length + body, conn_now(conn)));
+}
+
+/* Whether the response ends here and its connection can carry another request. */
+static bool http1_response_is_whole(const struct exchange *exchange, bool nothing_behind)
+{
+	return nothing_behind && exchange->response_body.complete && exchange->response.keep_alive &&
+	       exchange->response_body.framing != HTTP1_UNTIL_CLOSE && !exchange->server_dirty && !exchange->server_full;
+}
+
+/* This is the response that the client gets: the request is not needed any more. */
+static void http1_response_decided(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+
+	exchange->response_head = true;
+	exchange->replayable = false;
+	buf_release(&exchange->replay);
+	if (exchange->choice.until_head)
+		conn->instants[INSTANT_REQUEST] = 0;
 }
 
 /* Works through what the server sent, as far as whole heads and body bytes go. */
@@ -134,9 +155,10 @@ static void http1_response_take(struct conn *conn, struct input *input)
 		if (body < 0)
 			return;
 		final = exchange->response.status / 100 != 1 || exchange->response.status == 101;
-		exchange->response_head = final;
-		buf_release(&exchange->replay);
-		exchange->replayable = false;
+		if (final && retry_after_response(conn, http1_response_is_whole(exchange, done + head_length + (size_t)body == input->length)))
+			return;
+		if (final)
+			http1_response_decided(conn);
 		if (!http1_response_pass(conn, bytes, head_length, (size_t)body, final))
 			return;
 		done += head_length + (size_t)body;

@@ -25,12 +25,16 @@
 #include "lib/text.h"
 #include "lib/wheel.h"
 #include "proxy/admin.h"
+#include "proxy/check_config.h"
+#include "proxy/explain.h"
 #include "proxy/options.h"
 #include "proxy/policy.h"
+#include "proxy/reload.h"
 #include "proxy/worker.h"
 
 enum {
 	EXIT_USAGE = 64,
+	EXIT_CONFIGURATION = 65,
 	WORKERS_MOST = 256,
 	DESCRIPTORS_SPARE = 64,      /* for listeners, epoll, the log, admin clients and idle pipes, and per worker */
 	DESCRIPTORS_PER_CONNECTION = 2,
@@ -44,7 +48,7 @@ enum {
 struct process {
 	struct settings settings;
 	struct proxy proxy;
-	struct policy *policy;
+	struct reload *reload;
 	struct worker *workers[WORKERS_MOST];
 	int worker_count;
 	struct loop *loop;
@@ -122,7 +126,7 @@ static int main_drop_rights(const struct settings *settings, struct log *log)
 
 static void main_warn_conntrack(const struct process *process, enum timeout_id id, enum conntrack_state state, const char *remedy)
 {
-	const struct timeout_value *value = &policy_timeouts(process->policy, NULL)->of[id];
+	const struct timeout_value *value = &policy_timeouts(process->proxy.policy)->of[id];
 	char duration[DURATION_TEXT_SIZE], kept[DURATION_TEXT_SIZE];
 	int64_t keepalive_ms = process->settings.keepalive_idle + process->settings.keepalive_interval;
 	uint32_t seconds;
@@ -174,11 +178,11 @@ static void main_signal(struct loop_source *source, uint32_t events)
 	if (read(source->fd, &signal, sizeof signal) != sizeof signal)
 		return;
 	if (signal.ssi_signo == SIGHUP) {
-		log_message(process->log, LOG_WARN, "SIGHUP: this version has no configuration to read again");
+		reload_now(process->reload);
 	} else if (atomic_load(&process->proxy.drain) == DRAIN_NONE) {
 		log_message(process->log, LOG_INFO, "%s: draining; %llu connections have %s to end, a second signal ends them at once",
 		            signal.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM", (unsigned long long)atomic_load(&process->proxy.connections),
-		            duration_format(policy_timeouts(process->policy, NULL)->of[TIMEOUT_DRAIN].milliseconds, limit));
+		            duration_format(policy_timeouts(process->proxy.policy)->of[TIMEOUT_DRAIN].milliseconds, limit));
 		main_advance_drain(process, DRAIN_STARTED);
 	} else {
 		main_advance_drain(process, DRAIN_FORCED);
@@ -269,6 +273,16 @@ static int main_start_workers(struct process *process)
 	return 0;
 }
 
+static void main_publish(void *owner, struct policy *policy)
+{
+	struct process *process = owner;
+
+	process->proxy.policy = policy;
+	for (int i = 0; i < process->worker_count; i++)
+		if (process->workers[i])
+			worker_set_policy(process->workers[i], policy);
+}
+
 static int main_prepare(struct process *process)
 {
 	const struct settings *settings = &process->settings;
@@ -282,22 +296,24 @@ static int main_prepare(struct process *process)
 	if (result)
 		return result;
 	process->log_timer.fire = main_log_retry;
-	process->policy = policy_new(settings);
 	process->worker_count = settings->workers ? (int)settings->workers : main_cpus();
 	*proxy = (struct proxy){
 	    .settings = settings,
-	    .policy = process->policy,
 	    .guard = {settings->inbound_port, settings->outbound_port, origin_dials_new()},
 	    .limits = {(size_t)settings->max_head_size, (size_t)settings->max_head_fields, (size_t)settings->max_target_size,
 	               (size_t)settings->max_chunk_extensions},
 	    .max_connections = main_connections(settings, process->worker_count),
 	    .main_loop = process->loop,
 	};
-	if (!process->policy || !proxy->guard.dials)
+	if (!proxy->guard.dials)
 		return -ENOMEM;
 	result = main_watch_signals(process);
 	if (!result)
 		result = main_drop_rights(settings, process->log);
+	if (!result) /* with the rights that later readings will have */
+		result = reload_new(&process->reload, settings, process->loop, process->log, main_publish, process);
+	if (!result)
+		proxy->policy = reload_policy(process->reload);
 	return result;
 }
 
@@ -337,12 +353,12 @@ static void main_finish(struct process *process)
 		worker_free(process->workers[i]);
 	}
 	admin_free(process->admin);
+	reload_free(process->reload);
 	if (process->loop) {
 		loop_close(process->loop, &process->signals);
 		loop_free(process->loop);
 	}
 	origin_dials_free(process->proxy.guard.dials);
-	policy_free(process->policy);
 	log_free(process->log);
 }
 
@@ -362,7 +378,7 @@ static int main_run(const struct settings *settings)
 	}
 	main_finish(process);
 	free(process);
-	return result ? EXIT_FAILURE : EXIT_SUCCESS;
+	return !result ? EXIT_SUCCESS : result == -EBADMSG ? EXIT_CONFIGURATION : EXIT_FAILURE;
 }
 
 int main(int argc, char **argv)
@@ -380,6 +396,10 @@ int main(int argc, char **argv)
 		printf("lapse-proxy %s\n", LAPSE_VERSION);
 	} else if (settings.docs) {
 		proxy_options_print_docs(settings.docs, stdout);
+	} else if (command == COMMAND_EXPLAIN) {
+		status = explain_run(&settings, stdout, stderr);
+	} else if (command == COMMAND_CHECK_CONFIG) {
+		status = check_config_run(&settings, stdout, stderr);
 	} else {
 		status = main_run(&settings);
 	}

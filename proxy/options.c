@@ -12,6 +12,16 @@
 
 #define FIELD(member) offsetof(struct settings, member)
 
+enum { PROXY_DOMAIN_MOST = 180 }; /* of a name's 253 characters, with a Service and a namespace before it */
+
+/* Which commands an option belongs to. */
+enum {
+	OF_RUN = 1 << COMMAND_RUN,
+	OF_EXPLAIN = 1 << COMMAND_EXPLAIN,
+	OF_CHECK = 1 << COMMAND_CHECK_CONFIG,
+	OF_CONFIG = OF_RUN | OF_EXPLAIN | OF_CHECK, /* all that read the configuration */
+};
+
 static int proxy_options_parse_admin(const struct option_call *call, void *field, struct text *accepted)
 {
 	struct addr *addr = field;
@@ -26,9 +36,71 @@ static int proxy_options_parse_admin(const struct option_call *call, void *field
 	return -EINVAL;
 }
 
-static int proxy_options_parse_timeout(const struct option_call *call, void *field, struct text *accepted)
+static int proxy_options_parse_dns(const struct option_call *call, void *field, struct text *accepted)
 {
-	struct timeout_value *value = field;
+	struct addr addr;
+
+	if (addr_parse(call->value, &addr) || !addr.port) {
+		text_string(accepted, "an address with its port, as 10.96.0.10:53 or [fd00::a]:53");
+		return -EINVAL;
+	}
+	*(struct addr *)field = addr;
+	return 0;
+}
+
+/* Letters, digits and hyphens, neither first nor last a hyphen (RFC 1123), in lower case as Kubernetes has it. */
+static bool proxy_options_is_label(const char *text, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		if (!((text[i] >= 'a' && text[i] <= 'z') || (text[i] >= '0' && text[i] <= '9') ||
+		      (text[i] == '-' && i && i + 1 < length)))
+			return false;
+	return length && length <= 63;
+}
+
+static int proxy_options_parse_namespace(const struct option_call *call, void *field, struct text *accepted)
+{
+	if (!proxy_options_is_label(call->value, strlen(call->value))) {
+		text_string(accepted, "a namespace: 1 to 63 of a-z, 0-9 and hyphens inside");
+		return -EINVAL;
+	}
+	*(const char **)field = call->value;
+	return 0;
+}
+
+static int proxy_options_parse_domain(const struct option_call *call, void *field, struct text *accepted)
+{
+	const char *label = call->value;
+	size_t length = strcspn(label, ".");
+
+	while (proxy_options_is_label(label, length) && label[length]) {
+		label += length + 1;
+		length = strcspn(label, ".");
+	}
+	if (!proxy_options_is_label(label, length) || strlen(call->value) > PROXY_DOMAIN_MOST) {
+		text_string(accepted, "a domain in lower case without a dot at its end, as cluster.local");
+		return -EINVAL;
+	}
+	*(const char **)field = call->value;
+	return 0;
+}
+
+static int proxy_options_parse_direction(const struct option_call *call, void *field, struct text *accepted)
+{
+	for (enum direction direction = DIRECTION_INBOUND; direction <= DIRECTION_OUTBOUND; direction++)
+		if (strcmp(call->value, origin_direction_name(direction)) == 0) {
+			*(enum direction *)field = direction;
+			return 0;
+		}
+	text_string(accepted, "inbound or outbound");
+	return -EINVAL;
+}
+
+/* A duration from 0s on, and where it was set, for the caller to free. Only that of ServiceProfiles has a default. */
+static int proxy_options_read_timeout(const struct option_call *call, struct timeout_value *out, struct text *accepted)
+{
+	static const char *const origins[] = {"built-in", "environment variable", "flag"};
+	bool built_in = call->origin == OPTION_ORIGIN_DEFAULT;
 	int64_t milliseconds;
 	char *source;
 
@@ -36,10 +108,36 @@ static int proxy_options_parse_timeout(const struct option_call *call, void *fie
 		text_string(accepted, "a duration from 0s (off) on, as 500ms, 30s, 1h30m");
 		return -EINVAL;
 	}
-	if (asprintf(&source, "%s %s", call->origin == OPTION_ORIGIN_FLAG ? "flag" : "environment variable", call->given_as) < 0)
+	if (asprintf(&source, "%s %s", origins[call->origin], built_in ? "ServiceProfile default" : call->given_as) < 0)
 		return -ENOMEM;
-	free((char *)value->source);
-	*value = (struct timeout_value){milliseconds, source};
+	*out = (struct timeout_value){milliseconds, source};
+	return 0;
+}
+
+static int proxy_options_parse_timeout(const struct option_call *call, void *field, struct text *accepted)
+{
+	struct timeout_value *value = field, fresh;
+	int result = proxy_options_read_timeout(call, &fresh, accepted);
+
+	if (!result) {
+		free((char *)value->source);
+		*value = fresh;
+	}
+	return result;
+}
+
+/* Two members of the settings, which are the field. */
+static int proxy_options_parse_profile_default(const struct option_call *call, void *field, struct text *accepted)
+{
+	struct settings *settings = field;
+	struct timeout_value fresh;
+	int result = proxy_options_read_timeout(call, &fresh, accepted);
+
+	if (result)
+		return result;
+	free((char *)settings->service_profile_default_source);
+	settings->service_profile_default_timeout = fresh.milliseconds;
+	settings->service_profile_default_source = fresh.source;
 	return 0;
 }
 
@@ -59,51 +157,100 @@ static int proxy_options_parse_docs(const struct option_call *call, void *field,
 }
 
 static const struct option_row fixed_rows[] = {
-    {.name = "inbound-port", .argument = "PORT", .default_value = "4143", .parse = options_parse_port, .offset = FIELD(inbound_port),
+    {.name = "inbound-port", .commands = OF_RUN, .argument = "PORT", .default_value = "4143", .parse = options_parse_port,
+     .offset = FIELD(inbound_port),
      .help = "Where lapse-init redirects connections that come into the namespace."},
-    {.name = "outbound-port", .argument = "PORT", .default_value = "4140", .parse = options_parse_port,
-     .offset = FIELD(outbound_port), .help = "Where lapse-init redirects connections that leave the namespace."},
-    {.name = "admin", .argument = "ADDRESS:PORT", .default_value = "127.0.0.1:4191", .parse = proxy_options_parse_admin,
-     .offset = FIELD(admin), .help = "Listener for /ready and /live, which a kubelet needs on 0.0.0.0:4191; off = none."},
-    {.name = "uid", .argument = "UID", .default_value = "2102", .parse = options_parse_number, .least = 1, .greatest = UINT_MAX - 1,
-     .offset = FIELD(uid), .help = "User and group id to become when started as root. Must be lapse-init's --proxy-uid."},
-    {.name = "workers", .argument = "N", .default_value = "0", .parse = options_parse_number, .greatest = 256,
-     .offset = FIELD(workers), .help = "Worker threads; 0 = as many as the CPUs this process may use."},
-    {.name = "max-connections", .argument = "N", .default_value = "0", .parse = options_parse_number, .greatest = INT_MAX,
-     .offset = FIELD(max_connections), .help = "Connections carried at a time; 0 = as the limit of open files allows."},
-    {.name = "opaque-ports", .argument = "PORTS", .parse = options_parse_ports, .offset = FIELD(opaque_ports), .repeatable = true,
+    {.name = "outbound-port", .commands = OF_RUN, .argument = "PORT", .default_value = "4140", .parse = options_parse_port,
+     .offset = FIELD(outbound_port),
+     .help = "Where lapse-init redirects connections that leave the namespace."},
+    {.name = "admin", .commands = OF_RUN, .argument = "ADDRESS:PORT", .default_value = "127.0.0.1:4191",
+     .parse = proxy_options_parse_admin, .offset = FIELD(admin),
+     .help = "Listener for /ready and /live, which a kubelet needs on 0.0.0.0:4191; off = none."},
+    {.name = "uid", .commands = OF_RUN, .argument = "UID", .default_value = "2102", .parse = options_parse_number, .least = 1,
+     .greatest = UINT_MAX - 1, .offset = FIELD(uid),
+     .help = "User and group id to become when started as root. Must be lapse-init's --proxy-uid."},
+    {.name = "workers", .commands = OF_RUN, .argument = "N", .default_value = "0", .parse = options_parse_number,
+     .greatest = 256, .offset = FIELD(workers),
+     .help = "Worker threads; 0 = as many as the CPUs this process may use."},
+    {.name = "max-connections", .commands = OF_RUN, .argument = "N", .default_value = "0", .parse = options_parse_number,
+     .greatest = INT_MAX, .offset = FIELD(max_connections),
+     .help = "Connections carried at a time; 0 = as the limit of open files allows."},
+    {.name = "opaque-ports", .commands = OF_RUN, .argument = "PORTS", .parse = options_parse_ports,
+     .offset = FIELD(opaque_ports), .repeatable = true,
      .help = "Destination ports carried as opaque TCP without a look at their first bytes, as 3306,8000-8099."},
-    {.name = "detect-grace", .argument = "DURATION", .default_value = "20ms", .parse = options_parse_duration,
-     .greatest = INT_MAX, .offset = FIELD(detect_grace),
+    {.name = "detect-grace", .commands = OF_RUN, .argument = "DURATION", .default_value = "20ms",
+     .parse = options_parse_duration, .greatest = INT_MAX, .offset = FIELD(detect_grace),
      .help = "How long a silent client is waited for before its server is dialled, which may then speak first."},
-    {.name = "keepalive-idle", .argument = "DURATION", .default_value = "60s", .parse = options_parse_duration, .least = 1000,
-     .greatest = 32767000, .offset = FIELD(keepalive_idle), .help = "TCP keep-alive on both legs: silence before the first probe."},
-    {.name = "keepalive-interval", .argument = "DURATION", .default_value = "10s", .parse = options_parse_duration, .least = 1000,
-     .greatest = 32767000, .offset = FIELD(keepalive_interval), .help = "TCP keep-alive on both legs: time between probes."},
-    {.name = "keepalive-probes", .argument = "N", .default_value = "3", .parse = options_parse_number, .least = 1, .greatest = 127,
-     .offset = FIELD(keepalive_probes), .help = "TCP keep-alive on both legs: unanswered probes before the peer counts as vanished."},
-    {.name = "pool-size", .argument = "N", .default_value = "32", .parse = options_parse_number, .greatest = 65536,
-     .offset = FIELD(pool_size), .help = "Idle server connections kept per destination and worker; 0 = none."},
-    {.name = "max-head-size", .argument = "SIZE", .default_value = "64KiB", .parse = options_parse_size, .least = 1024,
-     .greatest = 16777216, .offset = FIELD(max_head_size), .help = "Longest HTTP/1 head, request line included."},
-    {.name = "max-head-fields", .argument = "N", .default_value = "128", .parse = options_parse_number, .least = 1, .greatest = 65536,
-     .offset = FIELD(max_head_fields), .help = "Most fields of an HTTP/1 head."},
-    {.name = "max-target-size", .argument = "SIZE", .default_value = "16KiB", .parse = options_parse_size, .least = 64,
-     .greatest = 16777216, .offset = FIELD(max_target_size), .help = "Longest request target."},
-    {.name = "max-chunk-extensions", .argument = "SIZE", .default_value = "1KiB", .parse = options_parse_size, .greatest = 16777216,
-     .offset = FIELD(max_chunk_extensions), .help = "Most bytes of chunk extensions in one message."},
-    {.name = "no-reason-headers", .parse = options_parse_flag, .offset = FIELD(no_reason_headers),
+    {.name = "keepalive-idle", .commands = OF_RUN, .argument = "DURATION", .default_value = "60s",
+     .parse = options_parse_duration, .least = 1000, .greatest = 32767000, .offset = FIELD(keepalive_idle),
+     .help = "TCP keep-alive on both legs: silence before the first probe."},
+    {.name = "keepalive-interval", .commands = OF_RUN, .argument = "DURATION", .default_value = "10s",
+     .parse = options_parse_duration, .least = 1000, .greatest = 32767000, .offset = FIELD(keepalive_interval),
+     .help = "TCP keep-alive on both legs: time between probes."},
+    {.name = "keepalive-probes", .commands = OF_RUN, .argument = "N", .default_value = "3", .parse = options_parse_number,
+     .least = 1, .greatest = 127, .offset = FIELD(keepalive_probes),
+     .help = "TCP keep-alive on both legs: unanswered probes before the peer counts as vanished."},
+    {.name = "pool-size", .commands = OF_RUN, .argument = "N", .default_value = "32", .parse = options_parse_number,
+     .greatest = 65536, .offset = FIELD(pool_size),
+     .help = "Idle server connections kept per destination and worker; 0 = none."},
+    {.name = "max-head-size", .commands = OF_RUN | OF_EXPLAIN, .argument = "SIZE", .default_value = "64KiB",
+     .parse = options_parse_size, .least = 1024, .greatest = 16777216, .offset = FIELD(max_head_size),
+     .help = "Longest HTTP/1 head, request line included."},
+    {.name = "max-head-fields", .commands = OF_RUN | OF_EXPLAIN, .argument = "N", .default_value = "128",
+     .parse = options_parse_number, .least = 1, .greatest = 65536, .offset = FIELD(max_head_fields),
+     .help = "Most fields of an HTTP/1 head."},
+    {.name = "max-target-size", .commands = OF_RUN | OF_EXPLAIN, .argument = "SIZE", .default_value = "16KiB",
+     .parse = options_parse_size, .least = 64, .greatest = 16777216, .offset = FIELD(max_target_size),
+     .help = "Longest request target."},
+    {.name = "max-chunk-extensions", .commands = OF_RUN, .argument = "SIZE", .default_value = "1KiB",
+     .parse = options_parse_size, .greatest = 16777216, .offset = FIELD(max_chunk_extensions),
+     .help = "Most bytes of chunk extensions in one message."},
+    {.name = "no-reason-headers", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(no_reason_headers),
      .help = "Leaves lapse-reason and lapse-detail out of synthesised answers."},
-    {.name = "forwarded", .parse = options_parse_flag, .offset = FIELD(forwarded),
+    {.name = "forwarded", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(forwarded),
      .help = "Adds a Forwarded field (RFC 7239) that names the client to inbound requests."},
-    {.name = "log-format", .argument = "text|json", .default_value = "text", .parse = log_parse_format, .offset = FIELD(log_format),
+    {.name = "log-format", .commands = OF_RUN, .argument = "text|json", .default_value = "text", .parse = log_parse_format,
+     .offset = FIELD(log_format),
      .help = "One line per record, with the same fields in both."},
-    {.name = "log-level", .argument = "LEVEL", .default_value = "info", .parse = log_parse_level, .offset = FIELD(log_level),
+    {.name = "log-level", .commands = OF_RUN, .argument = "LEVEL", .default_value = "info", .parse = log_parse_level,
+     .offset = FIELD(log_level),
      .help = "debug, info, warn, error or off."},
-    {.name = "log-paths", .parse = options_parse_flag, .offset = FIELD(log_paths),
+    {.name = "log-paths", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(log_paths),
      .help = "Adds the last method, path and status to HTTP records."},
-    {.name = "log-rate", .argument = "N", .default_value = "50", .parse = options_parse_number, .greatest = 1000000,
-     .offset = FIELD(log_rate), .help = "Records a second for each reason and worker; the next one says how many were held back. 0 = no limit."},
+    {.name = "log-rate", .commands = OF_RUN, .argument = "N", .default_value = "50", .parse = options_parse_number,
+     .greatest = 1000000, .offset = FIELD(log_rate),
+     .help = "Records a second for each reason and worker; the next one says how many were held back. 0 = no limit."},
+    {.name = "config", .commands = OF_CONFIG, .argument = "PATH", .parse = options_parse_texts, .offset = FIELD(config),
+     .repeatable = true,
+     .help = "File or directory of Kubernetes documents, YAML or JSON: routes, Services, ServiceProfiles, KubeLB's kinds."},
+    {.name = "pod-info", .commands = OF_CONFIG, .argument = "DIR", .parse = options_parse_text, .offset = FIELD(pod_info),
+     .help = "Directory with this pod's annotations and labels, files of the downward API."},
+    {.name = "namespace", .commands = OF_CONFIG, .argument = "NAME", .parse = proxy_options_parse_namespace,
+     .offset = FIELD(namespace),
+     .help = "Namespace of this pod. Without it the service account's, else default."},
+    {.name = "cluster-domain", .commands = OF_CONFIG, .argument = "DOMAIN", .default_value = "cluster.local",
+     .parse = proxy_options_parse_domain, .offset = FIELD(cluster_domain),
+     .help = "What the names of Services end in: NAME.NAMESPACE.svc.DOMAIN."},
+    {.name = "dns-server", .commands = OF_RUN, .argument = "ADDRESS:PORT", .parse = proxy_options_parse_dns,
+     .offset = FIELD(dns_server),
+     .help = "Who is asked for addresses of Services that no document gives. Without it those of /etc/resolv.conf."},
+    {.name = "service-profile-default-timeout", .commands = OF_CONFIG, .argument = "DURATION", .default_value = "10s",
+     .parse = proxy_options_parse_profile_default,
+     .help = "Timeout of ServiceProfile routes that set none; 0s turns it off."},
+    {.name = "to", .commands = OF_EXPLAIN, .argument = "ADDRESS:PORT|NAMESPACE/NAME:PORT", .parse = options_parse_text,
+     .offset = FIELD(to),
+     .help = "Where the connection goes: an address as the application dials it, or a Service."},
+    {.name = "direction", .commands = OF_EXPLAIN, .argument = "inbound|outbound", .default_value = "outbound",
+     .parse = proxy_options_parse_direction, .offset = FIELD(direction),
+     .help = "Whether the connection leaves this pod or comes to it."},
+    {.name = "from-namespace", .commands = OF_EXPLAIN, .argument = "NAME", .parse = proxy_options_parse_namespace,
+     .offset = FIELD(from_namespace),
+     .help = "Namespace of the client, whose own routes come first. Without it --namespace."},
+    {.name = "header", .letter = 'H', .commands = OF_EXPLAIN, .argument = "'NAME: VALUE'", .parse = options_parse_texts,
+     .offset = FIELD(headers), .repeatable = true,
+     .help = "Header field of the request."},
+    {.name = "json", .commands = OF_EXPLAIN | OF_CHECK, .parse = options_parse_flag, .offset = FIELD(json),
+     .help = "One JSON object instead of text."},
     {.name = "print-docs", .argument = "WHICH", .parse = proxy_options_parse_docs, .offset = FIELD(docs),
      .help = "Prints a part of the documentation and exits: man, timeouts, reasons."},
 };
@@ -119,9 +266,14 @@ struct proxy_rows {
 };
 
 static const struct option_command commands[] = {
-    {"run", "Carries redirected connections until SIGTERM."},
-    {"version", "Prints the version."},
-    {NULL, NULL},
+    [COMMAND_RUN] = {"run", "Carries redirected connections until SIGTERM."},
+    [COMMAND_EXPLAIN] = {"explain",
+                         "Says what applies to a request to --to, or to a connection of opaque bytes: route, backends, header "
+                         "fields, retries, and each timeout with where it is set.",
+                         "[METHOD URL]", 2},
+    [COMMAND_CHECK_CONFIG] = {"check-config", "Reads the configuration and says what is wrong with it; exit 65 if something is."},
+    [COMMAND_VERSION] = {"version", "Prints the version."},
+    {NULL},
 };
 
 static void proxy_options_rows(struct proxy_rows *table)
@@ -142,6 +294,7 @@ static void proxy_options_rows(struct proxy_rows *table)
 		    .argument = "DURATION",
 		    .help = table->help[id],
 		    .parse = proxy_options_parse_timeout,
+		    .commands = OF_CONFIG,
 		    .offset = FIELD(timeouts) + offsetof(struct timeouts, of) + (size_t)id * sizeof(struct timeout_value),
 		};
 	}
@@ -151,6 +304,7 @@ static void proxy_options_rows(struct proxy_rows *table)
 	    .commands = commands,
 	    .rows = table->rows,
 	    .row_count = FIXED_ROWS + TIMEOUT_COUNT,
+	    .words_offset = FIELD(words),
 	};
 }
 
@@ -167,6 +321,10 @@ int proxy_options_parse(int argc, char **argv, char **environment, struct settin
 void proxy_options_free(struct settings *settings)
 {
 	ports_free(&settings->opaque_ports);
+	options_texts_free(&settings->config);
+	options_texts_free(&settings->headers);
+	free((char *)settings->service_profile_default_source);
+	settings->service_profile_default_source = NULL;
 	for (int id = 0; id < TIMEOUT_COUNT; id++)
 		free((char *)settings->timeouts.of[id].source);
 	timeouts_init_unset(&settings->timeouts);

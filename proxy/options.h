@@ -7,8 +7,10 @@
 
 #include "lib/addr.h"
 #include "lib/log.h"
+#include "lib/options.h"
 #include "lib/ports.h"
 #include "lib/timeouts.h"
+#include "proxy/origin.h"
 
 struct text;
 
@@ -33,10 +35,23 @@ struct settings {
 	int64_t max_head_size, max_head_fields, max_target_size, max_chunk_extensions;
 	bool no_reason_headers, forwarded;
 	struct timeouts timeouts; /* the Config level: unset where neither flag nor environment speaks; sources are owned */
+	struct option_texts config;  /* files and directories of documents */
+	const char *pod_info;        /* directory of downward-API files, NULL = none */
+	const char *namespace;       /* our own, NULL = the service account's, else "default" */
+	const char *cluster_domain;
+	struct addr dns_server;      /* AF_UNSPEC: those of /etc/resolv.conf */
+	int64_t service_profile_default_timeout; /* ms, 0 = off */
+	const char *service_profile_default_source; /* owned: "built-in ServiceProfile default", "flag --service-…", … */
+	const char *to;              /* explain: ADDRESS:PORT or NAMESPACE/NAME:PORT as given, NULL = none */
+	enum direction direction;    /* explain */
+	const char *from_namespace;  /* explain, NULL = our own */
+	struct option_texts headers; /* explain: "NAME: VALUE" */
+	struct option_words words;   /* explain: METHOD and URL, in one or two words */
+	bool json;                   /* explain, check-config */
 	enum proxy_docs docs;
 };
 
-enum proxy_command { COMMAND_RUN, COMMAND_VERSION };
+enum proxy_command { COMMAND_RUN, COMMAND_EXPLAIN, COMMAND_CHECK_CONFIG, COMMAND_VERSION };
 
 /* Fills settings; *command is one of proxy_command, or OPTIONS_HELP, OPTIONS_VERSION. 0, or -EINVAL with one sentence in error. */
 int proxy_options_parse(int argc, char **argv, char **environment, struct settings *settings, int *command, struct text *error);

@@ -11,6 +11,7 @@
 #include "proxy/input.h"
 #include "proxy/options.h"
 #include "proxy/proto.h"
+#include "proxy/steer.h"
 #include "proxy/tls_hello.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
@@ -24,10 +25,13 @@ static void proto_detect_dial_failed(struct conn *conn, int error)
 /* Opaque from here on; what the client sent is held in its leg. */
 static void proto_detect_opaque(struct conn *conn, enum protocol protocol, const uint8_t *server_bytes, size_t length)
 {
-	int result = conn->upstream ? 0 : upstream_dial(conn);
+	int result;
 
 	conn->protocol = protocol;
 	conn->instants[INSTANT_FIRST_BYTE] = 0;
+	if (!steer_opaque(conn))
+		return;
+	result = conn->upstream ? 0 : upstream_dial(conn);
 	if (result) {
 		proto_detect_dial_failed(conn, result);
 		return;
@@ -176,7 +180,7 @@ void proto_detect_start(struct conn *conn)
 	const struct settings *settings = conn->worker->proxy->settings;
 
 	conn_enter(conn, STAGE_DETECT);
-	if (ports_contain(&settings->opaque_ports, conn->server_addr.port)) {
+	if (conn->refusal || ports_contain(&settings->opaque_ports, conn->server_addr.port)) {
 		proto_detect_opaque(conn, PROTOCOL_OPAQUE, NULL, 0);
 	} else {
 		conn->wake_at = conn_now(conn) + settings->detect_grace;

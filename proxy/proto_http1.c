@@ -12,7 +12,9 @@
 #include "proxy/options.h"
 #include "proxy/proto.h"
 #include "proxy/pump.h"
-#include "proxy/reply.h"
+#include "proxy/retry.h"
+#include "proxy/rewrite.h"
+#include "proxy/steer.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
 
@@ -23,15 +25,15 @@ enum { PIPELINE_TURN = 64 }; /* requests that fail one after the other before ot
 /* Sends the head, as it came or with what we must change, and the body bytes behind it. */
 static void proto_http1_forward_request(struct conn *conn, const uint8_t *bytes, size_t head_length, size_t length)
 {
-	bool forwarded = conn->worker->proxy->settings->forwarded && conn->direction == DIRECTION_INBOUND;
+	struct rewrite rewrite = {0};
 	struct buf changed = {0};
 
-	if (!forwarded) {
+	steer_rewrite_request(conn, &rewrite);
+	if (!rewrite_needed(&rewrite)) {
 		exchange_send(conn, bytes, length);
 		return;
 	}
-	if (reply_rewrite_head(bytes, head_length, false, &conn->client_addr, &changed) ||
-	    buf_append(&changed, bytes + head_length, length - head_length))
+	if (rewrite_head(&rewrite, bytes, head_length, &changed) || buf_append(&changed, bytes + head_length, length - head_length))
 		exchange_no_memory(conn);
 	else
 		exchange_send(conn, buf_bytes(&changed), buf_length(&changed));
@@ -65,7 +67,8 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 		exchange_no_memory(conn);
 		return;
 	}
-	exchange_acquire(conn);
+	if (steer_request(conn, bytes, head_length, &head))
+		exchange_acquire(conn);
 	if (conn->exchange)
 		proto_http1_forward_request(conn, bytes, head_length, head_length + body);
 	/* Taken bytes could not be held before: the head just sent is among them. */
@@ -206,7 +209,12 @@ static void proto_http1_client_readable(struct conn *conn)
 
 /* --- the rest of the protocol's events --- */
 
-/* The server leg while no request is under way. */
+static bool proto_http1_expects_response(const struct conn *conn)
+{
+	return conn->exchange && !conn->exchange->waiting;
+}
+
+/* The server leg while no request is under way on it. */
 static void proto_http1_idle_server(struct conn *conn)
 {
 	uint8_t byte;
@@ -221,7 +229,7 @@ static void proto_http1_idle_server(struct conn *conn)
 
 static void proto_http1_server_readable(struct conn *conn)
 {
-	if (conn->exchange)
+	if (proto_http1_expects_response(conn))
 		http1_response_readable(conn);
 	else
 		proto_http1_idle_server(conn);
@@ -258,7 +266,7 @@ static void proto_http1_server_connected(struct conn *conn, int result)
 static void proto_http1_server_failed(struct conn *conn)
 {
 	/* A write failed. What the server said before it went may be an early response: it is read to its end, and that end is judged. */
-	if (!conn->exchange)
+	if (!proto_http1_expects_response(conn))
 		upstream_drop(conn, false);
 	else if (conn->upstream->leg.vanished)
 		exchange_server_lost(conn, -ETIMEDOUT);
@@ -321,6 +329,8 @@ static void proto_http1_expired(struct conn *conn, enum timeout_id timer)
 		                                                  : "no response came in time");
 		break;
 	default:
+		if (exchange)
+			retry_due(conn);
 		break;
 	}
 	proto_http1_next(conn);

@@ -37,14 +37,14 @@ static void proto_opaque_server_failed(struct conn *conn)
 
 	if (server->vanished || server->error == -ETIMEDOUT) {
 		conn_close(conn, cause_timer(REASON_SERVER_VANISHED, server->vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE),
-		           "%s no longer acknowledges anything", addr_format(&conn->server_addr, name));
+		           "%s no longer acknowledges anything", addr_format(conn_destination(conn), name));
 		return;
 	}
 	/* What it said before it reset is the client's. */
 	if (!server->fin_received && !leg_pending(&conn->client))
 		pump_move(conn->worker, server, &conn->client, UINT64_MAX, &moved);
 	conn_close(conn, cause_of(REASON_SERVER_RESET), "%s reset the connection after %llu bytes",
-	           addr_format(&conn->server_addr, name), (unsigned long long)server->received);
+	           addr_format(conn_destination(conn), name), (unsigned long long)server->received);
 }
 
 static void proto_opaque_finished(struct conn *conn, struct leg *to, enum reason_by side)

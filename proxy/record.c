@@ -8,6 +8,7 @@
 #include "proxy/closing.h"
 #include "proxy/conn.h"
 #include "proxy/options.h"
+#include "proxy/policy.h"
 #include "proxy/tls_hello.h"
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
@@ -84,6 +85,22 @@ static void record_http(struct log_line *line, const struct conn *conn)
 		log_number(line, "last_status", conn->last_status);
 }
 
+/* What of the configuration applied: the Service, the rule of the last request, and where that sent it. */
+static void record_policy(struct log_line *line, const struct conn *conn)
+{
+	struct policy_rule_view view;
+	char text[ADDR_TEXT_SIZE];
+
+	if (policy_target_name(conn->target))
+		log_string(line, "service", policy_target_name(conn->target));
+	if (conn->rule) {
+		policy_rule_view(conn->rule, &view);
+		log_string(line, "route", view.text);
+	}
+	if (conn->dial)
+		log_string(line, "backend", addr_format(conn->dial, text));
+}
+
 /* Opens the line, unless its level is not wanted or its reason has had its share of this second. */
 static bool record_begin(struct log_line *line, struct worker *worker, enum log_level level, const char *message,
                          enum reason_id reason, uint64_t *suppressed)
@@ -113,6 +130,7 @@ static void record_write(struct conn *conn, const struct ending *ending, const c
 	log_string(&line, "direction", origin_direction_name(conn->direction));
 	record_protocol(&line, conn);
 	record_addresses(&line, &conn->client_addr, &conn->server_addr);
+	record_policy(&line, conn);
 	if (conn->protocol == PROTOCOL_HTTP1)
 		log_number(&line, "requests", conn->requests);
 	log_seconds(&line, "open_s", ending->at - conn->instants[INSTANT_ACCEPTED]);

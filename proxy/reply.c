@@ -13,14 +13,28 @@
 const char *reply_phrase(int status)
 {
 	switch (status) {
+	case 301:
+		return "Moved Permanently";
+	case 302:
+		return "Found";
+	case 303:
+		return "See Other";
+	case 307:
+		return "Temporary Redirect";
+	case 308:
+		return "Permanent Redirect";
 	case 400:
 		return "Bad Request";
+	case 404:
+		return "Not Found";
 	case 408:
 		return "Request Timeout";
 	case 414:
 		return "URI Too Long";
 	case 431:
 		return "Request Header Fields Too Large";
+	case 500:
+		return "Internal Server Error";
 	case 502:
 		return "Bad Gateway";
 	case 503:
@@ -51,6 +65,8 @@ void reply_write(const struct reply *reply, struct text *out)
 	text_printf(out, "HTTP/1.1 %d %s\r\ncontent-length: %zu\r\n", reply->status, reply_phrase(reply->status), body.length);
 	if (reply->body)
 		text_string(out, "content-type: text/plain; charset=utf-8\r\n");
+	if (reply->location)
+		reply_header(out, "location", reply->location);
 	if (reply->reason_headers) {
 		reply_header(out, "lapse-reason", reason_row(reply->reason)->name);
 		reply_header(out, "lapse-detail", reply->detail);
@@ -59,37 +75,4 @@ void reply_write(const struct reply *reply, struct text *out)
 		text_string(out, "connection: close\r\n");
 	text_string(out, "\r\n");
 	text_append(out, body_bytes, body.length);
-}
-
-int reply_rewrite_head(const uint8_t *head, size_t length, bool close, const struct addr *forwarded, struct buf *out)
-{
-	const uint8_t *line = head, *end = head + length - 2; /* the blank line */
-	char extra[ADDR_TEXT_SIZE + 64], host[ADDR_TEXT_SIZE];
-	size_t before = buf_length(out);
-	int result = 0, extra_length = 0;
-
-	while (line < end && !result) {
-		const uint8_t *lf = memchr(line, '\n', (size_t)(end - line));
-		const uint8_t *next = lf ? lf + 1 : end;
-
-		if (!close || !http1_line_is(line, (size_t)(next - line), "connection"))
-			result = buf_append(out, line, (size_t)(next - line));
-		line = next;
-	}
-	if (forwarded) {
-		const char *quote = forwarded->family == AF_INET6 ? "\"" : "";
-
-		addr_format_host(forwarded, host);
-		extra_length = snprintf(extra, sizeof extra, "Forwarded: for=%s%s%s%s%s\r\n", quote, *quote ? "[" : "", host,
-		                        *quote ? "]" : "", quote);
-	}
-	if (!result)
-		result = buf_append(out, extra, (size_t)extra_length);
-	if (!result && close)
-		result = buf_append(out, "Connection: close\r\n", strlen("Connection: close\r\n"));
-	if (!result)
-		result = buf_append(out, "\r\n", 2);
-	if (result)
-		out->end = out->start + (uint32_t)before;
-	return result;
 }

@@ -14,6 +14,7 @@ struct text;
 /* A synthesised answer: status line, the reason headers, one line of text for clients that accept text. */
 struct reply {
 	int status;
+	const char *location; /* of a redirect, which has neither reason nor body; NULL otherwise */
 	enum reason_id reason;
 	const char *detail;  /* without full stop */
 	bool reason_headers; /* lapse-reason and lapse-detail */
@@ -21,14 +22,10 @@ struct reply {
 	bool close;
 };
 
-enum { REPLY_MOST = 2048 };
+enum { REPLY_MOST = 16384 };
 void reply_write(const struct reply *reply, struct text *out);
 
 /* The registered phrase of the statuses we answer with (RFC 9110 §15). */
 const char *reply_phrase(int status);
-
-/* A copy of a head for sending on: without its Connection lines and with `Connection: close` when `close`; with a Forwarded field
- * (RFC 7239) when forwarded is not NULL, which names that client. Returns 0 or -ENOMEM; appends to `out`. */
-int reply_rewrite_head(const uint8_t *head, size_t length, bool close, const struct addr *forwarded, struct buf *out);
 
 #endif

@@ -88,6 +88,7 @@ int upstream_dial(struct conn *conn)
 {
 	struct worker *worker = conn->worker;
 	struct upstream *upstream = calloc(1, sizeof *upstream);
+	const struct addr *destination = conn_destination(conn);
 	struct addr local;
 	int fd;
 
@@ -98,10 +99,10 @@ int upstream_dial(struct conn *conn)
 		free(upstream);
 		return -ELOOP;
 	}
-	fd = sock_connect(&conn->server_addr);
+	fd = sock_connect(destination);
 	if ((fd == -EMFILE || fd == -EADDRNOTAVAIL) && worker->pool.count) {
 		upstream_pool_close(worker); /* what only rests gives way */
-		fd = sock_connect(&conn->server_addr);
+		fd = sock_connect(destination);
 	}
 	if (fd < 0) {
 		free(upstream);
@@ -111,10 +112,10 @@ int upstream_dial(struct conn *conn)
 	upstream->leg.connecting = true;
 	upstream->worker = worker;
 	upstream->conn = conn;
-	upstream->destination = conn->server_addr;
+	upstream->destination = *destination;
 	upstream->timer.fire = upstream_idle_expired;
 	if (!sock_local(fd, &local))
-		upstream->dial = origin_dials_add(worker->proxy->guard.dials, &local, &conn->server_addr);
+		upstream->dial = origin_dials_add(worker->proxy->guard.dials, &local, destination);
 	conn->upstream = upstream;
 	conn->instants[INSTANT_DIAL] = conn_now(conn);
 	return 0;
@@ -127,11 +128,12 @@ static struct upstream **upstream_bucket(struct worker *worker, const struct add
 
 bool upstream_take(struct conn *conn)
 {
+	const struct addr *destination = conn_destination(conn);
 	struct upstream *upstream, *next;
 
-	for (upstream = *upstream_bucket(conn->worker, &conn->server_addr); upstream; upstream = next) {
+	for (upstream = *upstream_bucket(conn->worker, destination); upstream; upstream = next) {
 		next = upstream->next;
-		if (!addr_equal(&upstream->destination, &conn->server_addr))
+		if (!addr_equal(&upstream->destination, destination))
 			continue;
 		if (!upstream_usable(upstream)) {
 			upstream_end(upstream, false);
@@ -261,7 +263,7 @@ void upstream_describe_dial(const struct conn *conn, int error, struct text *out
 	struct rlimit limit;
 	struct tcp_info info;
 
-	addr_format(&conn->server_addr, server);
+	addr_format(conn_destination(conn), server);
 	if (error)
 		text_printf(out, "connecting to %s failed: %s", server, strerror(-error));
 	else

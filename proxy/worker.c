@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/loop.h"
 #include "proxy/closing.h"
 #include "proxy/conn.h"
@@ -14,6 +15,7 @@
 #include "proxy/proto.h"
 #include "proxy/pump.h"
 #include "proxy/record.h"
+#include "proxy/snapshot.h"
 
 enum {
 	LOG_RING = 256 * 1024,
@@ -58,7 +60,7 @@ static void worker_drain_expired(struct wheel_timer *timer)
 /* Obeys proxy->drain, which main has moved on. */
 static void worker_drain(struct worker *worker, int drain)
 {
-	int64_t limit = policy_timeouts(worker->proxy->policy, NULL)->of[TIMEOUT_DRAIN].milliseconds;
+	int64_t limit = policy_timeouts(worker->snapshot->policy)->of[TIMEOUT_DRAIN].milliseconds;
 	struct conn *conn, *next;
 
 	worker->drain = drain;
@@ -98,11 +100,40 @@ static void worker_log_retry(struct wheel_timer *timer)
 	/* The flush comes before the next wait; the timer only ends the one before. */
 }
 
+/* Connections keep the policy they have for the exchange under way, and the opaque ones for good. */
+static void worker_take_policy(struct worker *worker)
+{
+	struct policy *policy = atomic_exchange_explicit(&worker->next_policy, NULL, memory_order_acquire);
+	struct snapshot *snapshot = policy ? snapshot_new(policy) : NULL;
+
+	if (!snapshot)
+		return;
+	snapshot_release(worker->snapshot);
+	worker->snapshot = snapshot;
+}
+
+void worker_set_policy(struct worker *worker, struct policy *policy)
+{
+	policy_unref(atomic_exchange_explicit(&worker->next_policy, policy_ref(policy), memory_order_acq_rel));
+	worker_wake(worker);
+}
+
+uint64_t worker_random(struct worker *worker)
+{
+	/* xorshift64 (Marsaglia 2003) */
+	worker->random ^= worker->random << 13;
+	worker->random ^= worker->random >> 7;
+	worker->random ^= worker->random << 17;
+	return worker->random;
+}
+
 static void worker_idle(void *owner)
 {
 	struct worker *worker = owner;
 	int drain = atomic_load_explicit(&worker->proxy->drain, memory_order_relaxed);
 
+	if (atomic_load_explicit(&worker->next_policy, memory_order_relaxed))
+		worker_take_policy(worker);
 	if (drain > worker->drain)
 		worker_drain(worker, drain);
 	if (!worker->conn_count)
@@ -121,9 +152,12 @@ int worker_new(struct worker **out, struct proxy *proxy, int log_fd)
 	if (!worker)
 		return result;
 	worker->proxy = proxy;
+	worker->random = (uint64_t)clock_realtime_ms() * 2 + 1 + (uint64_t)(uintptr_t)worker;
+	worker->snapshot = snapshot_new(policy_ref(proxy->policy));
 	worker->drain_timer.fire = worker_drain_expired;
 	worker->log_timer.fire = worker_log_retry;
-	result = loop_new(&worker->loop, worker_idle, worker);
+	if (worker->snapshot)
+		result = loop_new(&worker->loop, worker_idle, worker);
 	if (!result)
 		result = log_new(&worker->log, log_fd, settings->log_format, settings->log_level, LOG_RING);
 	if (!result)
@@ -175,6 +209,8 @@ void worker_free(struct worker *worker)
 		listener_close(&worker->outbound);
 		loop_free(worker->loop);
 	}
+	policy_unref(atomic_exchange(&worker->next_policy, NULL));
+	snapshot_release(worker->snapshot);
 	log_free(worker->log);
 	free(worker);
 }

@@ -21,11 +21,12 @@ struct loop;
 struct policy;
 struct pump_pipe;
 struct settings;
+struct snapshot;
 
 /* What all workers share: constant while they run, but for the counters. */
 struct proxy {
 	const struct settings *settings;
-	const struct policy *policy;
+	struct policy *policy;           /* main's; a worker has its own hold of one */
 	struct origin_guard guard;
 	struct http1_limits limits;
 	uint64_t max_connections;
@@ -49,6 +50,9 @@ struct worker {
 	struct loop *loop; /* owned */
 	struct log *log;   /* owned */
 	struct listener inbound, outbound;
+	struct snapshot *snapshot;            /* the policy of new connections and requests */
+	_Atomic(struct policy *) next_policy; /* a reference, taken up at the end of the round; NULL */
+	uint64_t random;
 	struct conn *conns;
 	size_t conn_count;
 	struct upstream_pool pool;
@@ -66,6 +70,12 @@ int worker_new(struct worker **out, struct proxy *proxy, int log_fd);
 
 /* Starts the thread. 0 or -errno. */
 int worker_start(struct worker *worker);
+
+/* Gives the worker another policy, of which it takes a reference. Main's thread. */
+void worker_set_policy(struct worker *worker, struct policy *policy);
+
+/* Of no use to anyone who must not guess it. */
+uint64_t worker_random(struct worker *worker);
 
 /* Makes the worker look at proxy->drain. Any thread. */
 void worker_wake(struct worker *worker);

@@ -8,7 +8,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 build=(
     gcc libc6-dev make pkg-config                      # the compiler
     libnftnl-dev libmnl-dev libnetfilter-conntrack-dev # lapse-init: nftables, netlink, conntrack
-    libc-ares-dev libssl-dev                           # lapse-proxy: rooms that come later
+    libc-ares-dev libyaml-dev libpcre2-dev             # lapse-proxy: names, documents, regular expressions
+    libssl-dev                                         # lapse-proxy: a room that comes later
 )
 testing=(
     libcmocka-dev python3                        # unit tests, the runner
@@ -17,6 +18,7 @@ testing=(
     curl openssl wrk                             # clients
     nginx haproxy redis-server postgresql        # servers behind the proxy
     mariadb-server-core                          # one that speaks first
+    dnsmasq-base                                 # names of Services
     prometheus victoria-metrics                  # scrapers; the second one holds vmagent
     clang clang-tidy cppcheck llvm               # make check, make fuzz, readable sanitizer reports
     man-db mandoc                                # man pages
@@ -45,12 +47,12 @@ if [ "$ID" != debian ] || ! command -v apt-get >/dev/null; then
     missing=()
     tools=(cc make)
     [ "$*" = build ] || tools+=(python3 ip nft conntrack unshare nsenter setpriv setcap strace curl openssl wrk nginx haproxy
-        redis-server psql mariadbd prometheus vmagent clang clang-tidy cppcheck mandoc)
-    headers=(libnftnl/common.h libmnl/libmnl.h libnetfilter_conntrack/libnetfilter_conntrack.h llhttp.h)
+        redis-server psql mariadbd dnsmasq prometheus vmagent clang clang-tidy cppcheck mandoc)
+    headers=(libnftnl/common.h libmnl/libmnl.h libnetfilter_conntrack/libnetfilter_conntrack.h llhttp.h ares.h yaml.h pcre2.h)
     [ "$*" = build ] || headers+=(cmocka.h)
     for tool in "${tools[@]}"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
     for header in "${headers[@]}"; do
-        echo "#include <$header>" | cc -x c -include stdarg.h -include stddef.h -include stdint.h -include setjmp.h \
+        echo "#include <$header>" | cc -x c -DPCRE2_CODE_UNIT_WIDTH=8 -include stdarg.h -include stddef.h -include stdint.h -include setjmp.h \
             -isystem build/deps/include -E - >/dev/null 2>&1 || missing+=("<$header>")
     done
     [ ${#missing[@]} = 0 ] && exit 0

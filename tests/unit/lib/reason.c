@@ -41,6 +41,12 @@ static void statuses_say_whose_fault(void **state)
 		case 431:
 			assert_int_equal(reason->by, BY_CLIENT);
 			break;
+		case 404:
+			assert_int_equal(id, REASON_NO_ROUTE);
+			break;
+		case 500:
+			assert_int_equal(id, REASON_ROUTE_INVALID);
+			break;
 		case 408:
 			assert_int_equal(id, REASON_HEADER_TIMEOUT);
 			break;

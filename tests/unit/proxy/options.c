@@ -60,6 +60,13 @@ static void defaults(void **state)
 	assert_false(settings.log_paths || settings.no_reason_headers || settings.forwarded);
 	assert_false(ports_contain(&settings.opaque_ports, 3306));
 	assert_int_equal(settings.docs, DOCS_NONE);
+	assert_true(settings.config.count == 0 && settings.headers.count == 0 && settings.words.count == 0 && !settings.json);
+	assert_true(!settings.pod_info && !settings.namespace && !settings.to && !settings.from_namespace);
+	assert_string_equal(settings.cluster_domain, "cluster.local");
+	assert_int_equal(settings.dns_server.family, AF_UNSPEC);
+	assert_int_equal(settings.direction, DIRECTION_OUTBOUND);
+	assert_int_equal(settings.service_profile_default_timeout, 10000);
+	assert_string_equal(settings.service_profile_default_source, "built-in ServiceProfile default");
 	for (int id = 0; id < TIMEOUT_COUNT; id++) {
 		assert_int_equal(settings.timeouts.of[id].milliseconds, TIMEOUT_UNSET);
 		assert_null(settings.timeouts.of[id].source);
@@ -115,7 +122,7 @@ static void commands(void **state)
 		int command;
 	} rows[] = {
 	    {"run", COMMAND_RUN}, {"version", COMMAND_VERSION}, {"--help", OPTIONS_HELP}, {"-h", OPTIONS_HELP},
-	    {"--version", OPTIONS_VERSION},
+	    {"--version", OPTIONS_VERSION}, {"explain", COMMAND_EXPLAIN}, {"check-config", COMMAND_CHECK_CONFIG},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -128,6 +135,61 @@ static void commands(void **state)
 		assert_int_equal(command, rows[i].command);
 		proxy_options_free(&settings);
 	}
+}
+
+/* --- configuration --- */
+
+static void configuration(void **state)
+{
+	static const char *const arguments[ARGUMENTS] = {"--config=a.yaml", "--config", "dir", "--cluster-domain=k8s.example-1.org",
+	                                                 "--dns-server=[fd00::a]:53", "--namespace", "team-1", "--pod-info=/pod"};
+	static const char *const environment[ARGUMENTS] = {"LAPSE_CONFIG=e.yaml", "LAPSE_POD_INFO=/other", "LAPSE_JSON=nonsense",
+	                                                   "LAPSE_DIRECTION=nonsense"}; /* not of this command: not read */
+	struct settings settings;
+	char server[ADDR_TEXT_SIZE];
+	int command;
+	TEXT_ON_STACK(error, 512);
+
+	if (parse(arguments, environment, &settings, &command, &error))
+		fail_msg("%s", error_bytes);
+	assert_int_equal(settings.config.count, 2);
+	assert_string_equal(settings.config.items[0], "a.yaml");
+	assert_string_equal(settings.config.items[1], "dir");
+	assert_string_equal(settings.cluster_domain, "k8s.example-1.org");
+	assert_string_equal(addr_format(&settings.dns_server, server), "[fd00::a]:53");
+	assert_string_equal(settings.namespace, "team-1");
+	assert_string_equal(settings.pod_info, "/pod");
+	assert_false(settings.json);
+	proxy_options_free(&settings);
+	assert_null(settings.config.items);
+}
+
+static void explain(void **state)
+{
+	static const char *const arguments[ARGUMENTS] = {"-HA: b", "explain", "--json", "--to=default/web:80", "GET",
+	                                                 "--direction=inbound", "http://web/", "--from-namespace=b"};
+	static const char *const environment[ARGUMENTS] = {"LAPSE_CONFIG=e.yaml", "LAPSE_WORKERS=nonsense",
+	                                                   "LAPSE_SERVICE_PROFILE_DEFAULT_TIMEOUT=0s", "LAPSE_TIMEOUT_REQUEST=3s"};
+	struct settings settings;
+	int command;
+	TEXT_ON_STACK(error, 512);
+
+	assert_int_equal(parse(arguments, environment, &settings, &command, &error), 0);
+	assert_int_equal(command, COMMAND_EXPLAIN);
+	assert_int_equal(settings.config.count, 1);
+	assert_int_equal(settings.headers.count, 1);
+	assert_string_equal(settings.headers.items[0], "A: b");
+	assert_int_equal(settings.words.count, 2);
+	assert_string_equal(settings.words.items[1], "http://web/");
+	assert_string_equal(settings.to, "default/web:80");
+	assert_string_equal(settings.from_namespace, "b");
+	assert_int_equal(settings.direction, DIRECTION_INBOUND);
+	assert_true(settings.json);
+	assert_int_equal(settings.service_profile_default_timeout, 0);
+	assert_string_equal(settings.service_profile_default_source,
+	                    "environment variable LAPSE_SERVICE_PROFILE_DEFAULT_TIMEOUT");
+	assert_string_equal(settings.timeouts.of[TIMEOUT_REQUEST].source, "environment variable LAPSE_TIMEOUT_REQUEST");
+	proxy_options_free(&settings);
 }
 
 /* --- timeouts --- */
@@ -276,6 +338,34 @@ static const struct {
     {{"--log-paths", "true"}, NULL, "true", "command"},
     {{"serve"}, NULL, "serve", "command"},
     {{"run", "version"}, NULL, "version", "word"},
+    {{"explain", "GET", "/", "x"}, NULL, "\"x\"", "word"},
+    {{"check-config", "GET"}, NULL, "\"GET\"", "word"},
+    {{"--json"}, NULL, "--json", "only with explain, check-config"},
+    {{"check-config", "-Ha: b"}, NULL, "-H", "only with explain"},
+    {{"explain", "--workers=2"}, NULL, "--workers", "only with run"},
+    {{"explain", "--dns-server=10.0.0.1:53"}, NULL, "--dns-server", "only with run"},
+    {{"version", "--timeout-connect=1s"}, NULL, "--timeout-connect", "only with run, explain, check-config"},
+    {{"--to=10.0.0.1:80"}, NULL, "--to", "only with explain"},
+    {{"--namespace="}, NULL, "--namespace", "a namespace"},
+    {{"--namespace=Default"}, NULL, "--namespace", "Default"},
+    {{"--namespace=a.b"}, NULL, "--namespace", "a.b"},
+    {{"--namespace=a/b"}, NULL, "--namespace", "a/b"},
+    {{"--namespace=-a"}, NULL, "--namespace", "-a"},
+    {{"--namespace=a-"}, NULL, "--namespace", "a-"},
+    {{"--namespace=a234567890123456789012345678901234567890123456789012345678901234"}, NULL, "--namespace", "1 to 63"},
+    {{"explain", "--from-namespace=a_b"}, NULL, "--from-namespace", "a_b"},
+    {{"--cluster-domain="}, NULL, "--cluster-domain", "a domain"},
+    {{"--cluster-domain=."}, NULL, "--cluster-domain", "\".\""},
+    {{"--cluster-domain=cluster.local."}, NULL, "--cluster-domain", "cluster.local."},
+    {{"--cluster-domain=a..b"}, NULL, "--cluster-domain", "a..b"},
+    {{"--cluster-domain=a b"}, NULL, "--cluster-domain", "a b"},
+    {{"--dns-server=10.0.0.1"}, NULL, "--dns-server", "10.0.0.1"},
+    {{"--dns-server=10.0.0.1:0"}, NULL, "--dns-server", "10.0.0.1:0"},
+    {{"--dns-server=dns:53"}, NULL, "--dns-server", "dns:53"},
+    {{"--service-profile-default-timeout=-1s"}, NULL, "--service-profile-default-timeout", "-1s"},
+    {{NULL}, "LAPSE_SERVICE_PROFILE_DEFAULT_TIMEOUT=10", "LAPSE_SERVICE_PROFILE_DEFAULT_TIMEOUT", "\"10\""},
+    {{"explain", "--direction=both"}, NULL, "--direction", "inbound or outbound"},
+    {{"explain", "--direction="}, NULL, "--direction", "\"\""},
 };
 
 static void refuses(void **state)
@@ -305,7 +395,8 @@ static void refuses(void **state)
 static void a_late_refusal_leaks_nothing(void **state)
 {
 	static const char *const arguments[ARGUMENTS] = {"--timeout-connect=1s", "--timeout-connect=2s", "--opaque-ports=1",
-	                                                 "--nonsense"};
+	                                                 "--config=a", "--config=b", "--service-profile-default-timeout=1s",
+	                                                 "--workers=x"};
 	static const char *const environment[ARGUMENTS] = {"LAPSE_TIMEOUT_CONNECT=3s", "LAPSE_OPAQUE_PORTS=7"};
 	struct settings settings;
 	int command;
@@ -338,7 +429,7 @@ static void print_docs_values(void **state)
 		const char *argument, *begins;
 		enum proxy_docs docs;
 	} rows[] = {
-	    {"--print-docs=man", ".SH OPTIONS\n", DOCS_MAN},
+	    {"--print-docs=man", ".SH COMMANDS\n", DOCS_MAN},
 	    {"--print-docs=timeouts", "| name | default |", DOCS_TIMEOUTS},
 	    {"--print-docs=reasons", "| reason | by |", DOCS_REASONS},
 	};
@@ -407,6 +498,8 @@ int main(void)
 	    cmocka_unit_test(flags),
 	    cmocka_unit_test(opaque_ports_add_up),
 	    cmocka_unit_test(commands),
+	    cmocka_unit_test(configuration),
+	    cmocka_unit_test(explain),
 	    cmocka_unit_test(each_timeout_has_flag_and_variable),
 	    cmocka_unit_test(timeout_values),
 	    cmocka_unit_test(sources_are_owned),
