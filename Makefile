@@ -34,7 +34,9 @@ LDFLAGS := -pie -pthread -Wl,-z,relro,-z,now -Wl,--gc-sections -Wl,--as-needed $
 
 # Sources in the order of a connection's life.
 LIB := timeouts reason duration addr ports text buf arena map clock wheel loop sock options options_print json log conntrack
-INIT := main options plan rules image batch netlink cttimeout conntrack_apply netns show check probe status
+INIT := main options plan rules image batch netlink cttimeout conntrack_apply netns show check probe status \
+	half_closed half_closed_flows half_closed_places half_closed_print half_closed_progress half_closed_list half_closed_known \
+	half_closed_watch
 PROXY := main options explain explain_print check_config worker listener origin snapshot conn deadline leg input proto_detect detect tls_hello \
 	proto_opaque proto_http1 http1 http1_response steer exchange retry upstream pump rewrite reply closing record admin \
 	reload config watch podinfo annotations diagnostics yaml fields catalog manifest manifest_kubelb manifest_service \
@@ -44,7 +46,7 @@ PROXY := main options explain explain_print check_config worker listener origin 
 LIB_O := $(LIB:%=$(OUT)/obj/lib/%.o)
 INIT_O := $(INIT:%=$(OUT)/obj/init/%.o)
 PROXY_O := $(PROXY:%=$(OUT)/obj/proxy/%.o)
-INIT_LIBS := -lnftnl -lmnl
+INIT_LIBS := -lnftnl -lnetfilter_conntrack -lmnl
 PROXY_LIBS := $(LLHTTP_LIBS) -lyaml -lpcre2-8 -lcares
 
 UNIT := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/*/*.c))

@@ -8,6 +8,8 @@
 #include "init/batch.h"
 #include "init/check.h"
 #include "init/conntrack_apply.h"
+#include "init/half_closed_list.h"
+#include "init/half_closed_watch.h"
 #include "init/netlink.h"
 #include "init/netns.h"
 #include "init/options.h"
@@ -20,7 +22,7 @@
 #include "lib/log.h"
 #include "lib/text.h"
 
-enum { EXIT_OK = 0, EXIT_RUNTIME = 1, EXIT_USAGE = 64, EXIT_CHECK = 95 };
+enum { EXIT_OK = 0, EXIT_RUNTIME = 1, EXIT_SOME = 3, EXIT_USAGE = 64, EXIT_CHECK = 95 };
 
 /* What every subcommand works with. */
 struct main_job {
@@ -315,6 +317,21 @@ static int main_status(struct main_job *job)
 	return status ? main_fail(job, EXIT_RUNTIME, &error, status) : EXIT_OK;
 }
 
+static int main_half_closed(struct main_job *job)
+{
+	TEXT_ON_STACK(error, 1024);
+	size_t found = 0;
+	int status;
+
+	if (job->options->watch)
+		status = half_closed_watch(job->options, job->log, &error);
+	else
+		status = half_closed_list(job->options, job->log, &found, &error);
+	if (status)
+		return main_fail(job, EXIT_RUNTIME, &error, status);
+	return found ? EXIT_SOME : EXIT_OK;
+}
+
 /* One row per subcommand, in the order of options_table. */
 static const struct {
 	int (*run)(struct main_job *job);
@@ -324,6 +341,7 @@ static const struct {
 	[INIT_REMOVE] = {main_remove, false},
 	[INIT_CHECK] = {main_check, true},
 	[INIT_STATUS] = {main_status, false},
+	[INIT_HALF_CLOSED] = {main_half_closed, false},
 };
 
 /* --- start --- */
@@ -373,7 +391,7 @@ int main(int argc, char **argv)
 		log_free(job.log);
 	}
 	options_free(&options);
-	if ((fflush(stdout) || ferror(stdout)) && code == EXIT_OK) {
+	if ((fflush(stdout) || ferror(stdout)) && (code == EXIT_OK || code == EXIT_SOME)) {
 		fprintf(stderr, "lapse-init: cannot write to standard output: %s\n", strerror(errno));
 		code = EXIT_RUNTIME;
 	}

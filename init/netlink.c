@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+enum { NETLINK_DRAIN_ROUNDS = 65536 };
+
 struct netlink {
 	struct mnl_socket *socket;
 };
@@ -133,6 +135,39 @@ int netlink_exchange(struct netlink *netlink, const void *bytes, size_t length, 
 			return error->code ? error->code : -errno;
 		netlink_take(answer, (size_t)got, each, context, error, &status);
 	}
+}
+
+int netlink_join(struct netlink *netlink, unsigned group, int bytes)
+{
+	int fd = mnl_socket_get_fd(netlink->socket);
+
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) < 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+	return mnl_socket_setsockopt(netlink->socket, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) < 0 ? -errno : 0;
+}
+
+int netlink_descriptor(const struct netlink *netlink)
+{
+	return mnl_socket_get_fd(netlink->socket);
+}
+
+int netlink_drain(struct netlink *netlink, netlink_each *each, void *context)
+{
+	char bytes[32768] __attribute__((aligned(8)));
+	struct netlink_error error = {0};
+	int status = 0;
+
+	for (int round = 0; round < NETLINK_DRAIN_ROUNDS && !status; round++) {
+		ssize_t got = recv(mnl_socket_get_fd(netlink->socket), bytes, sizeof bytes, MSG_DONTWAIT);
+
+		if (got < 0 && errno == EAGAIN)
+			break;
+		if (got >= 0)
+			netlink_take(bytes, (size_t)got, each, context, &error, &status);
+		else if (errno != EINTR)
+			status = -errno;
+	}
+	return status;
 }
 
 struct nlmsghdr *netlink_begin(void *at, uint16_t type, uint16_t flags, uint32_t sequence, uint8_t family, uint16_t resource)

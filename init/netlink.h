@@ -30,6 +30,13 @@ void netlink_close(struct netlink *netlink);
 int netlink_exchange(struct netlink *netlink, const void *bytes, size_t length, netlink_each *each, void *context,
                      struct netlink_error *error);
 
+/* Joins a multicast group (NFNLGRP_…), whose messages then wait in a queue of `bytes`. 0 or -errno. */
+int netlink_join(struct netlink *netlink, unsigned group, int bytes);
+/* To poll; still the netlink's. */
+int netlink_descriptor(const struct netlink *netlink);
+/* Takes messages that wait, without waiting for any and not for ever. 0 or the first failure: -ENOBUFS, some were lost. */
+int netlink_drain(struct netlink *netlink, netlink_each *each, void *context);
+
 /* Starts a message at `at`: netlink header and netfilter header. `resource` matters to batch begin and end only. */
 struct nlmsghdr *netlink_begin(void *at, uint16_t type, uint16_t flags, uint32_t sequence, uint8_t family, uint16_t resource);
 

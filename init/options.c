@@ -257,6 +257,9 @@ static int options_parse_docs(const struct option_call *call, void *field, struc
 	return 0;
 }
 
+/* Which commands an option belongs to. */
+enum { OF_HALF_CLOSED = 1 << INIT_HALF_CLOSED };
+
 static const struct option_row options_rows[] = {
 	{"inbound-port", {"incoming-proxy-port"}, "PORT", "4143", "Where connections from other hosts are redirected to.",
 	 options_parse_port, FIELD(inbound_port)},
@@ -298,6 +301,17 @@ static const struct option_row options_rows[] = {
 	 options_parse_conntrack, FIELD(conntrack_seconds), .repeatable = true},
 	{"dry-run", {"simulate"}, NULL, NULL, "Change nothing; print the rules as text that nft -f takes.", options_parse_flag,
 	 FIELD(dry_run)},
+	{"json", {NULL}, NULL, NULL, "Print one JSON object a line in place of the table.", options_parse_flag, FIELD(json),
+	 .commands = OF_HALF_CLOSED},
+	{"watch", {NULL}, NULL, NULL,
+	 "Go on until SIGINT or SIGTERM: a line whenever a flow becomes half-closed, changes, ends or is forgotten.",
+	 options_parse_flag, FIELD(watch), .commands = OF_HALF_CLOSED},
+	{"min-age", {NULL}, "DURATION", "0s", "Only flows that have been silent for so long.", options_parse_duration,
+	 FIELD(min_age_ms), .commands = OF_HALF_CLOSED},
+	{"all-namespaces", {NULL}, NULL, NULL,
+	 "Every network namespace that some process under /proc is in, for a whole node. Needs CAP_SYS_ADMIN, and CAP_SYS_PTRACE to "
+	 "see the processes of others.",
+	 options_parse_flag, FIELD(all_namespaces), .commands = OF_HALF_CLOSED},
 	{"netns", {NULL}, "PATH", NULL, "Work in this network namespace, such as /run/netns/pod.", options_parse_text,
 	 FIELD(netns)},
 	{"allow-host-network", {NULL}, NULL, NULL, "Go ahead even in the host's network namespace.", options_parse_flag,
@@ -319,6 +333,7 @@ static const struct option_command options_commands[] = {
 	[INIT_REMOVE] = {"remove", "Take the rules away; it is no error when there are none."},
 	[INIT_CHECK] = {"check", "Compare the rules with what install would make and send a probe through; exit 95 if not so."},
 	[INIT_STATUS] = {"status", "Print the rules with their counters, and what conntrack holds."},
+	[INIT_HALF_CLOSED] = {"half-closed", "List the half-closed TCP flows that conntrack knows and what they risk; exit 3 if any."},
 	{NULL, NULL},
 };
 
@@ -360,6 +375,10 @@ int options_read(int argc, char **argv, char **environment, struct init_options 
 		spelt[i] = options_spell_out(argv[i]);
 	status = options_parse(&options_table, argc, spelt, environment, out, command, error);
 	free(spelt);
+	if (!status && out->all_namespaces && out->netns && out->netns[0]) {
+		text_string(error, "--all-namespaces and --netns: give one of them");
+		return -EINVAL;
+	}
 	return status;
 }
 

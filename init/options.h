@@ -14,7 +14,7 @@
 enum ip_families { IP_FAMILIES_AUTO, IP_FAMILIES_IPV4, IP_FAMILIES_IPV6, IP_FAMILIES_BOTH };
 
 /* The order of the subcommands in options_table. */
-enum init_command { INIT_INSTALL, INIT_REMOVE, INIT_CHECK, INIT_STATUS };
+enum init_command { INIT_INSTALL, INIT_REMOVE, INIT_CHECK, INIT_STATUS, INIT_HALF_CLOSED };
 
 #define INTERFACE_NAME_SIZE 16 /* IFNAMSIZ */
 
@@ -57,6 +57,8 @@ struct init_options {
 	const char *netns; /* NULL or "" = this one */
 	enum log_format log_format;
 	enum log_level log_level;
+	bool json, watch, all_namespaces; /* half-closed */
+	int64_t min_age_ms;
 	struct ignored_options ignored;
 	bool print_man; /* --print-docs man */
 };

@@ -123,6 +123,12 @@ void json_number(struct json *json, const char *key, int64_t value)
 	fprintf(json->to, "%" PRId64, value);
 }
 
+void json_bool(struct json *json, const char *key, bool value)
+{
+	json_begin(json, key);
+	fputs(value ? "true" : "false", json->to);
+}
+
 void json_null(struct json *json, const char *key)
 {
 	json_begin(json, key);

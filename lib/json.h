@@ -27,6 +27,7 @@ void json_open(struct json *json, const char *key, char bracket); /* '{' or '[' 
 void json_close(struct json *json, char bracket);                 /* '}' or ']' */
 void json_string(struct json *json, const char *key, const char *value); /* NULL = null */
 void json_number(struct json *json, const char *key, int64_t value);
+void json_bool(struct json *json, const char *key, bool value);
 void json_null(struct json *json, const char *key);
 
 #endif

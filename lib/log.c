@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,9 +21,9 @@
 struct log {
 	int fd;
 	enum log_format format;
-	enum log_level level;
+	_Atomic int level;         /* set and read by any thread */
 	bool immediate;
-	uint64_t dropped;
+	_Atomic uint64_t dropped;  /* written by the log's own thread, read by any */
 	size_t start, end, capacity; /* of bytes; start is the beginning of a line unless the kernel took only a part of one */
 	char bytes[];
 };
@@ -31,16 +32,29 @@ static const char *const log_level_names[] = {
 	[LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn", [LOG_ERROR] = "error", [LOG_OFF] = "off",
 };
 
-int log_parse_level(const struct option_call *call, void *field, struct text *accepted)
+const char *log_level_name(enum log_level level)
 {
-	for (int level = LOG_DEBUG; level <= LOG_OFF; level++) {
-		if (strcmp(call->value, log_level_names[level]) == 0) {
-			*(enum log_level *)field = (enum log_level)level;
+	return log_level_names[level];
+}
+
+int log_find_level(const char *name, enum log_level *level)
+{
+	for (int each = LOG_DEBUG; each <= LOG_OFF; each++) {
+		if (strcmp(name, log_level_names[each]) == 0) {
+			*level = (enum log_level)each;
 			return 0;
 		}
 	}
-	text_string(accepted, "debug, info, warn, error or off");
 	return -EINVAL;
+}
+
+int log_parse_level(const struct option_call *call, void *field, struct text *accepted)
+{
+	int result = log_find_level(call->value, field);
+
+	if (result)
+		text_string(accepted, "debug, info, warn, error or off");
+	return result;
 }
 
 int log_parse_format(const struct option_call *call, void *field, struct text *accepted)
@@ -63,7 +77,8 @@ int log_new(struct log **out, int fd, enum log_format format, enum log_level lev
 
 	if (log == NULL)
 		return -ENOMEM;
-	*log = (struct log){.fd = fd, .format = format, .level = level, .immediate = ring_bytes == 0, .capacity = capacity};
+	*log = (struct log){.fd = fd, .format = format, .immediate = ring_bytes == 0, .capacity = capacity};
+	log_set_level(log, level);
 	*out = log;
 	return 0;
 }
@@ -96,24 +111,27 @@ int log_open_fd(int fd)
 
 void log_set_level(struct log *log, enum log_level level)
 {
-	log->level = level;
+	atomic_store_explicit(&log->level, (int)level, memory_order_relaxed);
 }
 
 bool log_wants(const struct log *log, enum log_level level)
 {
-	return level >= log->level && level != LOG_OFF;
+	return (int)level >= atomic_load_explicit(&log->level, memory_order_relaxed) && level != LOG_OFF;
 }
 
 uint64_t log_dropped(const struct log *log)
 {
-	return log->dropped;
+	return atomic_load_explicit(&log->dropped, memory_order_relaxed);
 }
 
 /* The descriptor is broken: nobody will ever read what is waiting. */
 static void log_drop_all(struct log *log)
 {
+	uint64_t lines = 0;
+
 	for (size_t i = log->start; i < log->end; i++)
-		log->dropped += log->bytes[i] == '\n';
+		lines += log->bytes[i] == '\n';
+	log->dropped += lines;
 	log->start = log->end = 0;
 }
 

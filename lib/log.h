@@ -28,6 +28,11 @@ void log_free(struct log *log); /* one last log_flush() */
  * fd keep blocking writes, else fd itself made non-blocking. */
 int log_open_fd(int fd);
 
+/* "debug" and back. 0 or -EINVAL. */
+const char *log_level_name(enum log_level level);
+int log_find_level(const char *name, enum log_level *level);
+
+/* Any thread, as log_dropped() below. */
 void log_set_level(struct log *log, enum log_level level);
 bool log_wants(const struct log *log, enum log_level level);
 

@@ -6,10 +6,13 @@ app.py     listeners and what they do with a connection
 record.py  what must hold of every record and of the proxy's own answers
 pod.py     the Pod a case gets: lapse-init, lapse-proxy, its records, what must be clean afterwards
 case.py    the decorator that makes a function a case
+documents.py  Kubernetes documents: made, written as a cluster writes them; what `explain` says of them
 """
 from .app import BINARY, BODIES, after, echo, http, ok, script, silent, stalls_after, until_reset, upgraded
 from .case import ALL_WAYS, Failure, case, expect, took, until
+from .documents import (Directory, PodInfo, backend, configured, document, example, explain, on_gateway, readings, route, rule,
+                        service, text_of)
 from .net import as_user, black_hole, run, table
 from .peer import Message, Peer, request
 from .pod import AS_PROXY, NO_CAPABILITY, ONLY_NET_ADMIN, PROXY_UID, Pod
-from .record import CLOSED, REASONS, check_answer
+from .record import CLOSED, FAILED, REASONS, check_answer

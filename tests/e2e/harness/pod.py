@@ -1,4 +1,5 @@
 """The Pod: namespaces "pod" and "client" (and "server" when asked for), the two programs in them, and what must hold afterwards."""
+import collections
 import contextlib
 import json
 import os
@@ -11,7 +12,7 @@ import time
 from .app import App, http
 from .case import Failure, expect, until
 from .net import Host, link
-from .peer import ResetPeer
+from .peer import ResetPeer, request
 from .record import CLOSED, FAILED, check_record
 
 PORT = 8080
@@ -41,6 +42,8 @@ class Proxy:
             self.process = host.popen(command, stdin=subprocess.DEVNULL, stdout=into, stderr=errors, env=environment)
         os.close(into)
         self.pid, self.json_log = self.process.pid, "json" in command
+        # Every record is logged, so that they can be compared with the counters.
+        self.complete = self.json_log and command.count("--log-level") == command.count("--log-rate") == 1 and "off" not in command
         self.reader = threading.Thread(target=self._read, args=(out,), daemon=True)
         self.reader.start()
 
@@ -114,12 +117,31 @@ class Proxy:
             fields = file.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def admin(self, path, method="GET", address="127.0.0.1", port=4191):
+    def ask_admin(self, path, method="GET", *fields, body=b"", address="127.0.0.1", port=4191, host=None):
+        """The admin listener's answer, to this host or to another."""
+        with (host or self.host).connect(address, port, timeout=3) as peer:
+            peer.send(request(method, path, *fields, body=body, host="admin"))
+            return peer.response()
+
+    def admin(self, path, method="GET", *fields, **options):
         """(status, body) of the admin listener."""
-        with self.host.connect(address, port, timeout=3) as peer:
-            peer.send(f"{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n".encode())
-            response = peer.response()
-            return response.status, response.body
+        response = self.ask_admin(path, method, *fields, **options)
+        return response.status, response.body
+
+    def metrics(self):
+        """What /metrics says: {(name, {label: value} as a frozenset of pairs): number}."""
+        status, body = self.admin("/metrics")
+        expect(status == 200, f"/metrics: {status}")
+        return {(name, frozenset(re.findall(r'(\w+)="([^"]*)"', labels))): float(value)
+                for name, labels, value in re.findall(r"^(\w+)(?:\{(.*)\})? (\S+)$", body.decode(), re.M)}
+
+    def counted(self, name, by=None, metrics=None, **labels):
+        """The sum of a family's series with these labels; by: of each value of that label."""
+        sums = collections.Counter()
+        for (family, have), value in (metrics or self.metrics()).items():
+            if family == name and set(labels.items()) <= have:
+                sums[dict(have).get(by)] += value
+        return {value: number for value, number in sums.items() if number} if by else sums[None]
 
     def ready(self):
         try:
@@ -358,6 +380,26 @@ class Pod:
         until(lambda: self.proxy.fds() <= self.fds_at_start,
               lambda: f"lapse-proxy holds {self.proxy.fds()} descriptors, {self.fds_at_start} at start: {self._fd_list()}")
         expect(self.proxy.fds(pipes=True) <= SPARE_PIPES, f"lapse-proxy keeps too many pipes: {self._fd_list()}")
+        self._check_counters()
+
+    def _check_counters(self):
+        """The counters are the records' own numbers, reason by reason: what was held back or lost taken into account."""
+        proxy, wrong = self.proxy, []
+        if not proxy.complete:
+            return
+
+        def same():
+            metrics = proxy.metrics()
+            if proxy.counted("lapse_log_lines_dropped_total", metrics=metrics):
+                return True
+            wrong.clear()
+            for message, family in ((CLOSED, "lapse_connections_closed_total"), (FAILED, "lapse_requests_failed_total")):
+                said = dict(collections.Counter(record["reason"] for record in proxy.records(message)))
+                counted = proxy.counted(family, by="reason", metrics=metrics)
+                if said != counted:
+                    wrong.append(f"{family} counts {counted}, the records say {said}")
+            return not wrong
+        until(same, lambda: "; ".join(wrong))
 
     def _fd_list(self):
         links = []

@@ -53,7 +53,8 @@ static void defaults(void **state)
 static void commands_are_in_the_order_of_the_enum(void **state)
 {
 	static const char *const names[] = {
-		[INIT_INSTALL] = "install", [INIT_REMOVE] = "remove", [INIT_CHECK] = "check", [INIT_STATUS] = "status"};
+		[INIT_INSTALL] = "install", [INIT_REMOVE] = "remove", [INIT_CHECK] = "check", [INIT_STATUS] = "status",
+		[INIT_HALF_CLOSED] = "half-closed"};
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		assert_string_equal(options_table.commands[i].name, names[i]);
@@ -143,6 +144,36 @@ static void the_environment_counts_less_than_the_command_line(void **state)
 	options_free(&options);
 }
 
+static void half_closed_has_options_of_its_own(void **state)
+{
+	static const char *const all[ARGUMENTS] = {"half-closed", "--json", "--watch", "--all-namespaces", "--min-age", "1m30s"};
+	static const char *const none[ARGUMENTS] = {"half-closed"};
+	static const char *const foreign[ARGUMENTS] = {"status", "--json"};
+	static const char *const both[ARGUMENTS] = {"half-closed", "--all-namespaces", "--netns", "/run/netns/x"};
+	static const char *const negative[ARGUMENTS] = {"half-closed", "--min-age=-1s"};
+	struct init_options options;
+	TEXT_ON_STACK(error, 512);
+	int command;
+
+	assert_int_equal(read_options(all, NULL, &options, &command, &error), 0);
+	assert_int_equal(command, INIT_HALF_CLOSED);
+	assert_true(options.json && options.watch && options.all_namespaces);
+	assert_int_equal(options.min_age_ms, 90000);
+	options_free(&options);
+	assert_int_equal(read_options(none, NULL, &options, &command, &error), 0);
+	assert_false(options.json || options.watch || options.all_namespaces);
+	assert_int_equal(options.min_age_ms, 0);
+	options_free(&options);
+	assert_int_equal(read_options(foreign, NULL, &options, &command, &error), -EINVAL);
+	assert_non_null(strstr(error.data, "only with half-closed"));
+	options_free(&options);
+	assert_int_equal(read_options(both, NULL, &options, &command, &error), -EINVAL);
+	assert_non_null(strstr(error.data, "give one of them"));
+	options_free(&options);
+	assert_int_equal(read_options(negative, NULL, &options, &command, &error), -EINVAL);
+	options_free(&options);
+}
+
 static void bad_values_are_named(void **state)
 {
 	static const struct {
@@ -204,6 +235,7 @@ int main(void)
 		cmocka_unit_test(linkerds_arguments_run_unchanged),
 		cmocka_unit_test(values_are_read),
 		cmocka_unit_test(the_environment_counts_less_than_the_command_line),
+		cmocka_unit_test(half_closed_has_options_of_its_own),
 		cmocka_unit_test(bad_values_are_named),
 	};
 

@@ -85,12 +85,14 @@ static void values_are_separated(void **state)
 	json_close(json, ']');
 	json_open(json, NULL, '{');
 	json_null(json, "x");
+	json_bool(json, "y", true);
+	json_bool(json, "z", false);
 	json_close(json, '}');
 	json_close(json, ']');
 	json_string(json, "a\"b", NULL);
 	json_string(json, "c", "d");
 	json_close(json, '}');
-	ends_as(&written, "{\"empty\":{},\"list\":[-9223372036854775808,2,[],{\"x\":null}],\"a\\\"b\":null,\"c\":\"d\"}");
+	ends_as(&written, "{\"empty\":{},\"list\":[-9223372036854775808,2,[],{\"x\":null,\"y\":true,\"z\":false}],\"a\\\"b\":null,\"c\":\"d\"}");
 }
 
 int main(void)

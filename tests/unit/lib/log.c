@@ -523,6 +523,7 @@ static void parsers(void **state)
 		call.value = levels_in_order[i];
 		assert_int_equal(log_parse_level(&call, &level, &accepted), 0);
 		assert_int_equal(level, i);
+		assert_string_equal(log_level_name(level), levels_in_order[i]);
 	}
 	call.value = "json";
 	assert_int_equal(log_parse_format(&call, &format, &accepted), 0);
