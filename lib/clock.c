@@ -4,22 +4,27 @@
 
 #define DAY_MS 86400000
 
-static int64_t clock_read_ms(clockid_t id)
+static int64_t clock_read_us(clockid_t id)
 {
 	struct timespec now;
 
 	clock_gettime(id, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+int64_t clock_monotonic_us(void)
+{
+	return clock_read_us(CLOCK_MONOTONIC);
 }
 
 int64_t clock_monotonic_ms(void)
 {
-	return clock_read_ms(CLOCK_MONOTONIC);
+	return clock_monotonic_us() / 1000;
 }
 
 int64_t clock_realtime_ms(void)
 {
-	return clock_read_ms(CLOCK_REALTIME);
+	return clock_read_us(CLOCK_REALTIME) / 1000;
 }
 
 /* Leap years among the years 0 … year-1 of the Gregorian calendar, for year >= 1. */

@@ -5,6 +5,7 @@
 
 /* CLOCK_MONOTONIC in milliseconds. Pure code takes instants as arguments and never calls this, so tests need no fake clock. */
 int64_t clock_monotonic_ms(void);
+int64_t clock_monotonic_us(void);
 
 /* CLOCK_REALTIME in milliseconds since 1970, for log lines only. */
 int64_t clock_realtime_ms(void);

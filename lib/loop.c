@@ -16,7 +16,7 @@ enum { BATCH = 256 };
 struct loop {
 	int epoll_fd;
 	bool stopping;
-	int64_t now;
+	int64_t now, now_us;
 	struct wheel *wheel;
 	void (*idle)(void *owner);
 	void *owner;
@@ -32,6 +32,12 @@ static void loop_woken(struct loop_source *source, uint32_t events)
 		return; /* somebody else's wake-up was read with ours */
 }
 
+static void loop_read_clock(struct loop *loop)
+{
+	loop->now_us = clock_monotonic_us();
+	loop->now = loop->now_us / 1000;
+}
+
 int loop_new(struct loop **out, void (*idle)(void *owner), void *owner)
 {
 	struct loop *loop = calloc(1, sizeof *loop);
@@ -39,7 +45,7 @@ int loop_new(struct loop **out, void (*idle)(void *owner), void *owner)
 
 	if (!loop)
 		return result;
-	loop->now = clock_monotonic_ms();
+	loop_read_clock(loop);
 	loop->idle = idle;
 	loop->owner = owner;
 	loop->epoll_fd = -1;
@@ -95,6 +101,11 @@ int64_t loop_now(const struct loop *loop)
 	return loop->now;
 }
 
+int64_t loop_now_us(const struct loop *loop)
+{
+	return loop->now_us;
+}
+
 int loop_watch(struct loop *loop, struct loop_source *source, uint32_t events)
 {
 	struct epoll_event event = {.events = events, .data.ptr = source};
@@ -145,7 +156,7 @@ void loop_run(struct loop *loop)
 		if (loop->stopping)
 			break;
 		count = epoll_wait(loop->epoll_fd, events, BATCH, loop_timeout(loop));
-		loop->now = clock_monotonic_ms();
+		loop_read_clock(loop);
 		for (int i = 0; i < count; i++) {
 			struct loop_source *source = events[i].data.ptr;
 

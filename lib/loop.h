@@ -28,6 +28,7 @@ struct wheel *loop_wheel(struct loop *loop);
 
 /* Monotonic milliseconds, read once per round. */
 int64_t loop_now(const struct loop *loop);
+int64_t loop_now_us(const struct loop *loop); /* the same moment in microseconds */
 
 /* Makes the kernel's mask equal to `events` (EPOLLIN | …); 0 takes the source out. Costs nothing when it is so already.
  * 0 or -errno. */

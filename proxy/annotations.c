@@ -199,6 +199,7 @@ struct key {
 	enum timeout_id timeout;
 	annotations_read_retry *retry; /* NULL = the timeout */
 	const char *accepted;          /* of the retry's value */
+	const char *sets;              /* likewise: what it is, for the documentation */
 	bool codes;                    /* without one of these there is no retry */
 };
 
@@ -210,11 +211,15 @@ static const struct key timeout_keys[] = {
 
 static const struct key retry_keys[] = {
     {.name = "http", .retry = annotations_read_http, .codes = true,
-     .accepted = "a list of status codes and ranges from 400 to 599, 5xx and gateway-error, such as 503,gateway-error"},
+     .accepted = "a list of status codes and ranges from 400 to 599, 5xx and gateway-error, such as 503,gateway-error",
+     .sets = "statuses that are tried again"},
     {.name = "grpc", .retry = annotations_read_grpc, .codes = true,
-     .accepted = "a list of cancelled, deadline-exceeded, internal, resource-exhausted and unavailable"},
-    {.name = "limit", .retry = annotations_read_limit, .accepted = "a number from 0 (as unset) to 65535"},
-    {.name = "timeout", .retry = annotations_read_attempt, .accepted = LINKERD_ACCEPTED},
+     .accepted = "a list of cancelled, deadline-exceeded, internal, resource-exhausted and unavailable",
+     .sets = "gRPC statuses that are tried again (HTTP/2)"},
+    {.name = "limit", .retry = annotations_read_limit, .accepted = "a number from 0 (as unset) to 65535",
+     .sets = "most retries of a request, 1 unless set"},
+    {.name = "timeout", .retry = annotations_read_attempt, .accepted = LINKERD_ACCEPTED,
+     .sets = "time to the response head, of every attempt but the last"},
 };
 
 #define GATEWAY_ROUTES (KIND(HTTP_ROUTE) | KIND(GRPC_ROUTE) | KIND(TCP_ROUTE) | KIND(TLS_ROUTE))
@@ -469,4 +474,46 @@ int annotations_apply(struct arena *arena, struct diagnostics *diagnostics, stru
 	object->annotated = timeouts;
 	object->retry = retry;
 	return 0;
+}
+
+/* --- the documentation --- */
+
+/* "Ingress, HTTPRoute", or "all but …" where that is shorter; the pod, which is no document, last. */
+static void annotations_print_kinds(uint32_t kinds, FILE *to)
+{
+	uint32_t documents = (KIND(COUNT) - 1) & ~KIND(POD), listed = kinds & documents, others = documents & ~kinds;
+	bool most = __builtin_popcount(listed) > __builtin_popcount(others);
+	const char *separator = most ? "all but " : "";
+
+	if (most)
+		listed = others;
+	for (int kind = 0; kind < KIND_COUNT; kind++) {
+		if (!(listed >> kind & 1))
+			continue;
+		fprintf(to, "%s%s", separator, kind_name((enum kind)kind));
+		separator = ", ";
+	}
+	if (kinds & KIND(POD))
+		fprintf(to, "; the pod");
+}
+
+void annotations_print(FILE *to)
+{
+	fprintf(to, "| annotation | sets | value | on |\n|---|---|---|---|\n");
+	for (size_t i = LENGTH(families); i-- > 0;) { /* what wins stands first */
+		const struct family *family = &families[i];
+		char flag[TIMEOUTS_FLAG_SIZE];
+		struct key key;
+
+		for (size_t at = 0; annotations_next_key(family, &at, flag, &key);) {
+			fprintf(to, "| `%s%s` | ", family->domain, key.name);
+			if (key.sets)
+				fprintf(to, "%s", key.sets);
+			else
+				fprintf(to, "`%s`", timeouts_name(key.timeout));
+			fprintf(to, " | %s | ", key.accepted ? key.accepted : family->accepted);
+			annotations_print_kinds(family->kinds, to);
+			fprintf(to, " |\n");
+		}
+	}
 }

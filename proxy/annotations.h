@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "lib/timeouts.h"
 #include "proxy/catalog.h"
@@ -29,5 +30,8 @@ struct annotation {
  * alone make none. 0 or -ENOMEM, then the object is as it was. */
 int annotations_apply(struct arena *arena, struct diagnostics *diagnostics, struct object *object,
                       const struct annotation *annotations, size_t count);
+
+/* All keys, as a table in Markdown. */
+void annotations_print(FILE *to);
 
 #endif

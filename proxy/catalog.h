@@ -239,7 +239,7 @@ struct catalog {
 	struct arena arena;
 	struct object *objects[KIND_COUNT], **tails[KIND_COUNT]; /* linked by next, each the head of its kind's struct */
 	size_t counts[KIND_COUNT];
-	struct map subjects; /* "HTTPRoute default/web" → struct object: each stands once; manifest.c's */
+	struct map subjects; /* "GROUP/HTTPRoute default/web" → struct object: each stands once; manifest.c's */
 };
 
 /* NULL when there is no memory. */

@@ -14,6 +14,8 @@
 #include "lib/wheel.h"
 #include "proxy/conn.h"
 #include "proxy/exchange.h"
+#include "proxy/policy.h"
+#include "proxy/metrics.h"
 #include "proxy/proto.h"
 #include "proxy/pump.h"
 #include "proxy/record.h"
@@ -46,9 +48,15 @@ struct cause cause_timer(enum reason_id reason, enum timeout_id timer)
 	return (struct cause){.reason = reason, .by = reason_row(reason)->by, .timer = timer};
 }
 
+const struct timeout_value *conn_timeout(const struct conn *conn, enum timeout_id timer)
+{
+	/* Draining goes by what is in force now, whatever the connection began with. */
+	return &(timer == TIMEOUT_DRAIN ? policy_timeouts(conn->worker->snapshot->policy) : conn->timeouts)->of[timer];
+}
+
 static void ending_add_timer(struct text *detail, const struct conn *conn, enum timeout_id timer)
 {
-	const struct timeout_value *value = &conn->timeouts->of[timer];
+	const struct timeout_value *value = conn_timeout(conn, timer);
 	char duration[DURATION_TEXT_SIZE], flag[TIMEOUTS_FLAG_SIZE];
 
 	duration_format(value->milliseconds, duration);
@@ -110,6 +118,13 @@ void ending_fill(struct ending *ending, struct conn *conn, struct cause cause, c
 		ending->tcp_info = ending_tcp_info(conn);
 }
 
+void ending_count(const struct conn *conn, const struct ending *ending)
+{
+	if (ending->timer != TIMEOUT_NONE)
+		metrics_add(conn->worker->metrics, METRIC_TIMEOUTS, ending->timer,
+		            metrics_level(conn_timeout(conn, ending->timer)->source), 0, 0, 1);
+}
+
 void ending_free(struct ending *ending)
 {
 	free(ending->detail);
@@ -139,6 +154,23 @@ static void closing_leave(struct conn *conn)
 	conn->admitted = false;
 }
 
+static void closing_count(struct conn *conn)
+{
+	struct metrics *metrics = conn->worker->metrics;
+	const struct ending *ending = &conn->ending;
+	int64_t open_ms = ending->at - conn->instants[INSTANT_ACCEPTED];
+
+	conn_count_bytes(conn);
+	ending_count(conn, ending);
+	metrics_add(metrics, METRIC_CONNECTIONS_CLOSED, conn->direction, ending->reason, ending->by, ending->phase, 1);
+	metrics_add(metrics, METRIC_CONNECTIONS_ACTIVE, conn->direction, 0, 0, 0, -1);
+	metrics_observe(metrics, METRIC_CONNECTION_SECONDS, conn->direction, conn->protocol, open_ms * 1000);
+	if (conn->half_closed)
+		metrics_add(metrics, METRIC_CONNECTIONS_HALF_CLOSED, conn->direction, 0, 0, 0, -1);
+	if (ending->reason == REASON_REDIRECT_STATE_LOST)
+		metrics_add(metrics, METRIC_REDIRECT_STATE_LOST, conn->direction, 0, 0, 0, 1);
+}
+
 /* The client's socket closes and the record goes out; the connection is no more. */
 static void closing_finish(struct conn *conn, bool reset)
 {
@@ -149,7 +181,10 @@ static void closing_finish(struct conn *conn, bool reset)
 	pump_drop(worker, &conn->client);
 	leg_close(&conn->client, worker->loop, reset);
 	record_connection(conn);
+	closing_count(conn);
 	conn_enter(conn, STAGE_CLOSED);
+	if (worker->walk_next == conn)
+		worker->walk_next = conn->next;
 	*conn->link = conn->next;
 	if (conn->next)
 		conn->next->link = conn->link;
@@ -218,7 +253,7 @@ void conn_close_list(struct conn *conn, struct cause cause, const char *format, 
 		format = "conntrack has forgotten this connection, so its packets no longer reach the proxy; raise its timeout with "
 			 "lapse-init --close-wait-timeout or --conntrack-timeout, or keep TCP keep-alive below it";
 	ending_fill(&conn->ending, conn, cause, format, arguments);
-	end = cause.answered ? ENDING_FIN : reason_row(cause.reason)->ending;
+	end = cause.answered || cause.at_rest ? ENDING_FIN : reason_row(cause.reason)->ending;
 	exchange_free(conn);
 	closing_release_server(conn, end, exchange_under_way);
 	conn->client_read_hold = false;
@@ -249,6 +284,24 @@ void conn_close(struct conn *conn, struct cause cause, const char *format, ...)
 	va_start(arguments, format);
 	conn_close_list(conn, cause, format, arguments);
 	va_end(arguments);
+}
+
+bool conn_close_admin(struct conn *conn)
+{
+	static const char detail[] = "an operator closed it through the admin listener";
+	struct cause cause = cause_of(REASON_ADMIN_CLOSED);
+
+	if (conn->ending.reason != REASON_NONE)
+		return false;
+	if (conn->stage == STAGE_EXCHANGE || conn->stage == STAGE_HEAD) {
+		conn->close_after = REASON_ADMIN_CLOSED; /* and it does not live on behind the answer */
+		exchange_fail(conn, cause, "%s", detail);
+	} else {
+		cause.at_rest = conn->stage == STAGE_IDLE;
+		conn_close(conn, cause, "%s", detail);
+	}
+	conn_settle(conn);
+	return true;
 }
 
 void conn_close_dial_failed(struct conn *conn, int error)

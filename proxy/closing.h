@@ -17,6 +17,7 @@ struct cause {
 	enum reason_by by;     /* BY_PEER never */
 	enum timeout_id timer; /* TIMEOUT_NONE unless a timer fired */
 	int status;            /* of the answer, where it is not the reason's own; 0 = the reason's */
+	bool at_rest;          /* nothing is under way: end with FIN, whatever the reason's row says */
 	bool answered;         /* a synthesised answer is on its way to the client: end with FIN behind it */
 };
 
@@ -32,9 +33,18 @@ void conn_close(struct conn *conn, struct cause cause, const char *format, ...) 
 void conn_close_list(struct conn *conn, struct cause cause, const char *format, va_list arguments)
     __attribute__((format(printf, 3, 0)));
 
+/* An operator ends it: FIN between requests, 503 where an answer is possible, else RST. False: it was ending already. */
+bool conn_close_admin(struct conn *conn);
+
+/* What the timer is set to for this connection, and where. */
+const struct timeout_value *conn_timeout(const struct conn *conn, enum timeout_id timer);
+
 /* Fills *ending for a cause as of now. The timer's value and source are added to the detail. */
 void ending_fill(struct ending *ending, struct conn *conn, struct cause cause, const char *format, va_list arguments)
     __attribute__((format(printf, 4, 0)));
+
+/* The timer that fired, if one did, into the metrics: once for each record. */
+void ending_count(const struct conn *conn, const struct ending *ending);
 void ending_free(struct ending *ending);
 
 /* The dial to the server failed with -errno, or, error 0, `connect` fired: an opaque connection ends. */

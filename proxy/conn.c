@@ -22,6 +22,7 @@
 #include "lib/sock.h"
 #include "proxy/closing.h"
 #include "proxy/exchange.h"
+#include "proxy/metrics.h"
 #include "proxy/options.h"
 #include "proxy/proto.h"
 #include "proxy/pump.h"
@@ -85,21 +86,53 @@ void conn_enter(struct conn *conn, enum stage stage)
 	conn->stage = stage;
 }
 
-const char *conn_phase(const struct conn *conn)
+unsigned conn_phase(const struct conn *conn)
 {
 	const struct exchange *exchange = conn->exchange;
 
 	if (conn->upstream && conn->upstream->leg.connecting && conn->stage != STAGE_IDLE && conn->stage != STAGE_HEAD)
-		return "connect";
+		return STAGE_CONNECT;
 	if (conn->stage != STAGE_EXCHANGE || !exchange)
-		return stages[conn->stage].name;
+		return conn->stage;
 	if (exchange->response_head)
-		return "response";
+		return PHASE_RESPONSE;
 	if (exchange->waiting)
-		return "backoff";
+		return PHASE_BACKOFF;
 	if (!conn->upstream)
-		return "connect";
-	return exchange->request_body.complete ? "wait" : "request";
+		return STAGE_CONNECT;
+	return exchange->request_body.complete ? PHASE_WAIT : PHASE_REQUEST;
+}
+
+const char *conn_phase_name(unsigned phase)
+{
+	static const char *const names[] = {"request", "wait", "backoff", "response"};
+
+	return phase < STAGE_COUNT ? stages[phase].name : names[phase - STAGE_COUNT];
+}
+
+static void conn_count_leg(struct conn *conn, enum metric_leg leg, uint64_t sent, uint64_t received)
+{
+	const uint64_t now[WAYS] = {[WAY_SENT] = sent, [WAY_RECEIVED] = received};
+
+	for (unsigned way = 0; way < WAYS; way++) {
+		if (now[way] == conn->counted[leg][way])
+			continue;
+		metrics_add(conn->worker->metrics, METRIC_BYTES, conn->direction, leg, way, 0, (int64_t)(now[way] - conn->counted[leg][way]));
+		conn->counted[leg][way] = now[way];
+	}
+}
+
+void conn_count_bytes(struct conn *conn)
+{
+	const struct upstream *upstream = conn->upstream;
+	uint64_t sent = conn->sent_server, received = conn->received_server;
+
+	if (upstream) {
+		sent += upstream->leg.sent - upstream->sent_before;
+		received += upstream->leg.received - upstream->received_before;
+	}
+	conn_count_leg(conn, LEG_CLIENT, conn->client.sent, conn->client.received);
+	conn_count_leg(conn, LEG_SERVER, sent, received);
 }
 
 static bool conn_is_half_closed(const struct conn *conn)
@@ -146,13 +179,28 @@ static int conn_watch(struct conn *conn, struct leg *leg, uint32_t wanted, uint3
 	return loop_watch(conn->worker->loop, &leg->source, wanted ? wanted : (uint32_t)EPOLLET);
 }
 
-static struct deadline conn_deadline(const struct conn *conn)
+/* Of these timers, and of wake_at. */
+static struct deadline conn_deadline_of(const struct conn *conn, uint32_t timers, int64_t wake_at)
 {
-	uint32_t timers = stages[conn->stage].timers;
-
+	timers &= stages[conn->stage].timers;
 	if (conn->close_after)
 		timers &= ~TIMER_BIT(TIMEOUT_MAX_CONNECTION);
-	return deadline_next(timers, conn->instants, conn->wake_at, conn_is_half_closed(conn), conn->timeouts);
+	return deadline_next(timers, conn->instants, wake_at, conn_is_half_closed(conn), conn->timeouts);
+}
+
+static struct deadline conn_deadline(const struct conn *conn)
+{
+	return conn_deadline_of(conn, UINT32_MAX, conn->wake_at);
+}
+
+struct deadline conn_next_timer(const struct conn *conn)
+{
+	struct deadline deadline = conn_deadline_of(conn, UINT32_MAX, 0);
+
+	if (deadline.timer == TIMEOUT_UNACKNOWLEDGED && sock_send_queue(conn->client.source.fd) <= 0 &&
+	    (!conn->upstream || sock_send_queue(conn->upstream->leg.source.fd) <= 0))
+		deadline = conn_deadline_of(conn, ~TIMER_BIT(TIMEOUT_UNACKNOWLEDGED), 0);
+	return deadline;
 }
 
 void conn_settle(struct conn *conn)
@@ -238,6 +286,10 @@ static void conn_expired(struct conn *conn, struct deadline deadline)
 		conn->wake_at = 0;
 		conn->proto->expired(conn, TIMEOUT_NONE);
 		break;
+	case TIMEOUT_CONNECT:
+		metrics_add(conn->worker->metrics, METRIC_CONNECTS, conn->direction, DIAL_TIMEOUT, 0, 0, 1);
+		conn->proto->expired(conn, deadline.timer);
+		break;
 	default:
 		conn->proto->expired(conn, deadline.timer);
 		break;
@@ -296,7 +348,9 @@ static void conn_server_connected(struct conn *conn, uint32_t events)
 	if (error) {
 		leg->error = error;
 		leg_note(leg, error == -ECONNREFUSED || error == -ECONNRESET ? LEG_RST_PEER : LEG_FAILED);
+		upstream_count_dial(conn, error);
 	} else {
+		upstream_count_dial(conn, 0);
 		leg->connecting = false;
 		sock_set_keepalive(leg->source.fd, (int)(settings->keepalive_idle / 1000), (int)(settings->keepalive_interval / 1000),
 		                   (int)settings->keepalive_probes);
@@ -364,6 +418,7 @@ struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin
 	if (!conn)
 		return NULL;
 	conn->worker = worker;
+	conn->id = atomic_fetch_add_explicit(&worker->proxy->conn_ids, 1, memory_order_relaxed) + 1;
 	conn->direction = origin->direction;
 	conn->client_addr = origin->client;
 	conn->server_addr = origin->destination;
@@ -381,5 +436,7 @@ struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin
 		conn->next->link = &conn->next;
 	worker->conns = conn;
 	worker->conn_count++;
+	metrics_add(worker->metrics, METRIC_CONNECTIONS_OPENED, conn->direction, 0, 0, 0, 1);
+	metrics_add(worker->metrics, METRIC_CONNECTIONS_ACTIVE, conn->direction, 0, 0, 0, 1);
 	return conn;
 }

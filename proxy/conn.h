@@ -39,13 +39,16 @@ enum stage {
 	STAGE_COUNT,
 };
 
+/* Where in its life a connection is, in the record's words: its stage, but for an exchange one of these. */
+enum phase { PHASE_REQUEST = STAGE_COUNT, PHASE_WAIT, PHASE_BACKOFF, PHASE_RESPONSE, PHASE_COUNT };
+
 /* How and why a connection ended, or one exchange on it. REASON_NONE: it has not. */
 struct ending {
 	enum reason_id reason;
 	enum reason_by by;     /* BY_PEER is resolved to the side that acted first */
 	enum timeout_id timer; /* the one that fired, TIMEOUT_NONE */
 	int64_t at;            /* when it was decided; a lingering end comes later */
-	const char *phase;     /* at that moment */
+	unsigned phase;        /* at that moment: conn_phase() */
 	char *detail;          /* owned; NULL: the reason's own sentence */
 	char *tcp_info;        /* owned; the kernel's view of both legs at an abnormal end, NULL otherwise */
 };
@@ -54,6 +57,7 @@ struct conn {
 	struct loop_deferred deferred;
 	struct worker *worker;
 	struct conn *next, **link; /* in the worker's list */
+	uint64_t id;               /* from 1, of this process */
 	const struct proto *proto;
 	struct wheel_timer timer;
 	int64_t instants[INSTANT_COUNT];
@@ -78,6 +82,7 @@ struct conn {
 	enum protocol protocol;
 	uint8_t http_minor; /* of the last request */
 	bool any_request;
+	bool half_closed;                /* counted as that */
 	bool admitted;                   /* counted in proxy->admitted */
 	bool client_read_hold;           /* do not read the client now (a pipelined request waits) */
 	bool first_fin_set;
@@ -92,6 +97,7 @@ struct conn {
 	uint64_t received_server;
 	uint32_t server_legs;      /* how many were let go */
 	char *server_leg;          /* owned; the description of the last one */
+	uint64_t counted[2][2];    /* bytes already in the metrics, by enum metric_leg and metric_way */
 	char *last_request;        /* owned; "GET /path" with --log-paths */
 	uint16_t last_status;
 };
@@ -105,8 +111,12 @@ void conn_enter(struct conn *conn, enum stage stage);
 
 const char *conn_stage_name(enum stage stage);
 
-/* "idle", "head", "request", "wait", "response", …: where in its life the connection is, in the record's words. */
-const char *conn_phase(const struct conn *conn);
+/* A stage or an enum phase; and "idle", "head", "request", "wait", "response", … */
+unsigned conn_phase(const struct conn *conn);
+const char *conn_phase_name(unsigned phase);
+
+/* The next of its timers that is due. `unacknowledged` only while something is. */
+struct deadline conn_next_timer(const struct conn *conn);
 
 /* Makes epoll interest and the wheel agree with the state: called after every event, by conn.c and upstream.c only. */
 void conn_settle(struct conn *conn);
@@ -118,6 +128,9 @@ static inline const struct addr *conn_destination(const struct conn *conn)
 }
 
 int64_t conn_now(const struct conn *conn);
+
+/* Brings the byte counters up to what the legs have moved. */
+void conn_count_bytes(struct conn *conn);
 
 /* A byte moved. */
 void conn_touch(struct conn *conn);

@@ -9,6 +9,8 @@
 #include "lib/sock.h"
 #include "lib/text.h"
 #include "proxy/conn.h"
+#include "proxy/metrics.h"
+#include "proxy/profile.h"
 #include "proxy/options.h"
 #include "proxy/record.h"
 #include "proxy/reply.h"
@@ -50,6 +52,8 @@ int exchange_begin(struct conn *conn, const struct http1_head *head)
 	exchange->request.method = exchange->request.target = (struct http1_slice){0};
 	exchange->replayable = true;
 	exchange->attempt = 1;
+	exchange->started_us = loop_now_us(conn->worker->loop);
+	metrics_add(conn->worker->metrics, METRIC_REQUESTS, conn->direction, 0, 0, 0, 1);
 	conn->exchange = exchange;
 	conn->requests++;
 	conn->any_request = true;
@@ -63,12 +67,34 @@ int exchange_begin(struct conn *conn, const struct http1_head *head)
 	return 0;
 }
 
+/* A failure is what the rule's profile calls one, else 5xx; and what was cut short. */
+static bool exchange_succeeded(const struct exchange *exchange)
+{
+	if (!exchange->through)
+		return false;
+	return exchange->choice.profile_route ? !profile_is_failure(exchange->choice.profile_route, exchange->status)
+	                                      : exchange->status < 500;
+}
+
+static void exchange_count(struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+	struct metrics *metrics = conn->worker->metrics;
+	unsigned status = exchange->status / 100 < STATUS_CLASSES ? exchange->status / 100 : STATUS_NONE;
+
+	metrics_add(metrics, METRIC_RESPONSES, conn->direction, status,
+	            exchange_succeeded(exchange) ? CLASS_SUCCESS : CLASS_FAILURE, 0, 1);
+	metrics_observe(metrics, METRIC_REQUEST_SECONDS, conn->direction, 0, loop_now_us(conn->worker->loop) - exchange->started_us);
+	conn_count_bytes(conn);
+}
+
 void exchange_free(struct conn *conn)
 {
 	struct exchange *exchange = conn->exchange;
 
 	if (!exchange)
 		return;
+	exchange_count(conn);
 	http1_body_free(&exchange->request_body);
 	http1_body_free(&exchange->response_body);
 	buf_release(&exchange->replay);
@@ -87,6 +113,8 @@ static void exchange_start_attempt(struct conn *conn)
 	upstream_use(conn->upstream);
 	exchange->server_dirty = exchange->server_full = false;
 	exchange->reused = conn->upstream->uses > 0;
+	if (exchange->reused)
+		metrics_add(conn->worker->metrics, METRIC_REUSED, conn->direction, 0, 0, 0, 1);
 	exchange->leg_sent = conn->upstream->leg.sent;
 	exchange->leg_received = conn->upstream->leg.received;
 	conn->instants[INSTANT_ATTEMPT] = conn_now(conn);
@@ -115,10 +143,11 @@ static void exchange_send_kept(struct conn *conn)
 }
 
 /* The same request on a fresh leg. */
-static void exchange_again(struct conn *conn)
+static void exchange_again(struct conn *conn, enum metric_source cause)
 {
 	upstream_drop(conn, false);
 	conn->retries++;
+	metrics_add(conn->worker->metrics, METRIC_RETRIES, conn->direction, cause, 0, 0, 1);
 	if (exchange_dial(conn))
 		exchange_send_kept(conn);
 }
@@ -151,7 +180,7 @@ void exchange_dial_failed(struct conn *conn, int error)
 
 	if (conn->upstream && error && exchange_looped(conn)) {
 		conn->exchange->loops++;
-		exchange_again(conn);
+		exchange_again(conn, RETRY_LOOP);
 		return;
 	}
 	upstream_describe_dial(conn, error, &dial);
@@ -169,12 +198,19 @@ static void exchange_let_go(struct conn *conn)
 
 void exchange_acquire(struct conn *conn)
 {
-	if (conn->upstream && !upstream_usable(conn->upstream))
+	const struct http1_head *request = &conn->exchange->request;
+	bool twice = request->idempotent && request->content_length <= EXCHANGE_REPLAY_MOST;
+
+	if (conn->upstream && !upstream_usable(conn->upstream)) {
+		upstream_observe_rest(conn->upstream);
 		upstream_drop(conn, false);
+	}
 	if (conn->upstream && !addr_equal(&conn->upstream->destination, conn_destination(conn)))
 		exchange_let_go(conn);
-	/* Another client's leg may be about to end: only what can be sent twice is risked on it. */
-	if (conn->upstream || (conn->exchange->request.idempotent && upstream_take(conn)))
+	/* A leg may be about to end: only what can be sent twice is risked on it. */
+	if (conn->upstream && !twice && !upstream_proven(conn->upstream))
+		upstream_set_aside(conn);
+	if (conn->upstream || (twice && upstream_take(conn)))
 		exchange_start_attempt(conn);
 	else
 		exchange_dial(conn);
@@ -229,6 +265,10 @@ static int exchange_send_reply(struct conn *conn, const struct reply *reply)
 
 	reply_write(reply, &text);
 	conn->last_status = (uint16_t)reply->status;
+	if (conn->exchange) {
+		conn->exchange->status = (uint16_t)reply->status;
+		conn->exchange->through = true;
+	}
 	return leg_send(&conn->client, text_bytes, text.length, conn_now(conn));
 }
 
@@ -256,22 +296,6 @@ static bool exchange_answer(struct conn *conn, struct cause cause, const char *d
 	return !exchange_send_reply(conn, &reply) && live;
 }
 
-void exchange_redirect(struct conn *conn, int status, const char *location)
-{
-	struct reply reply = {.status = status, .location = location, .close = !exchange_lives_on(conn)};
-	int result = exchange_send_reply(conn, &reply);
-
-	if (result == -ENOMEM)
-		exchange_no_memory(conn);
-	else if (result)
-		conn_close_client_failed(conn);
-	else if (reply.close)
-		conn_close(conn, (struct cause){REASON_CONNECTION_CLOSE, BY_PROXY, TIMEOUT_NONE, 0, true},
-		           "answered with a redirect to %.200s before the request was complete, or as the last one", location);
-	else
-		exchange_rest_client(conn);
-}
-
 __attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn *conn, struct cause cause, const char *format,
                                                                      va_list arguments)
 {
@@ -297,6 +321,8 @@ __attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn
 	} else {
 		upstream_drop(conn, true);
 		record_exchange(conn, &ending);
+		ending_count(conn, &ending);
+		metrics_add(conn->worker->metrics, METRIC_REQUESTS_FAILED, conn->direction, ending.reason, ending.by, ending.phase, 1);
 		exchange_rest_client(conn);
 	}
 	ending_free(&ending);
@@ -328,21 +354,28 @@ static bool exchange_never_arrived(const struct conn *conn, int error)
 static void exchange_race(struct conn *conn, int error)
 {
 	struct exchange *exchange = conn->exchange;
-	bool unsent = exchange_never_arrived(conn, error);
+	bool unsent = exchange_never_arrived(conn, error), again = exchange->replayable && (unsent || exchange->request.idempotent);
 	int64_t idle_ms = conn->upstream->idle_before;
+	TEXT_ON_STACK(known, 128);
 
-	if (exchange->replayable && (unsent || exchange->request.idempotent)) {
+	if (!error || error == -ECONNRESET || error == -EPIPE)
+		upstream_observe(conn->upstream, idle_ms);
+	metrics_add(conn->worker->metrics, METRIC_KEEPALIVE_RACES, conn->direction,
+	            again ? RACE_RETRIED : RACE_FAILED, 0, 0, 1);
+	if (again) {
 		log_message(conn->worker->log, LOG_DEBUG, "the server closed a reused connection (idle %lld ms before); retrying",
 		            (long long)idle_ms);
-		exchange_again(conn);
+		exchange_again(conn, RETRY_RACE);
 		return;
 	}
+	learned_describe(&conn->worker->learned, &conn->upstream->destination, &known);
 	exchange_fail(conn, cause_of(unsent ? REASON_KEEPALIVE_RACE_UNSENT : REASON_KEEPALIVE_RACE),
 	              "the server %s this connection, idle for %lld.%lld s before, as the request arrived, and the request cannot be sent "
-	              "twice (%s): its idle timeout is shorter than the client's period; raise the server's keep-alive timeout or set "
+	              "twice (%s): %s%sits idle timeout is shorter than the client's period; raise the server's keep-alive timeout or set "
 	              "--timeout-server-idle below it",
 	              error ? "reset" : "closed", (long long)(idle_ms / 1000), (long long)(idle_ms % 1000 / 100),
-	              exchange->replayable ? "it may have been acted on and its method is not idempotent" : "its body is over 64 KiB");
+	              exchange->replayable ? "it may have been acted on and its method is not idempotent" : "its body is over 64 KiB",
+	              known_bytes, known.length ? "; " : "");
 }
 
 static void exchange_lost_before_response(struct conn *conn, int error)
@@ -357,7 +390,7 @@ static void exchange_lost_before_response(struct conn *conn, int error)
 		exchange_fail(conn, cause, "%s no longer acknowledges anything", server);
 	} else if (exchange_looped(conn)) {
 		conn->exchange->loops++;
-		exchange_again(conn);
+		exchange_again(conn, RETRY_LOOP);
 	} else if (conn->exchange->reused && !exchange_answered(conn)) {
 		exchange_race(conn, error);
 	} else if (error) {
@@ -414,6 +447,32 @@ static void exchange_close_client(struct conn *conn)
 	}
 }
 
+static void exchange_close_redirected(struct conn *conn, const char *location)
+{
+	if (conn->worker->drain && !conn->close_after)
+		conn->close_after = REASON_DRAIN;
+	if (conn->close_after || !conn->exchange->request.keep_alive)
+		exchange_close_client(conn);
+	else
+		conn_close(conn, cause_by(REASON_CONNECTION_CLOSE, BY_CLIENT),
+		           "the client had not sent its whole request when that was answered with a redirect to %.200s", location);
+}
+
+void exchange_redirect(struct conn *conn, int status, const char *location)
+{
+	struct reply reply = {.status = status, .location = location, .close = !exchange_lives_on(conn)};
+	int result = exchange_send_reply(conn, &reply);
+
+	if (result == -ENOMEM)
+		exchange_no_memory(conn);
+	else if (result)
+		conn_close_client_failed(conn);
+	else if (reply.close)
+		exchange_close_redirected(conn, location);
+	else
+		exchange_rest_client(conn);
+}
+
 void exchange_finish_if_complete(struct conn *conn)
 {
 	struct exchange *exchange = conn->exchange;
@@ -431,6 +490,7 @@ void exchange_finish_if_complete(struct conn *conn)
 	client_keeps = exchange->request.keep_alive && exchange->response.keep_alive &&
 	               exchange->response_body.framing != HTTP1_UNTIL_CLOSE && !conn->close_after;
 	conn->last_status = exchange->response.status;
+	exchange->through = true;
 	if (server_keeps) {
 		conn->upstream->uses++;
 		upstream_rest(conn->upstream, exchange->response.keep_alive_timeout_s);

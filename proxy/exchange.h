@@ -27,6 +27,9 @@ struct exchange {
 	bool replayable;
 	struct policy_choice choice; /* what its rule says; all zero where none applies */
 	char *target;           /* owned; the rewritten target, NULL = as it came */
+	int64_t started_us;     /* loop_now_us() when its head was complete */
+	uint16_t status;        /* what the client got, 0 = nothing yet; 101 and 2xx to CONNECT included */
+	bool through;           /* and it got all of it */
 	uint32_t attempt;       /* from 1; those that a reused leg cost are not counted */
 	bool waiting;           /* for the next attempt */
 	uint8_t loops;          /* dials that the redirect caught and that were made anew */

@@ -95,7 +95,10 @@ static int explain_read_line(const struct explain *explain, struct explain_line 
 	if (strncasecmp(url, http, strlen(http)) == 0) {
 		line->host = url + strlen(http);
 		line->host_length = strcspn(line->host, "/?#");
+		const char *user = memrchr(line->host, '@', line->host_length);
 		url = line->host + line->host_length;
+		line->host = user ? user + 1 : line->host; /* clients send no user information (RFC 9110 §4.2.4) */
+		line->host_length = (size_t)(url - line->host);
 	} else if ((scheme = strstr(url, "://")) && memchr(url, '/', (size_t)(scheme + 2 - url)) == scheme + 1) {
 		return explain_refuse(explain, "the request", url, "an http:// URL or a path, or none: TLS is opaque bytes");
 	}
@@ -280,6 +283,8 @@ static bool explain_choose(struct explain *explain, const struct policy_target *
 	const char *namespace, *name;
 
 	if (policy_target_service(target, &namespace, &name, &explanation->port)) {
+		if (!explanation->port) /* of a Service without a document */
+			explanation->port = explain->named ? explain->port : explain->address.port;
 		explanation->service = arena_printf(&explain->arena, "%s/%s", namespace, name);
 		if (!explanation->service)
 			return false;
@@ -289,6 +294,7 @@ static bool explain_choose(struct explain *explain, const struct policy_target *
 		policy_connection(target, NULL, choice);
 	else if (policy_target_has_routes(target))
 		policy_route(target, &explain->request, choice);
+	policy_choose_able(choice);
 	if (choice->rule)
 		policy_rule_view(choice->rule, &explanation->rule);
 	if (choice->refusal)

@@ -197,7 +197,7 @@ static void explain_print_json_retry(struct json *json, const struct policy_choi
 	json_close(json, '}');
 }
 
-static void explain_print_json_timeouts(struct json *json, const struct timeouts *timeouts)
+void explain_print_json_timeouts(struct json *json, const struct timeouts *timeouts)
 {
 	json_open(json, "timeouts", '{');
 	for (int id = 0; id < TIMEOUT_COUNT; id++) {

@@ -20,6 +20,7 @@
 
 static void http1_response_tunnel(struct conn *conn, const struct input *input, size_t consumed)
 {
+	conn->exchange->through = true;
 	conn->close_after = REASON_NONE; /* maxConnection, overdue, ends the tunnel by its own rule */
 	exchange_free(conn);
 	conn_enter(conn, STAGE_TUNNEL);
@@ -121,6 +122,7 @@ static void http1_response_decided(struct conn *conn)
 	struct exchange *exchange = conn->exchange;
 
 	exchange->response_head = true;
+	exchange->status = exchange->response.status;
 	exchange->replayable = false;
 	buf_release(&exchange->replay);
 	if (exchange->choice.until_head)

@@ -17,6 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
 #include "lib/conntrack.h"
 #include "lib/duration.h"
 #include "lib/log.h"
@@ -36,7 +37,7 @@ enum {
 	EXIT_USAGE = 64,
 	EXIT_CONFIGURATION = 65,
 	WORKERS_MOST = 256,
-	DESCRIPTORS_SPARE = 64,      /* for listeners, epoll, the log, admin clients and idle pipes, and per worker */
+	DESCRIPTORS_SPARE = 128,     /* for listeners, epoll, the log, admin clients and idle pipes, and per worker */
 	DESCRIPTORS_PER_CONNECTION = 2,
 	CLOSE_WAIT_DEFAULT_S = 60,   /* nf_conntrack_tcp_timeout_close_wait where it cannot be read */
 	LOG_RING = 32 * 1024,
@@ -169,21 +170,32 @@ static void main_advance_drain(struct process *process, enum drain drain)
 			worker_wake(process->workers[i]);
 }
 
+static void main_drain(struct process *process, const char *who)
+{
+	char limit[DURATION_TEXT_SIZE];
+
+	log_message(process->log, LOG_INFO, "%s: draining; %llu connections have %s to end, a second signal ends them at once", who,
+	            (unsigned long long)atomic_load(&process->proxy.connections),
+	            duration_format(policy_timeouts(process->proxy.policy)->of[TIMEOUT_DRAIN].milliseconds, limit));
+	main_advance_drain(process, DRAIN_STARTED);
+}
+
+static void main_drain_asked(void *owner)
+{
+	main_drain(owner, "POST /drain");
+}
+
 static void main_signal(struct loop_source *source, uint32_t events)
 {
 	struct process *process = process_of(source, signals);
 	struct signalfd_siginfo signal;
-	char limit[DURATION_TEXT_SIZE];
 
 	if (read(source->fd, &signal, sizeof signal) != sizeof signal)
 		return;
 	if (signal.ssi_signo == SIGHUP) {
 		reload_now(process->reload);
 	} else if (atomic_load(&process->proxy.drain) == DRAIN_NONE) {
-		log_message(process->log, LOG_INFO, "%s: draining; %llu connections have %s to end, a second signal ends them at once",
-		            signal.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM", (unsigned long long)atomic_load(&process->proxy.connections),
-		            duration_format(policy_timeouts(process->proxy.policy)->of[TIMEOUT_DRAIN].milliseconds, limit));
-		main_advance_drain(process, DRAIN_STARTED);
+		main_drain(process, signal.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
 	} else {
 		main_advance_drain(process, DRAIN_FORCED);
 	}
@@ -202,6 +214,7 @@ static void main_idle(void *owner)
 		main_advance_drain(process, DRAIN_STOP);
 		loop_stop(process->loop);
 	}
+	admin_idle(process->admin);
 	if (log_flush(process->log) && !wheel_armed(&process->log_timer))
 		wheel_arm(loop_wheel(process->loop), &process->log_timer, loop_now(process->loop) + 20);
 }
@@ -304,6 +317,8 @@ static int main_prepare(struct process *process)
 	               (size_t)settings->max_chunk_extensions},
 	    .max_connections = main_connections(settings, process->worker_count),
 	    .main_loop = process->loop,
+	    .workers = process->workers,
+	    .worker_count = process->worker_count,
 	};
 	if (!proxy->guard.dials)
 		return -ENOMEM;
@@ -327,7 +342,17 @@ static int main_start(struct process *process)
 		return result;
 	main_read_conntrack(process);
 	if (settings->admin.family) {
-		result = admin_new(&process->admin, &settings->admin, process->loop, &process->proxy);
+		const struct admin_context context = {
+		    .loop = process->loop,
+		    .log = process->log,
+		    .proxy = &process->proxy,
+		    .reload = process->reload,
+		    .drain = main_drain_asked,
+		    .owner = process,
+		    .started_ms = clock_realtime_ms(),
+		};
+
+		result = admin_new(&process->admin, &settings->admin, &context);
 		addr_format(&settings->admin, admin);
 		if (result)
 			log_message(process->log, LOG_ERROR, "--admin %s: listening failed: %s", admin, strerror(-result));

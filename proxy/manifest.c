@@ -1,6 +1,7 @@
 #include "proxy/manifest.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/arena.h"
@@ -20,6 +21,7 @@ struct manifest_row {
 	enum kind kind;
 	size_t size; /* of the kind's struct */
 	manifest_read_spec *read;
+	const char *what; /* of its spec is read; its annotations are in annotations.c */
 	bool cluster_wide;
 	bool strict; /* unknown fields are errors */
 	bool single; /* there should be but one of it; of several the later wins, field by field */
@@ -45,17 +47,23 @@ static const char *const manifest_linkerd[] = {"linkerd.io/v1alpha2", NULL};
 static const char *const manifest_core[] = {"v1", NULL};
 
 static const struct manifest_row manifest_rows[] = {
-    {manifest_kubelb, KIND_CONFIG, sizeof(struct kubelb), manifest_kubelb_read, .single = true},
-    {manifest_kubelb, KIND_TENANT, sizeof(struct kubelb), manifest_kubelb_read, .cluster_wide = true},
-    {manifest_kubelb, KIND_KUBELB_ROUTE, sizeof(struct kubelb), manifest_kubelb_read},
-    {manifest_kubelb, KIND_LOAD_BALANCER, sizeof(struct kubelb), manifest_kubelb_read},
-    {manifest_http, KIND_HTTP_ROUTE, sizeof(struct route), manifest_route_read},
-    {manifest_gateway, KIND_GRPC_ROUTE, sizeof(struct route), manifest_route_read},
-    {manifest_gateway, KIND_TCP_ROUTE, sizeof(struct route), manifest_route_read},
-    {manifest_gateway, KIND_TLS_ROUTE, sizeof(struct route), manifest_route_read},
-    {manifest_networking, KIND_INGRESS, sizeof(struct route), manifest_ingress_read},
-    {manifest_linkerd, KIND_SERVICE_PROFILE, sizeof(struct profile), manifest_profile_read, .strict = true},
-    {manifest_core, KIND_SERVICE, sizeof(struct service), manifest_service_read},
+    {manifest_kubelb, KIND_CONFIG, sizeof(struct kubelb), manifest_kubelb_read, "every timeout, under its name in `timeouts`",
+     .single = true},
+    {manifest_kubelb, KIND_TENANT, sizeof(struct kubelb), manifest_kubelb_read, "the same", .cluster_wide = true},
+    {manifest_kubelb, KIND_KUBELB_ROUTE, sizeof(struct kubelb), manifest_kubelb_read, "the same, and `endpoints`"},
+    {manifest_kubelb, KIND_LOAD_BALANCER, sizeof(struct kubelb), manifest_kubelb_read, "the same, and `endpoints`"},
+    {manifest_http, KIND_HTTP_ROUTE, sizeof(struct route), manifest_route_read,
+     "`parentRefs`, `hostnames`; of rules `matches`, `filters`, `backendRefs`, `timeouts`, `retry`"},
+    {manifest_gateway, KIND_GRPC_ROUTE, sizeof(struct route), manifest_route_read,
+     "`parentRefs`, `hostnames`; of rules `matches`, `filters`, `backendRefs`"},
+    {manifest_gateway, KIND_TCP_ROUTE, sizeof(struct route), manifest_route_read, "`parentRefs`; of rules `backendRefs`"},
+    {manifest_gateway, KIND_TLS_ROUTE, sizeof(struct route), manifest_route_read,
+     "`parentRefs`, `hostnames` as server names; of rules `backendRefs`"},
+    {manifest_networking, KIND_INGRESS, sizeof(struct route), manifest_ingress_read, "`rules` and `defaultBackend`"},
+    {manifest_linkerd, KIND_SERVICE_PROFILE, sizeof(struct profile), manifest_profile_read,
+     "of routes `condition`, `timeout`, `isRetryable`, `responseClasses`; `retryBudget`", .strict = true},
+    {manifest_core, KIND_SERVICE, sizeof(struct service), manifest_service_read,
+     "`clusterIP` and `clusterIPs`, `type`, `ports`, `selector`"},
 };
 
 /* A file under way. The reader is that of the document at hand. */
@@ -257,63 +265,6 @@ static void manifest_read_document_spec(struct reader *reader, const struct yaml
 	fields_leave(reader, mark);
 }
 
-/* Each object stands once in all files. */
-static void manifest_check_once(struct manifest *manifest, const struct manifest_row *row, const struct yaml_node *document,
-				struct object *object)
-{
-	struct reader *reader = &manifest->reader;
-	void **place = map_at(&manifest->catalog->subjects, reader->arena, reader->subject);
-
-	if (place == NULL) {
-		fields_no_memory(reader);
-		return;
-	}
-	const struct object *other = *place;
-	if (other != NULL) {
-		fields_error(reader, document, "", "is given twice, first at %s:%u", other->file, other->line);
-		return;
-	}
-	*place = object;
-	other = manifest->catalog->objects[object->kind];
-	if (row->single && other != NULL)
-		fields_warn(reader, document, "", "a %s is at %s:%u already; of a field that several set, the last one read counts",
-			    kind_name(row->kind), other->file, other->line);
-}
-
-static void manifest_read_object(struct manifest *manifest, const struct manifest_row *row, const struct yaml_node *document)
-{
-	struct reader *reader = &manifest->reader;
-	struct manifest_metadata metadata = {.namespace = row->cluster_wide ? "" : "default", .created = INT64_MAX};
-
-	reader->strict = row->strict;
-	reader->subject = kind_name(row->kind);
-	manifest_read_metadata(reader, document, &metadata);
-	if (metadata.name == NULL)
-		return;
-
-	struct object *object = arena_alloc(reader->arena, row->size);
-	const char *subject = arena_printf(reader->arena, "%s %s%s%s", reader->subject, metadata.namespace,
-					   *metadata.namespace != '\0' ? "/" : "", metadata.name);
-	if (object == NULL || subject == NULL) {
-		fields_no_memory(reader);
-		return;
-	}
-	*object = (struct object){.kind = row->kind,
-				  .namespace = metadata.namespace,
-				  .name = metadata.name,
-				  .file = reader->file,
-				  .line = document->line,
-				  .created = metadata.created};
-	reader->subject = subject;
-	reader->object = object;
-	manifest_check_once(manifest, row, document, object);
-	manifest_read_document_spec(reader, document, row, object);
-	if (annotations_apply(reader->arena, reader->diagnostics, object, metadata.annotations, metadata.annotation_count) != 0)
-		fields_no_memory(reader);
-	if (!reader->failed)
-		catalog_add(manifest->catalog, object);
-}
-
 /* "apps/" of "apps/v1", nothing of "v1". */
 static size_t manifest_group_length(const char *api_version)
 {
@@ -334,6 +285,83 @@ struct manifest_type {
 	const char *api_version, *kind;
 };
 
+/* "Service default/web" of a document that is not read yet; without the name where that is missing or wrong. */
+static const char *manifest_subject(struct reader *reader, const struct yaml_node *document, const struct manifest_row *row)
+{
+	const struct yaml_node *metadata = yaml_field(document, "metadata");
+	const struct yaml_node *name = metadata != NULL ? yaml_field(metadata, "name") : NULL;
+	const struct yaml_node *namespace = metadata != NULL ? yaml_field(metadata, "namespace") : NULL;
+	const char *kind = kind_name(row->kind), *where = row->cluster_wide ? "" : "default";
+
+	if (name == NULL || name->type != YAML_SCALAR || !manifest_is_subdomain(name->text))
+		return kind;
+	if (namespace != NULL && namespace->type == YAML_SCALAR && manifest_is_subdomain(namespace->text))
+		where = namespace->text;
+	const char *subject = arena_printf(reader->arena, "%s %s%s%s", kind, where, *where != '\0' ? "/" : "", name->text);
+	if (subject == NULL)
+		fields_no_memory(reader);
+	return subject != NULL ? subject : kind;
+}
+
+/* Each object stands once in all files. HTTPRoutes of two groups are two objects. */
+static void manifest_check_once(struct manifest *manifest, const struct manifest_row *row, const struct yaml_node *document,
+				const char *api_version, struct object *object)
+{
+	struct reader *reader = &manifest->reader;
+	const char *key = arena_printf(reader->arena, "%.*s%s", (int)manifest_group_length(api_version), api_version, reader->subject);
+	void **place = key != NULL ? map_at(&manifest->catalog->subjects, reader->arena, key) : NULL;
+
+	if (place == NULL) {
+		fields_no_memory(reader);
+		return;
+	}
+	const struct object *other = *place;
+	if (other != NULL) {
+		fields_error(reader, document, "", "is given twice, first at %s:%u", other->file, other->line);
+		return;
+	}
+	*place = object;
+	other = manifest->catalog->objects[object->kind];
+	if (row->single && other != NULL)
+		fields_warn(reader, document, "", "a %s is at %s:%u already; of a field that several set, the last one read counts",
+			    kind_name(row->kind), other->file, other->line);
+}
+
+static void manifest_read_object(struct manifest *manifest, const struct manifest_row *row, const struct yaml_node *document,
+				 const char *api_version)
+{
+	struct reader *reader = &manifest->reader;
+	struct manifest_metadata metadata = {.namespace = row->cluster_wide ? "" : "default", .created = INT64_MAX};
+
+	reader->strict = row->strict;
+	reader->subject = manifest_subject(reader, document, row);
+	manifest_read_metadata(reader, document, &metadata);
+	if (metadata.name == NULL)
+		return;
+
+	struct object *object = arena_alloc(reader->arena, row->size);
+	const char *subject = arena_printf(reader->arena, "%s %s%s%s", kind_name(row->kind), metadata.namespace,
+					   *metadata.namespace != '\0' ? "/" : "", metadata.name);
+	if (object == NULL || subject == NULL) {
+		fields_no_memory(reader);
+		return;
+	}
+	*object = (struct object){.kind = row->kind,
+				  .namespace = metadata.namespace,
+				  .name = metadata.name,
+				  .file = reader->file,
+				  .line = document->line,
+				  .created = metadata.created};
+	reader->subject = subject;
+	reader->object = object;
+	manifest_check_once(manifest, row, document, api_version, object);
+	manifest_read_document_spec(reader, document, row, object);
+	if (annotations_apply(reader->arena, reader->diagnostics, object, metadata.annotations, metadata.annotation_count) != 0)
+		fields_no_memory(reader);
+	if (!reader->failed)
+		catalog_add(manifest->catalog, object);
+}
+
 /* The row of a type; NULL when it is not read, which has been said then. */
 static const struct manifest_row *manifest_find_row(struct reader *reader, const struct yaml_node *document,
 						    const struct manifest_type *type)
@@ -352,7 +380,7 @@ static const struct manifest_row *manifest_find_row(struct reader *reader, const
 		if (known == NULL)
 			continue;
 		const struct yaml_node *node = yaml_field(document, "apiVersion");
-		reader->subject = type->kind;
+		reader->subject = manifest_subject(reader, document, row);
 		size_t mark = fields_enter(reader, "apiVersion", 0);
 		fields_error(reader, node != NULL ? node : document, node != NULL ? NULL : type->api_version,
 			     "not a version that is read, as %s", known);
@@ -440,7 +468,7 @@ static void manifest_read_document(struct manifest *manifest, const struct yaml_
 		if (items != NULL)
 			manifest_read_items(manifest, items, &type, depth);
 		else if (row != NULL)
-			manifest_read_object(manifest, row, document);
+			manifest_read_object(manifest, row, document, type.api_version);
 	}
 	manifest->failed |= reader->failed;
 }
@@ -467,4 +495,24 @@ int manifest_read(struct catalog *catalog, struct diagnostics *diagnostics, cons
 	if (manifest.reader.no_memory)
 		return -ENOMEM;
 	return manifest.failed ? -EBADMSG : 0;
+}
+
+/* "`policy.linkerd.io/v1beta3`, `v1beta2`": of a group only the first with its name. */
+static void manifest_print_versions(const char *const *versions, FILE *to)
+{
+	for (const char *const *version = versions; *version != NULL; version++) {
+		bool again = version != versions && manifest_same_group(version[-1], *version);
+		fprintf(to, "%s`%s`", version == versions ? "" : again ? ", " : "; ",
+			*version + (again ? manifest_group_length(*version) : 0));
+	}
+}
+
+void manifest_print_kinds(FILE *to)
+{
+	fprintf(to, "| kind | apiVersion | what is read |\n|---|---|---|\n");
+	for (size_t i = 0; i < sizeof manifest_rows / sizeof *manifest_rows; i++) {
+		fprintf(to, "| %s | ", kind_name(manifest_rows[i].kind));
+		manifest_print_versions(manifest_rows[i].api_versions, to);
+		fprintf(to, " | %s |\n", manifest_rows[i].what);
+	}
 }

@@ -7,8 +7,11 @@
 #include <string.h>
 
 #include "lib/duration.h"
+#include "lib/json.h"
 #include "lib/options.h"
 #include "lib/text.h"
+#include "proxy/annotations.h"
+#include "proxy/manifest.h"
 
 #define FIELD(member) offsetof(struct settings, member)
 
@@ -141,7 +144,7 @@ static int proxy_options_parse_profile_default(const struct option_call *call, v
 	return 0;
 }
 
-static const char *const docs_names[] = {"none", "man", "timeouts", "reasons"};
+static const char *const docs_names[] = {"none", "man", "timeouts", "reasons", "kinds", "annotations"};
 
 static int proxy_options_parse_docs(const struct option_call *call, void *field, struct text *accepted)
 {
@@ -152,7 +155,7 @@ static int proxy_options_parse_docs(const struct option_call *call, void *field,
 			*(enum proxy_docs *)field = (enum proxy_docs)i;
 			return 0;
 		}
-	text_string(accepted, "man, timeouts or reasons");
+	text_string(accepted, "man, timeouts, reasons, kinds or annotations");
 	return -EINVAL;
 }
 
@@ -165,7 +168,8 @@ static const struct option_row fixed_rows[] = {
      .help = "Where lapse-init redirects connections that leave the namespace."},
     {.name = "admin", .commands = OF_RUN, .argument = "ADDRESS:PORT", .default_value = "127.0.0.1:4191",
      .parse = proxy_options_parse_admin, .offset = FIELD(admin),
-     .help = "Listener for /ready and /live, which a kubelet needs on 0.0.0.0:4191; off = none."},
+     .help = "Listener for /ready, /live, /metrics, /connections and what / lists besides; a kubelet and a scraper need it on "
+             "0.0.0.0:4191; off = none."},
     {.name = "uid", .commands = OF_RUN, .argument = "UID", .default_value = "2102", .parse = options_parse_number, .least = 1,
      .greatest = UINT_MAX - 1, .offset = FIELD(uid),
      .help = "User and group id to become when started as root. Must be lapse-init's --proxy-uid."},
@@ -193,6 +197,9 @@ static const struct option_row fixed_rows[] = {
     {.name = "pool-size", .commands = OF_RUN, .argument = "N", .default_value = "32", .parse = options_parse_number,
      .greatest = 65536, .offset = FIELD(pool_size),
      .help = "Idle server connections kept per destination and worker; 0 = none."},
+    {.name = "no-learned-idle", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(no_learned_idle),
+     .help = "Keep idle server connections for serverIdle and send anything on them, whatever the server announces in Keep-Alive or "
+             "was seen to do."},
     {.name = "max-head-size", .commands = OF_RUN | OF_EXPLAIN, .argument = "SIZE", .default_value = "64KiB",
      .parse = options_parse_size, .least = 1024, .greatest = 16777216, .offset = FIELD(max_head_size),
      .help = "Longest HTTP/1 head, request line included."},
@@ -252,7 +259,7 @@ static const struct option_row fixed_rows[] = {
     {.name = "json", .commands = OF_EXPLAIN | OF_CHECK, .parse = options_parse_flag, .offset = FIELD(json),
      .help = "One JSON object instead of text."},
     {.name = "print-docs", .argument = "WHICH", .parse = proxy_options_parse_docs, .offset = FIELD(docs),
-     .help = "Prints a part of the documentation and exits: man, timeouts, reasons."},
+     .help = "Prints a part of the documentation and exits: man, timeouts, reasons, kinds, annotations."},
 };
 
 enum { FIXED_ROWS = sizeof fixed_rows / sizeof fixed_rows[0] };
@@ -330,6 +337,77 @@ void proxy_options_free(struct settings *settings)
 	timeouts_init_unset(&settings->timeouts);
 }
 
+static void proxy_options_write_addr(const void *field, struct text *out)
+{
+	char text[ADDR_TEXT_SIZE];
+
+	text_string(out, ((const struct addr *)field)->family ? addr_format(field, text) : "off");
+}
+
+static void proxy_options_write_ports(const struct ports *ports, struct text *out)
+{
+	for (size_t i = 0; i < ports->count; i++) {
+		text_printf(out, "%s%u", i ? "," : "", ports->ranges[i].first);
+		if (ports->ranges[i].last != ports->ranges[i].first)
+			text_printf(out, "-%u", ports->ranges[i].last);
+	}
+}
+
+/* The value as it could be written; what nobody gave is empty. */
+static void proxy_options_write(const struct settings *settings, const struct option_row *row, struct text *out)
+{
+	const void *field = (const char *)settings + row->offset;
+	char duration[DURATION_TEXT_SIZE];
+
+	if (row->parse == options_parse_port)
+		text_printf(out, "%u", *(const uint16_t *)field);
+	else if (row->parse == options_parse_number || row->parse == options_parse_size)
+		text_printf(out, "%lld", (long long)*(const int64_t *)field);
+	else if (row->parse == options_parse_duration)
+		text_string(out, duration_format(*(const int64_t *)field, duration));
+	else if (row->parse == proxy_options_parse_profile_default)
+		text_string(out, duration_format(settings->service_profile_default_timeout, duration));
+	else if (row->parse == options_parse_flag)
+		text_string(out, *(const bool *)field ? "true" : "false");
+	else if (row->parse == options_parse_ports)
+		proxy_options_write_ports(field, out);
+	else if (row->parse == proxy_options_parse_admin || row->parse == proxy_options_parse_dns)
+		proxy_options_write_addr(field, out);
+	else if (row->parse == log_parse_level)
+		text_string(out, log_level_name(*(const enum log_level *)field));
+	else if (row->parse == log_parse_format)
+		text_string(out, *(const enum log_format *)field == LOG_JSON ? "json" : "text");
+	else if (row->parse == options_parse_texts)
+		for (size_t i = 0; i < ((const struct option_texts *)field)->count; i++)
+			text_printf(out, "%s%s", i ? " " : "", ((const struct option_texts *)field)->items[i]);
+	else if (*(const char *const *)field)
+		text_string(out, *(const char *const *)field);
+}
+
+void proxy_options_print_changed(const struct settings *settings, struct json *json)
+{
+	char *words[] = {(char *)"lapse-proxy", NULL}, *environment[] = {NULL};
+	struct settings defaults;
+	TEXT_ON_STACK(error, 256);
+	int command;
+
+	json_open(json, "settings", '{');
+	if (!proxy_options_parse(1, words, environment, &defaults, &command, &error))
+		for (size_t i = 0; i < FIXED_ROWS; i++) {
+			TEXT_ON_STACK(before, 4096);
+			TEXT_ON_STACK(now, 4096);
+
+			if (!(fixed_rows[i].commands & OF_RUN))
+				continue;
+			proxy_options_write(&defaults, &fixed_rows[i], &before);
+			proxy_options_write(settings, &fixed_rows[i], &now);
+			if (strcmp(before_bytes, now_bytes) != 0)
+				json_string(json, fixed_rows[i].name, now_bytes);
+		}
+	proxy_options_free(&defaults);
+	json_close(json, '}');
+}
+
 void proxy_options_print_help(FILE *to)
 {
 	struct proxy_rows table;
@@ -381,6 +459,12 @@ void proxy_options_print_docs(enum proxy_docs docs, FILE *to)
 		break;
 	case DOCS_REASONS:
 		proxy_options_print_reasons(to);
+		break;
+	case DOCS_KINDS:
+		manifest_print_kinds(to);
+		break;
+	case DOCS_ANNOTATIONS:
+		annotations_print(to);
 		break;
 	default:
 		break;

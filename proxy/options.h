@@ -15,7 +15,7 @@
 struct text;
 
 /* What --print-docs prints: the options of the man page (roff), and tables in Markdown. */
-enum proxy_docs { DOCS_NONE, DOCS_MAN, DOCS_TIMEOUTS, DOCS_REASONS };
+enum proxy_docs { DOCS_NONE, DOCS_MAN, DOCS_TIMEOUTS, DOCS_REASONS, DOCS_KINDS, DOCS_ANNOTATIONS };
 
 /* What the command line and the environment say; constant once the proxy runs. */
 struct settings {
@@ -32,6 +32,7 @@ struct settings {
 	int64_t detect_grace; /* ms */
 	int64_t keepalive_idle, keepalive_interval, keepalive_probes; /* ms, ms, count */
 	int64_t pool_size; /* idle connections kept per destination and worker */
+	bool no_learned_idle;
 	int64_t max_head_size, max_head_fields, max_target_size, max_chunk_extensions;
 	bool no_reason_headers, forwarded;
 	struct timeouts timeouts; /* the Config level: unset where neither flag nor environment speaks; sources are owned */
@@ -58,6 +59,10 @@ int proxy_options_parse(int argc, char **argv, char **environment, struct settin
 
 void proxy_options_print_help(FILE *to);
 void proxy_options_print_docs(enum proxy_docs docs, FILE *to);
+
+/* "settings": the options of `run` whose value is not their default, timeouts apart. */
+struct json;
+void proxy_options_print_changed(const struct settings *settings, struct json *json);
 
 void proxy_options_free(struct settings *settings);
 

@@ -74,6 +74,20 @@ const struct policy_target *policy_target_named(const struct policy *policy, enu
 	return map_get(&policy->named[direction], key);
 }
 
+const struct policy_target *policy_target_next(const struct policy *policy, enum direction direction, const char *namespace,
+                                               const char *name, size_t *at)
+{
+	const struct map *named = &policy->named[direction];
+
+	while (*at < named->capacity) {
+		const struct policy_target *target = named->entries[(*at)++].value;
+
+		if (target && strcmp(target->namespace, namespace) == 0 && strcmp(target->name, name) == 0)
+			return target;
+	}
+	return NULL;
+}
+
 const struct timeouts *policy_target_timeouts(const struct policy_target *target)
 {
 	return &target->timeouts;
@@ -125,9 +139,21 @@ static const struct policy_backend *policy_pick(const struct policy_rule *rule, 
 	return &rule->backends[0]; /* not reached: the weights add up */
 }
 
+static void policy_take_backend(const struct policy_backend *backend, uint32_t turn, struct policy_choice *choice)
+{
+	choice->backend = backend->backend;
+	choice->address = NULL;
+	choice->refusal = REASON_NONE;
+	if (backend->state == BACKEND_INVALID || backend->backend->filters.unusable)
+		choice->refusal = REASON_ROUTE_INVALID;
+	else if (backend->state == BACKEND_UNRESOLVED)
+		choice->refusal = REASON_BACKEND_UNRESOLVED;
+	else if (backend->state == BACKEND_ADDRESSES)
+		choice->address = &backend->addresses[(turn * UINT32_C(2246822507) >> 8) % backend->address_count];
+}
+
 static void policy_choose_backend(const struct policy_rule *rule, struct policy_choice *choice)
 {
-	const struct policy_backend *backend;
 	uint32_t turn;
 
 	if (!rule->backend_count)
@@ -137,14 +163,21 @@ static void policy_choose_backend(const struct policy_rule *rule, struct policy_
 		return;
 	}
 	turn = atomic_fetch_add_explicit(&((struct policy_rule *)rule)->turn, 1, memory_order_relaxed);
-	backend = policy_pick(rule, turn);
-	choice->backend = backend->backend;
-	if (backend->state == BACKEND_INVALID || backend->backend->filters.unusable)
-		choice->refusal = REASON_ROUTE_INVALID;
-	else if (backend->state == BACKEND_UNRESOLVED)
-		choice->refusal = REASON_BACKEND_UNRESOLVED;
-	else if (backend->state == BACKEND_ADDRESSES)
-		choice->address = &backend->addresses[(turn * UINT32_C(2246822507) >> 8) % backend->address_count];
+	policy_take_backend(policy_pick(rule, turn), turn, choice);
+}
+
+void policy_choose_able(struct policy_choice *choice)
+{
+	const struct policy_rule *rule = choice->rule;
+	struct policy_choice other = *choice;
+
+	for (size_t i = 0; choice->refusal && choice->backend && i < rule->backend_count; i++) {
+		if (!rule->backends[i].backend->weight)
+			continue;
+		policy_take_backend(&rule->backends[i], 0, &other);
+		if (!other.refusal)
+			*choice = other;
+	}
 }
 
 static void policy_choose_rule(const struct policy_rule *rule, struct policy_choice *choice)
@@ -167,7 +200,8 @@ void policy_route(const struct policy_target *target, const struct route_request
 	const struct profile_route *profile_route;
 	struct route_found found;
 
-	*choice = (struct policy_choice){.timeouts = &target->timeouts, .retry = target->retry};
+	*choice = (struct policy_choice){.timeouts = policy_target_has_routes(target) ? &target->unrouted : &target->timeouts,
+	                                 .retry = target->retry};
 	if (target->profile) {
 		profile_route = profile_find(target->profile, request);
 		if (profile_route)

@@ -55,6 +55,10 @@ const struct policy_target *policy_target(const struct policy *policy, enum dire
 const struct policy_target *policy_target_named(const struct policy *policy, enum direction direction, const char *namespace,
                                                 const char *name, uint16_t port);
 
+/* The targets of all ports of a Service, one a call, in no order: *at is 0 at first. NULL: there are no more. */
+const struct policy_target *policy_target_next(const struct policy *policy, enum direction direction, const char *namespace,
+                                               const char *name, size_t *at);
+
 /* Effective before a request or a server name is known. */
 const struct timeouts *policy_target_timeouts(const struct policy_target *target);
 
@@ -87,6 +91,10 @@ struct policy_choice {
  * on the turn of weighted backends. */
 void policy_route(const struct policy_target *target, const struct route_request *request, struct policy_choice *choice);
 void policy_connection(const struct policy_target *target, const char *server_name, struct policy_choice *choice);
+
+/* A choice that is refused for its backend becomes that of another backend, where one has a share and takes requests: the rule
+ * itself works then. For explain. */
+void policy_choose_able(struct policy_choice *choice);
 
 /* What a rule is, for records and explain. route is NULL for a ServiceProfile's, profile for all others. backends: as many as the
  * document names. */

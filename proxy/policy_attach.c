@@ -24,12 +24,6 @@ struct attachment {
 	bool several;
 };
 
-static void policy_attach_merge(struct timeouts *base, const struct timeouts *over)
-{
-	if (over)
-		timeouts_merge(base, over);
-}
-
 /* --- which links count --- */
 
 static bool policy_attach_covers(const struct policy_link *link, uint16_t port, const char *port_name)
@@ -39,6 +33,23 @@ static bool policy_attach_covers(const struct policy_link *link, uint16_t port, 
 	if (link->port && link->port != port)
 		return false;
 	return !section || (port_name && strcmp(section, port_name) == 0);
+}
+
+void policy_attach_check_parents(struct policy_build *build, const struct policy_service *service)
+{
+	const struct service *document = service->document;
+
+	for (const struct policy_link *link = service->links; link; link = link->next) {
+		const struct object *route = &link->route->object;
+		bool covers = !link->parent;
+
+		for (size_t i = 0; i < document->port_count && !covers; i++)
+			covers = document->ports[i].tcp && policy_attach_covers(link, document->ports[i].port, document->ports[i].name);
+		if (!covers)
+			diagnostics_add(&build->policy->diagnostics, false,
+			                "%s:%u: %s %s/%s: a parentRef to Service %s applies to nothing: no TCP port of it fits",
+			                route->file, route->line, kind_name(route->kind), route->namespace, route->name, service->key);
+	}
 }
 
 /* Lower is stronger where several kinds hang on one Service (GEP-1294). */
@@ -116,12 +127,12 @@ static struct addr *policy_attach_addresses(struct policy_build *build, const st
 	return addresses;
 }
 
-static bool policy_attach_has_port(const struct service *document, uint16_t port)
+static const struct service_port *policy_attach_port(const struct service *document, uint16_t port)
 {
 	for (size_t i = 0; i < document->port_count; i++)
 		if (document->ports[i].tcp && document->ports[i].port == port)
-			return true;
-	return false;
+			return &document->ports[i];
+	return NULL;
 }
 
 static void policy_attach_backend(struct attachment *attachment, const struct route_backend *document, struct policy_backend *backend)
@@ -129,6 +140,7 @@ static void policy_attach_backend(struct attachment *attachment, const struct ro
 	const struct policy_target *target = attachment->target;
 	struct policy_build *build = attachment->build;
 	const struct policy_service *service;
+	uint16_t port = document->port;
 	const char *key;
 
 	*backend = (struct policy_backend){.backend = document, .state = BACKEND_INVALID};
@@ -142,10 +154,19 @@ static void policy_attach_backend(struct attachment *attachment, const struct ro
 	key = arena_printf(&build->policy->arena, "%s/%s", document->namespace, document->name);
 	service = key ? map_get(&build->services, key) : NULL;
 	build->no_memory |= !key;
-	if (!service || (service->document && !policy_attach_has_port(service->document, document->port)) || service->unknown)
+	if (!service || service->unknown)
 		return;
+	if (service->document) {
+		const struct service_port *found = policy_attach_port(service->document, document->port);
+
+		if (!found)
+			return;
+		/* Behind a headless Service's name are its pods, and nobody there translates ports. */
+		if (service->document->headless && found->target_port)
+			port = found->target_port;
+	}
 	if (service->address_count) {
-		backend->addresses = policy_attach_addresses(build, service, document->port);
+		backend->addresses = policy_attach_addresses(build, service, port);
 		backend->address_count = backend->addresses ? service->address_count : 0;
 		backend->state = BACKEND_ADDRESSES;
 	} else {
@@ -204,8 +225,9 @@ static struct policy_rule *policy_attach_rule(struct attachment *attachment, con
 	};
 	build->no_memory |= !rule->view.text;
 	rule->timeouts = attachment->base;
-	policy_attach_merge(&rule->timeouts, document->timeouts);
-	policy_attach_merge(&rule->timeouts, object->annotated);
+	policy_build_merge(&rule->timeouts, document->timeouts);
+	policy_build_merge(&rule->timeouts, object->annotated);
+	rule->retry = attachment->target->retry;
 	if (!attachment->mesh)
 		return rule;
 	rule->filters = policy_attach_filters(&document->filters) ? &document->filters : NULL;
@@ -214,20 +236,19 @@ static struct policy_rule *policy_attach_rule(struct attachment *attachment, con
 	return rule;
 }
 
-/* Of several TCPRoutes the oldest counts, then the first by name. */
-static bool policy_attach_older(const struct object *a, const struct object *b)
+/* Of rules that match alike: that of the older route, then of the first by name, then the first of a route. */
+static bool policy_attach_older(const struct object *a, const struct policy_rule *in_a, const struct object *b,
+                                const struct policy_rule *in_b)
 {
-	int order = strcmp(a->namespace, b->namespace);
+	int order = route_table_compare_age(a, b);
 
-	if (a->created != b->created)
-		return a->created < b->created;
-	return order ? order < 0 : strcmp(a->name, b->name) < 0;
+	return order ? order < 0 : in_a->view.index < in_b->view.index;
 }
 
 static void policy_attach_connection(struct attachment *attachment, const struct route *route, struct policy_rule *rule,
                                      const struct route **best)
 {
-	if (*best && !policy_attach_older(&route->object, &(*best)->object))
+	if (*best && !policy_attach_older(&route->object, rule, &(*best)->object, attachment->target->connection))
 		return;
 	*best = route;
 	attachment->target->connection = rule;
@@ -239,7 +260,9 @@ static bool policy_attach_before(const struct policy_tls *a, const struct policy
 	size_t a_length = a->hostname ? strlen(a->hostname) : 0, b_length = b->hostname ? strlen(b->hostname) : 0;
 	bool a_exact = a_length && a->hostname[0] != '*', b_exact = b_length && b->hostname[0] != '*';
 
-	return a_exact != b_exact ? a_exact : a_length > b_length;
+	if (a_exact != b_exact)
+		return a_exact;
+	return a_length != b_length ? a_length > b_length : policy_attach_older(a->route, a->rule, b->route, b->rule);
 }
 
 static void policy_attach_server_names(struct attachment *attachment, const struct route *route, struct policy_rule *rule)
@@ -247,7 +270,7 @@ static void policy_attach_server_names(struct attachment *attachment, const stru
 	struct policy_target *target = attachment->target;
 
 	for (size_t i = 0; i < (route->hostname_count ? route->hostname_count : 1); i++) {
-		struct policy_tls tls = {route->hostname_count ? route->hostnames[i] : NULL, rule};
+		struct policy_tls tls = {route->hostname_count ? route->hostnames[i] : NULL, rule, &route->object};
 		size_t at = target->tls_count++;
 
 		for (; at && policy_attach_before(&tls, &target->tls[at - 1]); at--)
@@ -355,6 +378,7 @@ static void policy_attach_profile_rule(struct attachment *attachment, const stru
 	else
 		rule->timeouts.of[TIMEOUT_REQUEST] =
 		    (struct timeout_value){settings->service_profile_default_timeout, settings->service_profile_default_source};
+	policy_build_merge(&rule->timeouts, profile->object.annotated);
 	if (!route->retryable || !profile->budget.usable)
 		return;
 	retry = policy_build_alloc(attachment->build, 1, sizeof *retry);
@@ -404,10 +428,10 @@ static void policy_attach_base(struct attachment *attachment)
 
 	policy_build_base(attachment->build, service->namespace, &attachment->base);
 	if (service->document)
-		policy_attach_merge(&attachment->base, service->document->object.annotated);
+		policy_build_merge(&attachment->base, service->document->object.annotated);
 	if (service->kubelb) {
-		policy_attach_merge(&attachment->base, ((const struct kubelb *)service->kubelb)->timeouts);
-		policy_attach_merge(&attachment->base, service->kubelb->annotated);
+		policy_build_merge(&attachment->base, ((const struct kubelb *)service->kubelb)->timeouts);
+		policy_build_merge(&attachment->base, service->kubelb->annotated);
 	}
 }
 
@@ -417,7 +441,7 @@ void policy_attach(struct policy_build *build, const struct policy_service *serv
 	struct attachment attachment = {.build = build, .service = service, .target = target, .direction = direction};
 
 	policy_attach_base(&attachment);
-	target->timeouts = attachment.base;
+	target->timeouts = target->unrouted = attachment.base;
 	if (direction == DIRECTION_OUTBOUND && service->document)
 		target->retry = service->document->object.retry;
 	if (service->links) {
@@ -426,7 +450,7 @@ void policy_attach(struct policy_build *build, const struct policy_service *serv
 	}
 	/* What a connection is held to before its first request: an only route's annotations are meant for that too. */
 	if (attachment.sole && !attachment.several)
-		policy_attach_merge(&target->timeouts, attachment.sole->object.annotated);
+		policy_build_merge(&target->timeouts, attachment.sole->object.annotated);
 	if (target->connection && !target->table)
 		target->timeouts = target->connection->timeouts;
 	if (direction == DIRECTION_OUTBOUND)

@@ -25,10 +25,18 @@ static void **policy_build_slot(struct policy_build *build, struct map *map, con
 
 /* --- levels --- */
 
-static void policy_build_merge(struct timeouts *base, const struct timeouts *over)
+static void policy_build_level(struct timeouts *base, const struct timeouts *over)
 {
 	if (over)
 		timeouts_merge(base, over);
+}
+
+void policy_build_merge(struct timeouts *base, const struct timeouts *over)
+{
+	struct timeout_value drain = base->of[TIMEOUT_DRAIN];
+
+	policy_build_level(base, over);
+	base->of[TIMEOUT_DRAIN] = drain;
 }
 
 void policy_build_base(const struct policy_build *build, const char *namespace, struct timeouts *out)
@@ -38,16 +46,18 @@ void policy_build_base(const struct policy_build *build, const char *namespace, 
 	timeouts_init_defaults(out);
 	if (build->config) {
 		CATALOG_EACH(build->config->catalog, KIND_CONFIG, object)
-			policy_build_merge(out, ((const struct kubelb *)object)->timeouts);
+			policy_build_level(out, ((const struct kubelb *)object)->timeouts);
 		tenant = map_get(&build->tenants, namespace);
 		if (!tenant)
 			tenant = map_get(&build->tenants, build->namespace);
 	}
 	timeouts_merge(out, &build->settings->timeouts);
 	if (tenant)
-		policy_build_merge(out, tenant->timeouts);
+		policy_build_level(out, tenant->timeouts);
 	if (build->config)
-		policy_build_merge(out, build->config->pod.annotated);
+		policy_build_level(out, build->config->pod.annotated);
+	if (out != &build->policy->none.timeouts)
+		out->of[TIMEOUT_DRAIN] = build->policy->none.timeouts.of[TIMEOUT_DRAIN];
 }
 
 /* A Tenant holds for its own namespace when it has one, else, as KubeLB names them, for "tenant-NAME", and for "NAME". */
@@ -178,6 +188,11 @@ static void policy_build_profiles(struct policy_build *build)
 
 		if (slot)
 			*slot = (void *)object;
+		if (!second || strncmp(second, ".svc.", 5) != 0 || strcmp(second + 5, build->settings->cluster_domain) != 0)
+			diagnostics_add(&build->policy->diagnostics, false,
+			                "%s:%u: ServiceProfile %s/%s: applies to nothing: its name must be that of a Service, "
+			                "NAME.NAMESPACE.svc.%s", object->file, object->line, object->namespace, object->name,
+			                build->settings->cluster_domain);
 		if (!second)
 			continue;
 		service = policy_build_service(build, arena_text(arena, first + 1, (size_t)(second - first - 1)),
@@ -328,6 +343,8 @@ static void policy_build_targets(struct policy_build *build)
 			policy_build_outbound(build, service, document->ports[i].port, document->ports[i].name);
 			policy_build_inbound(build, service, &document->ports[i]);
 		}
+		if (document)
+			policy_attach_check_parents(build, service);
 	}
 }
 
@@ -355,7 +372,6 @@ static void policy_build_endpoints(struct policy_build *build, enum kind kind)
 
 static void policy_build_all(struct policy_build *build)
 {
-	policy_build_tenants(build);
 	policy_build_documents(build);
 	policy_build_links(build);
 	policy_build_profiles(build);
@@ -387,8 +403,10 @@ struct policy *policy_new(const struct settings *settings, struct config *config
 	policy->diagnostics.arena = &policy->arena;
 	policy->config = config ? config_ref(config) : NULL;
 	if (config)
-		policy_build_all(&build);
+		policy_build_tenants(&build);
 	policy_build_base(&build, build.namespace, &policy->none.timeouts);
+	if (config)
+		policy_build_all(&build);
 	if (build.no_memory) {
 		policy_unref(policy);
 		return NULL;

@@ -45,13 +45,15 @@ struct policy_rule {
 struct policy_tls {
 	const char *hostname; /* pattern, NULL = any */
 	struct policy_rule *rule;
+	const struct object *route;
 };
 
 struct policy_target {
 	const char *namespace, *name, *text; /* NULL: of no Service */
 	uint16_t port;
-	struct timeouts timeouts;
-	const struct retry *retry;       /* of requests that no rule takes; NULL */
+	struct timeouts timeouts;        /* of connections, before a request or a server name is known */
+	struct timeouts unrouted;        /* of requests that no rule takes: without what routes say */
+	const struct retry *retry;       /* of these, NULL = none */
 	const struct route_table *table; /* of HTTP requests; payloads are policy_rules. NULL = none */
 	bool routed;                     /* what the table does not match is no_route */
 	const struct profile *profile;
@@ -126,8 +128,14 @@ struct policy_build {
 /* What holds for a namespace: built-in, Config, flags, Tenant, pod. */
 void policy_build_base(const struct policy_build *build, const char *namespace, struct timeouts *out);
 
+/* What is dialled comes over it, field by field; NULL = nothing. How long we drain is not for that to say. */
+void policy_build_merge(struct timeouts *base, const struct timeouts *over);
+
 /* The service of that name, made on first use; NULL when there is no memory. */
 struct policy_service *policy_build_service(struct policy_build *build, const char *namespace, const char *name);
+
+/* Warns of parentRefs that fit none of the ports in a Service's document. */
+void policy_attach_check_parents(struct policy_build *build, const struct policy_service *service);
 
 /* Fills a target of a Service's port, whose names and port are set: levels, rules, profile. port_name NULL = not known. */
 void policy_attach(struct policy_build *build, const struct policy_service *service, enum direction direction, const char *port_name,

@@ -9,6 +9,7 @@
 #include "proxy/conn.h"
 #include "proxy/detect.h"
 #include "proxy/input.h"
+#include "proxy/metrics.h"
 #include "proxy/options.h"
 #include "proxy/proto.h"
 #include "proxy/steer.h"
@@ -22,13 +23,23 @@ static void proto_detect_dial_failed(struct conn *conn, int error)
 	conn_close_dial_failed(conn, error);
 }
 
+static void proto_detect_decided(struct conn *conn, enum protocol protocol)
+{
+	struct metrics *metrics = conn->worker->metrics;
+
+	conn->protocol = protocol;
+	conn->instants[INSTANT_FIRST_BYTE] = 0;
+	metrics_add(metrics, METRIC_DETECTED, conn->direction, protocol, 0, 0, 1);
+	metrics_observe(metrics, METRIC_DETECT_SECONDS, conn->direction, 0,
+	                (conn_now(conn) - conn->instants[INSTANT_ACCEPTED]) * 1000);
+}
+
 /* Opaque from here on; what the client sent is held in its leg. */
 static void proto_detect_opaque(struct conn *conn, enum protocol protocol, const uint8_t *server_bytes, size_t length)
 {
 	int result;
 
-	conn->protocol = protocol;
-	conn->instants[INSTANT_FIRST_BYTE] = 0;
+	proto_detect_decided(conn, protocol);
 	if (!steer_opaque(conn))
 		return;
 	result = conn->upstream ? 0 : upstream_dial(conn);
@@ -42,8 +53,7 @@ static void proto_detect_opaque(struct conn *conn, enum protocol protocol, const
 
 static void proto_detect_http1(struct conn *conn)
 {
-	conn->protocol = PROTOCOL_HTTP1;
-	conn->instants[INSTANT_FIRST_BYTE] = 0;
+	proto_detect_decided(conn, PROTOCOL_HTTP1);
 	conn->instants[INSTANT_IDLE] = conn_now(conn);
 	conn->wake_at = 0;
 	conn->proto = &proto_http1;
@@ -157,6 +167,8 @@ static void proto_detect_expired(struct conn *conn, enum timeout_id timer)
 		proto_detect_grace_over(conn);
 		break;
 	case TIMEOUT_DETECT:
+		metrics_add(conn->worker->metrics, METRIC_TIMEOUTS, TIMEOUT_DETECT,
+		            metrics_level(conn->timeouts->of[TIMEOUT_DETECT].source), 0, 0, 1);
 		proto_detect_opaque(conn, PROTOCOL_OPAQUE, NULL, 0);
 		break;
 	case TIMEOUT_CONNECT:

@@ -218,8 +218,10 @@ static bool proto_http1_expects_response(const struct conn *conn)
 static void proto_http1_idle_server(struct conn *conn)
 {
 	uint8_t byte;
-	int got = leg_read(&conn->upstream->leg, &byte, 1);
+	int got;
 
+	upstream_observe_rest(conn->upstream);
+	got = leg_read(&conn->upstream->leg, &byte, 1);
 	if (!got)
 		return;
 	log_message(conn->worker->log, LOG_DEBUG, "%s on an idle connection to the server; the next request dials anew",

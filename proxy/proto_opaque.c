@@ -5,6 +5,7 @@
 #include "lib/addr.h"
 #include "proxy/closing.h"
 #include "proxy/conn.h"
+#include "proxy/metrics.h"
 #include "proxy/proto.h"
 #include "proxy/pump.h"
 #include "proxy/upstream.h"
@@ -52,6 +53,8 @@ static void proto_opaque_finished(struct conn *conn, struct leg *to, enum reason
 	if (!conn->first_fin_set) {
 		conn->first_fin_set = true;
 		conn->first_fin = side;
+		conn->half_closed = true;
+		metrics_add(conn->worker->metrics, METRIC_CONNECTIONS_HALF_CLOSED, conn->direction, 0, 0, 0, 1);
 		conn_half_closed(conn);
 	}
 	leg_finish(to);
@@ -65,8 +68,10 @@ static void proto_opaque_move(struct conn *conn, struct leg *from, struct leg *t
 	uint64_t moved;
 	enum pump_end end = pump_move(conn->worker, from, to, UINT64_MAX, &moved);
 
-	if (moved)
+	if (moved) {
 		conn_touch(conn);
+		conn_count_bytes(conn);
+	}
 	switch (end) {
 	case PUMP_FIN:
 		proto_opaque_finished(conn, to, side);

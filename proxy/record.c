@@ -7,6 +7,7 @@
 #include "lib/text.h"
 #include "proxy/closing.h"
 #include "proxy/conn.h"
+#include "proxy/metrics.h"
 #include "proxy/options.h"
 #include "proxy/policy.h"
 #include "proxy/tls_hello.h"
@@ -39,8 +40,8 @@ static void record_timer(struct log_line *line, const struct conn *conn, enum ti
 	if (timer == TIMEOUT_NONE)
 		return;
 	log_string(line, "timer", timeouts_name(timer));
-	log_string(line, "value", duration_format(conn->timeouts->of[timer].milliseconds, text));
-	log_string(line, "set_by", conn->timeouts->of[timer].source);
+	log_string(line, "value", duration_format(conn_timeout(conn, timer)->milliseconds, text));
+	log_string(line, "set_by", conn_timeout(conn, timer)->source);
 }
 
 static void record_legs(struct log_line *line, const struct conn *conn)
@@ -109,8 +110,10 @@ static bool record_begin(struct log_line *line, struct worker *worker, enum log_
 
 	if (!log_wants(worker->log, level))
 		return false;
-	if (rate && !log_limit_pass(&worker->record_limits[reason], worker_now(worker), (int)rate, suppressed))
+	if (rate && !log_limit_pass(&worker->record_limits[reason], worker_now(worker), (int)rate, suppressed)) {
+		metrics_add(worker->metrics, METRIC_RECORDS_SUPPRESSED, reason, 0, 0, 0, 1);
 		return false;
+	}
 	log_begin(line, worker->log, level, message);
 	log_string(line, "reason", reason_row(reason)->name);
 	return true;
@@ -126,7 +129,7 @@ static void record_write(struct conn *conn, const struct ending *ending, const c
 	if (!record_begin(&line, worker, level, message, ending->reason, &suppressed))
 		return;
 	log_string(&line, "by", reason_by_name(ending->by));
-	log_string(&line, "phase", ending->phase);
+	log_string(&line, "phase", conn_phase_name(ending->phase));
 	log_string(&line, "direction", origin_direction_name(conn->direction));
 	record_protocol(&line, conn);
 	record_addresses(&line, &conn->client_addr, &conn->server_addr);
@@ -164,6 +167,8 @@ void record_unborn(struct worker *worker, const struct origin *origin)
 	uint64_t suppressed = 0;
 	struct log_line line;
 
+	metrics_add(worker->metrics, METRIC_CONNECTIONS_OPENED, origin->direction, 0, 0, 0, 1);
+	metrics_add(worker->metrics, METRIC_CONNECTIONS_CLOSED, origin->direction, REASON_MEMORY_LIMIT, row->by, STAGE_ACCEPT, 1);
 	if (!record_begin(&line, worker, LOG_INFO, "connection closed", REASON_MEMORY_LIMIT, &suppressed))
 		return;
 	log_string(&line, "by", reason_by_name(row->by));

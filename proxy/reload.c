@@ -35,6 +35,8 @@ struct reload {
 	struct watch *watch;       /* NULL without documents */
 	struct wheel_timer rebuild;
 	int64_t build_ms; /* what the last policy took */
+	uint64_t taken, refused; /* readings after the first */
+	int64_t read_ms;         /* wall clock, when config was read */
 };
 
 #define reload_of(pointer, member) ((struct reload *)(void *)((char *)(pointer) - offsetof(struct reload, member)))
@@ -134,6 +136,7 @@ static int reload_read(struct reload *reload)
 	}
 	config_unref(reload->config);
 	reload->config = config;
+	reload->read_ms = clock_realtime_ms();
 	if (reload->paths.count || reload->paths.pod_info)
 		reload_say_read(reload, config, clock_monotonic_ms() - start);
 	return 0;
@@ -154,6 +157,10 @@ void reload_now(struct reload *reload)
 {
 	int result = reload_read(reload);
 
+	if (result)
+		reload->refused++;
+	else
+		reload->taken++;
 	if (result == -EBADMSG)
 		log_message(reload->log, LOG_ERROR, "the configuration has errors; the one in force stays");
 	else if (result)
@@ -210,4 +217,15 @@ void reload_free(struct reload *reload)
 struct policy *reload_policy(const struct reload *reload)
 {
 	return reload->policy;
+}
+
+void reload_status(const struct reload *reload, struct reload_status *out)
+{
+	*out = (struct reload_status){
+	    .config = reload->config,
+	    .taken = reload->taken,
+	    .refused = reload->refused,
+	    .read_ms = reload->read_ms,
+	    .warnings = reload->config->diagnostics.warnings + policy_diagnostics(reload->policy)->warnings,
+	};
 }

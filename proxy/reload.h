@@ -1,6 +1,10 @@
 #ifndef LAPSE_PROXY_RELOAD_H
 #define LAPSE_PROXY_RELOAD_H
 
+#include <stddef.h>
+#include <stdint.h>
+
+struct config;
 struct log;
 struct loop;
 struct policy;
@@ -18,6 +22,15 @@ void reload_free(struct reload *reload); /* NULL is fine */
 
 /* The policy in force, borrowed. */
 struct policy *reload_policy(const struct reload *reload);
+
+/* What came of the readings so far. */
+struct reload_status {
+	const struct config *config; /* the documents in force, borrowed until the next turn of the loop */
+	uint64_t taken, refused;     /* readings after the first */
+	int64_t read_ms;             /* clock_realtime_ms() when those in force were read */
+	size_t warnings;             /* about them, and about what policy was made of them */
+};
+void reload_status(const struct reload *reload, struct reload_status *out);
 
 /* Reads everything again (SIGHUP). */
 void reload_now(struct reload *reload);

@@ -18,6 +18,9 @@ enum {
 	TTL_LEAST = 1, /* seconds */
 	TTL_MOST = 3600,
 	NAME_MOST = 253, /* of the dotted text without the last dot */
+	/* c-ares's own differ by version, up to 75 s in silence. When all tries are over resolve.c says so and asks again. */
+	TRY_MS = 2000, /* of the first, doubled after */
+	TRIES = 2,
 };
 
 /* A descriptor of c-ares, who closes it. */
@@ -256,11 +259,13 @@ int resolve_channel_new(struct resolve_channel **out, struct loop *loop)
 	char lookups[] = "b"; /* DNS alone: /etc/hosts of a pod names the pod */
 	struct ares_options options = {
 	    .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES,
+	    .timeout = TRY_MS,
+	    .tries = TRIES,
 	    .lookups = lookups,
 	    .sock_state_cb = resolve_channel_watch,
 	    .sock_state_cb_data = channel,
 	};
-	int mask = ARES_OPT_FLAGS | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB, status;
+	int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB, status;
 
 	if (!channel)
 		return -ENOMEM;

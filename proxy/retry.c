@@ -6,6 +6,7 @@
 #include "proxy/closing.h"
 #include "proxy/conn.h"
 #include "proxy/exchange.h"
+#include "proxy/metrics.h"
 #include "proxy/policy.h"
 #include "proxy/profile.h"
 #include "proxy/upstream.h"
@@ -41,13 +42,24 @@ static bool retry_wants_failure(const struct policy_choice *choice, enum reason_
 	}
 }
 
+/* Whether the request can be sent again: all that came of it is kept, and what is yet to come is known to fit. */
+static bool retry_can_repeat(const struct exchange *exchange)
+{
+	const struct http1_body *body = &exchange->request_body;
+	size_t kept = buf_length(&exchange->replay);
+
+	if (!exchange->replayable)
+		return false;
+	return body->complete || (kept && body->framing == HTTP1_LENGTH && body->remaining <= EXCHANGE_REPLAY_MOST - kept);
+}
+
 /* Whether one more attempt is possible and allowed; takes it from the budget. */
 static bool retry_take(struct conn *conn)
 {
 	const struct exchange *exchange = conn->exchange;
 	const struct policy_choice *choice = &exchange->choice;
 
-	if (!exchange->replayable || !exchange->request_body.complete || exchange->response_head || conn->client.write_failed)
+	if (!retry_can_repeat(exchange) || exchange->response_head || conn->client.write_failed)
 		return false;
 	if (exchange->attempt > choice->retry->attempts)
 		return false;
@@ -77,6 +89,7 @@ static void retry_schedule(struct conn *conn)
 	exchange->attempt++;
 	exchange->waiting = true;
 	conn->retries++;
+	metrics_add(conn->worker->metrics, METRIC_RETRIES, conn->direction, RETRY_RULE, 0, 0, 1);
 }
 
 void retry_attempt(struct conn *conn)
@@ -96,7 +109,7 @@ bool retry_after_response(struct conn *conn, bool complete)
 
 	if (choice->retry && retry_wants_status(choice, status) && retry_take(conn)) {
 		log_message(conn->worker->log, LOG_DEBUG, "attempt %u was answered with %u; trying again", exchange->attempt, status);
-		if (complete) {
+		if (complete && exchange->request_body.complete && !leg_pending(&conn->upstream->leg)) {
 			conn->upstream->uses++;
 			upstream_rest(conn->upstream, exchange->response.keep_alive_timeout_s);
 		} else {
@@ -130,7 +143,10 @@ void retry_due(struct conn *conn)
 
 	if (exchange->waiting) {
 		exchange->waiting = false;
-		exchange_retry(conn);
+		if (exchange->replayable)
+			exchange_retry(conn);
+		else /* what came of its body meanwhile could not be kept */
+			exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
 	} else if (!exchange->response_head && retry_take(conn)) {
 		log_message(conn->worker->log, LOG_DEBUG, "attempt %u had no response head in time; trying again", exchange->attempt);
 		upstream_drop(conn, true);

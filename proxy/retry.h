@@ -8,8 +8,9 @@
 struct conn;
 struct text;
 
-/* Further attempts at a request, where its rule wants them and it can be sent again as it was: complete, at most 64 KiB, and no byte
- * of a final response passed on. Attempts start from conn->wake_at, never from within the failure of the one before. */
+/* Further attempts at a request, where its rule wants them and it can be sent again as it was: at most 64 KiB, complete or of an
+ * announced length, and no byte of a final response passed on. Attempts start from conn->wake_at, never from within the failure of
+ * the one before. */
 
 /* An attempt begins: arms the limit for its response head. */
 void retry_attempt(struct conn *conn);

@@ -184,6 +184,13 @@ static int route_table_compare_names(const struct object *a, const struct object
 
 #define ROUTE_TABLE_FIRST(a, b) (((a) > (b)) - ((a) < (b)))
 
+int route_table_compare_age(const struct object *a, const struct object *b)
+{
+	int order = ROUTE_TABLE_FIRST(a->created, b->created);
+
+	return order ? order : route_table_compare_names(a, b);
+}
+
 static int route_table_compare(const void *left, const void *right)
 {
 	const struct route_draft *a = left, *b = right;
@@ -193,9 +200,7 @@ static int route_table_compare(const void *left, const void *right)
 	for (size_t i = 0; i < RANK_COUNT && !order; i++)
 		order = ROUTE_TABLE_FIRST(b->rank[i], a->rank[i]);
 	if (!order)
-		order = ROUTE_TABLE_FIRST(in_a->created, in_b->created);
-	if (!order)
-		order = route_table_compare_names(in_a, in_b);
+		order = route_table_compare_age(in_a, in_b);
 	if (!order)
 		order = ROUTE_TABLE_FIRST(in_a->kind, in_b->kind);
 	if (!order)

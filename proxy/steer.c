@@ -96,6 +96,8 @@ static void steer_redirect(struct conn *conn, const struct route_request *reques
 	TEXT_ON_STACK(location, LOCATION_MOST);
 
 	policy_target_service(conn->target, &namespace, &name, &port);
+	if (!port) /* of a Service without a document */
+		port = conn->server_addr.port;
 	filter_location(choice->filters->redirect, choice->match, request, port, &location);
 	exchange_redirect(conn, choice->filters->redirect->status, location_bytes);
 }

@@ -12,8 +12,11 @@
 #include "lib/text.h"
 #include "proxy/closing.h"
 #include "proxy/conn.h"
+#include "proxy/metrics.h"
 #include "proxy/options.h"
+#include "proxy/policy.h"
 #include "proxy/pump.h"
+#include "proxy/snapshot.h"
 #include "proxy/worker.h"
 
 enum {
@@ -36,6 +39,7 @@ static void upstream_unlink(struct upstream *upstream)
 		upstream->next->link = upstream->link;
 	upstream->link = NULL;
 	upstream->worker->pool.count--;
+	metrics_add(upstream->worker->metrics, METRIC_POOLED, 0, 0, 0, 0, -1);
 }
 
 static void upstream_end(struct upstream *upstream, bool reset)
@@ -52,30 +56,159 @@ static void upstream_end(struct upstream *upstream, bool reset)
 	loop_defer(worker->loop, &upstream->deferred);
 }
 
+/* How long it has been resting. */
+static int64_t upstream_age(const struct upstream *upstream)
+{
+	return worker_now(upstream->worker) - upstream->idle_since;
+}
+
 static void upstream_ready(struct loop_source *source, uint32_t events)
 {
 	struct upstream *upstream = upstream_of(source, leg.source);
 
 	/* Whatever an idle server leg does, it is of no more use: a FIN, a RST, or bytes nobody asked for. */
-	if (upstream->conn)
+	if (upstream->conn) {
 		conn_server_ready(upstream->conn, events);
-	else
-		upstream_end(upstream, false);
+		return;
+	}
+	upstream_observe_rest(upstream);
+	upstream_end(upstream, false);
+}
+
+void upstream_observe(const struct upstream *upstream, int64_t idle_ms)
+{
+	struct worker *worker = upstream->worker;
+	char server[ADDR_TEXT_SIZE];
+	TEXT_ON_STACK(known, 128);
+
+	if (!learned_observe(&worker->learned, &upstream->destination, idle_ms, worker_now(worker)))
+		return;
+	learned_describe(&worker->learned, &upstream->destination, &known);
+	log_message(worker->log, LOG_INFO, "%s: %s; connections to it are used no longer than %lld ms after their last response",
+	            addr_format(&upstream->destination, server), known_bytes,
+	            (long long)learned_limit(&worker->learned, &upstream->destination));
+}
+
+/* A FIN, a RST, or a 408 with which some servers explain their FIN (RFC 9110 §15.5.9). */
+void upstream_observe_rest(const struct upstream *upstream)
+{
+	static const char status[] = " 408 ";
+	char bytes[13]; /* "HTTP/1.1 408 " */
+	ssize_t got;
+
+	if (!upstream->idle_since || !upstream->uses)
+		return;
+	got = recv(upstream->leg.source.fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+	if (got < 0 ? errno == ECONNRESET : !got || (got == sizeof bytes && memcmp(bytes + 8, status, sizeof status - 1) == 0))
+		upstream_observe(upstream, upstream_age(upstream));
+}
+
+/* Where serverIdle was set: in the pool, what holds for no Service in particular. */
+static const char *upstream_idle_source(const struct upstream *upstream)
+{
+	const struct timeouts *timeouts = upstream->conn ? upstream->conn->timeouts : policy_timeouts(upstream->worker->snapshot->policy);
+
+	return timeouts->of[TIMEOUT_SERVER_IDLE].source;
+}
+
+/* What the record of the connection keeps of a leg it lets go. */
+static void upstream_note(struct conn *conn)
+{
+	const struct upstream *upstream = conn->upstream;
+	uint32_t reused = upstream->idle_since && upstream->uses ? upstream->uses - 1 : upstream->uses;
+	TEXT_ON_STACK(events, 96);
+	TEXT_ON_STACK(text, 128);
+
+	leg_describe(&upstream->leg, "server", &events);
+	if (reused)
+		text_printf(&text, "reused:%u%s", reused, events.length ? " " : "");
+	text_string(&text, events.length || text.length ? events_bytes : "kept");
+	conn->server_legs++;
+	free(conn->server_leg);
+	conn->server_leg = strdup(text_bytes);
+	conn->sent_server += upstream->leg.sent - upstream->sent_before;
+	conn->received_server += upstream->leg.received - upstream->received_before;
+}
+
+static struct upstream **upstream_bucket(struct worker *worker, const struct addr *destination)
+{
+	return &worker->pool.buckets[addr_hash(destination) % UPSTREAM_BUCKETS];
+}
+
+/* Into the pool, whose events it gets from now on. False: it is where it was. */
+static bool upstream_detach(struct upstream *upstream)
+{
+	struct worker *worker = upstream->worker;
+	struct upstream **bucket = upstream_bucket(worker, &upstream->destination);
+
+	if (loop_watch(worker->loop, &upstream->leg.source, EPOLLIN | EPOLLRDHUP))
+		return false;
+	upstream_note(upstream->conn);
+	upstream->conn->upstream = NULL;
+	upstream->conn = NULL;
+	upstream->leg.unacked_since = 0;
+	upstream->next = *bucket;
+	if (upstream->next)
+		upstream->next->link = &upstream->next;
+	upstream->link = bucket;
+	*bucket = upstream;
+	worker->pool.count++;
+	metrics_add(worker->metrics, METRIC_POOLED, 0, 0, 0, 0, 1);
+	return true;
+}
+
+static void upstream_arm(struct upstream *upstream)
+{
+	int64_t due = upstream->idle_since + upstream->server_idle;
+
+	if (upstream->server_idle && (!wheel_armed(&upstream->timer) || due < upstream->timer.due))
+		wheel_arm(loop_wheel(upstream->worker->loop), &upstream->timer, due);
+}
+
+/* Of the legs to a server that are not to be used any more one rests on, until the server ends it, what is known of the server is
+ * disproved, or serverIdle is over: so that what was learned is confirmed, or forgotten when the server's setting has changed.
+ * False: there is one, or this cannot be it. */
+static bool upstream_watch(struct upstream *upstream)
+{
+	struct worker *worker = upstream->worker;
+	int64_t disproof = learned_disproof(&worker->learned, &upstream->destination);
+	struct upstream *other;
+
+	if (worker->drain || worker->learned.off || !upstream->uses || upstream->watched || !upstream_quiet(upstream))
+		return false;
+	for (other = *upstream_bucket(worker, &upstream->destination); other; other = other->next)
+		if (other->watched && addr_equal(&other->destination, &upstream->destination))
+			return false;
+	if (upstream->conn && !upstream_detach(upstream))
+		return false;
+	upstream->watched = true;
+	upstream->server_idle = disproof && (!upstream->rest_most || disproof < upstream->rest_most) ? disproof : upstream->rest_most;
+	upstream_arm(upstream);
+	return true;
 }
 
 static void upstream_idle_expired(struct wheel_timer *timer)
 {
 	struct upstream *upstream = upstream_of(timer, timer);
+	struct worker *worker = upstream->worker;
 	struct conn *conn = upstream->conn;
-	int64_t due = upstream->idle_since + upstream->server_idle;
 
-	if (!upstream->idle_since)
+	if (!upstream->idle_since || !upstream->server_idle)
 		return; /* in use; the next rest arms it anew */
-	if (worker_now(upstream->worker) < due) {
-		wheel_arm(loop_wheel(upstream->worker->loop), timer, due);
+	if (upstream_age(upstream) < upstream->server_idle) {
+		upstream_arm(upstream);
 		return;
 	}
-	log_message(upstream->worker->log, LOG_DEBUG, "an idle connection to the server ended after serverIdle");
+	if (upstream->uses)
+		learned_survive(&worker->learned, &upstream->destination, upstream_age(upstream));
+	if (upstream->server_idle == upstream->rest_most) {
+		log_message(worker->log, LOG_DEBUG, "an idle connection to the server ended after serverIdle");
+		metrics_add(worker->metrics, METRIC_TIMEOUTS, TIMEOUT_SERVER_IDLE, metrics_level(upstream_idle_source(upstream)), 0, 0, 1);
+	} else if (upstream_watch(upstream)) {
+		if (conn)
+			conn_settle(conn);
+		return;
+	}
 	if (!conn) {
 		upstream_end(upstream, false);
 		return;
@@ -106,6 +239,7 @@ int upstream_dial(struct conn *conn)
 	}
 	if (fd < 0) {
 		free(upstream);
+		upstream_count_dial(conn, fd);
 		return fd;
 	}
 	leg_init(&upstream->leg, fd, upstream_ready);
@@ -114,6 +248,7 @@ int upstream_dial(struct conn *conn)
 	upstream->conn = conn;
 	upstream->destination = *destination;
 	upstream->timer.fire = upstream_idle_expired;
+	upstream->dialled_us = loop_now_us(worker->loop);
 	if (!sock_local(fd, &local))
 		upstream->dial = origin_dials_add(worker->proxy->guard.dials, &local, destination);
 	conn->upstream = upstream;
@@ -121,9 +256,15 @@ int upstream_dial(struct conn *conn)
 	return 0;
 }
 
-static struct upstream **upstream_bucket(struct worker *worker, const struct addr *destination)
+void upstream_count_dial(const struct conn *conn, int error)
 {
-	return &worker->pool.buckets[addr_hash(destination) % UPSTREAM_BUCKETS];
+	struct metrics *metrics = conn->worker->metrics;
+	enum reason_id reason = error ? upstream_dial_cause(error).reason : REASON_NONE;
+
+	metrics_add(metrics, METRIC_CONNECTS, conn->direction, metrics_dial(reason), 0, 0, 1);
+	if (!error)
+		metrics_observe(metrics, METRIC_CONNECT_SECONDS, conn->direction, 0,
+		                loop_now_us(conn->worker->loop) - conn->upstream->dialled_us);
 }
 
 bool upstream_take(struct conn *conn)
@@ -133,9 +274,10 @@ bool upstream_take(struct conn *conn)
 
 	for (upstream = *upstream_bucket(conn->worker, destination); upstream; upstream = next) {
 		next = upstream->next;
-		if (!addr_equal(&upstream->destination, destination))
+		if (upstream->watched || !addr_equal(&upstream->destination, destination))
 			continue;
 		if (!upstream_usable(upstream)) {
+			upstream_observe_rest(upstream);
 			upstream_end(upstream, false);
 			continue;
 		}
@@ -155,6 +297,8 @@ bool upstream_usable(struct upstream *upstream)
 
 	if (upstream->leg.fin_received || upstream->leg.write_failed || buf_length(&upstream->leg.in))
 		return false;
+	if (upstream->idle_since && upstream->server_idle && upstream_age(upstream) >= upstream->server_idle)
+		return false;
 	return upstream->leg.connecting || fresh || upstream_quiet(upstream);
 }
 
@@ -167,73 +311,58 @@ bool upstream_quiet(const struct upstream *upstream)
 
 void upstream_use(struct upstream *upstream)
 {
-	upstream->idle_before = upstream->idle_since ? worker_now(upstream->worker) - upstream->idle_since : 0;
+	upstream->idle_before = upstream->idle_since ? upstream_age(upstream) : 0;
 	upstream->idle_since = 0;
+	if (upstream->uses)
+		learned_survive(&upstream->worker->learned, &upstream->destination, upstream->idle_before);
+}
+
+bool upstream_proven(const struct upstream *upstream)
+{
+	struct worker *worker = upstream->worker;
+	const struct addr *destination = &upstream->destination;
+	const struct upstream *other;
+
+	if (!upstream->uses || learned_trusts(&worker->learned, destination, upstream_age(upstream)))
+		return true;
+	for (other = *upstream_bucket(worker, destination); other; other = other->next)
+		if (other->uses && addr_equal(&other->destination, destination))
+			learned_survive(&worker->learned, destination, upstream_age(other));
+	return learned_trusts(&worker->learned, destination, upstream_age(upstream));
 }
 
 void upstream_rest(struct upstream *upstream, int32_t announced_s)
 {
-	struct wheel *wheel = loop_wheel(upstream->worker->loop);
+	struct learned *learned = &upstream->worker->learned;
+	int64_t limit;
 
 	upstream->idle_since = worker_now(upstream->worker);
-	upstream->server_idle = upstream->conn->timeouts->of[TIMEOUT_SERVER_IDLE].milliseconds;
-	if (announced_s >= 0) {
-		int64_t announced = announced_s * INT64_C(1000), margin = announced / 10 > 1000 ? announced / 10 : 1000;
-
-		announced = announced > margin ? announced - margin : 1;
-		if (!upstream->server_idle || announced < upstream->server_idle)
-			upstream->server_idle = announced;
-	}
-	if (upstream->server_idle &&
-	    (!wheel_armed(&upstream->timer) || upstream->idle_since + upstream->server_idle < upstream->timer.due))
-		wheel_arm(wheel, &upstream->timer, upstream->idle_since + upstream->server_idle);
-}
-
-/* What the record of the connection keeps of a leg it lets go. */
-static void upstream_note(struct conn *conn)
-{
-	const struct upstream *upstream = conn->upstream;
-	uint32_t reused = upstream->idle_since && upstream->uses ? upstream->uses - 1 : upstream->uses;
-	TEXT_ON_STACK(events, 96);
-	TEXT_ON_STACK(text, 128);
-
-	leg_describe(&upstream->leg, "server", &events);
-	if (reused)
-		text_printf(&text, "reused:%u%s", reused, events.length ? " " : "");
-	text_string(&text, events.length || text.length ? events_bytes : "kept");
-	conn->server_legs++;
-	free(conn->server_leg);
-	conn->server_leg = strdup(text_bytes);
-	conn->sent_server += upstream->leg.sent - upstream->sent_before;
-	conn->received_server += upstream->leg.received - upstream->received_before;
+	upstream->rest_most = upstream->conn->timeouts->of[TIMEOUT_SERVER_IDLE].milliseconds;
+	if (announced_s >= 0)
+		learned_announce(learned, &upstream->destination, announced_s * INT64_C(1000));
+	limit = upstream->uses ? learned_limit(learned, &upstream->destination) : 0;
+	upstream->server_idle = limit && (!upstream->rest_most || limit < upstream->rest_most) ? limit : upstream->rest_most;
+	upstream_arm(upstream);
 }
 
 void upstream_release(struct conn *conn)
 {
-	struct upstream *upstream = conn->upstream, *other, **bucket;
+	struct upstream *upstream = conn->upstream, *other;
 	struct worker *worker = conn->worker;
 	int64_t held = 0;
 
 	if (!upstream)
 		return;
-	bucket = upstream_bucket(worker, &upstream->destination);
-	for (other = *bucket; other; other = other->next)
-		held += addr_equal(&other->destination, &upstream->destination);
-	if (held >= worker->proxy->settings->pool_size || worker->drain || !upstream_usable(upstream) ||
-	    loop_watch(worker->loop, &upstream->leg.source, EPOLLIN | EPOLLRDHUP)) {
+	for (other = *upstream_bucket(worker, &upstream->destination); other; other = other->next)
+		held += !other->watched && addr_equal(&other->destination, &upstream->destination);
+	if (held >= worker->proxy->settings->pool_size || worker->drain || !upstream_usable(upstream) || !upstream_detach(upstream))
 		upstream_drop(conn, false);
-		return;
-	}
-	upstream_note(conn);
-	conn->upstream = NULL;
-	upstream->conn = NULL;
-	upstream->leg.unacked_since = 0;
-	upstream->next = *bucket;
-	if (upstream->next)
-		upstream->next->link = &upstream->next;
-	upstream->link = bucket;
-	*bucket = upstream;
-	worker->pool.count++;
+}
+
+void upstream_set_aside(struct conn *conn)
+{
+	if (!upstream_watch(conn->upstream))
+		upstream_release(conn);
 }
 
 void upstream_drop(struct conn *conn, bool reset)

@@ -10,12 +10,14 @@
 #include "lib/loop.h"
 #include "proxy/closing.h"
 #include "proxy/conn.h"
+#include "proxy/metrics.h"
 #include "proxy/options.h"
 #include "proxy/policy.h"
 #include "proxy/proto.h"
 #include "proxy/pump.h"
 #include "proxy/record.h"
 #include "proxy/snapshot.h"
+#include "proxy/walk.h"
 
 enum {
 	LOG_RING = 256 * 1024,
@@ -136,6 +138,8 @@ static void worker_idle(void *owner)
 		worker_take_policy(worker);
 	if (drain > worker->drain)
 		worker_drain(worker, drain);
+	if (worker->walk || atomic_load_explicit(&worker->next_walk, memory_order_relaxed))
+		walk_step(worker);
 	if (!worker->conn_count)
 		pump_free_pipes(worker);
 	if (worker->drain && !worker->conn_count)
@@ -154,9 +158,11 @@ int worker_new(struct worker **out, struct proxy *proxy, int log_fd)
 	worker->proxy = proxy;
 	worker->random = (uint64_t)clock_realtime_ms() * 2 + 1 + (uint64_t)(uintptr_t)worker;
 	worker->snapshot = snapshot_new(policy_ref(proxy->policy));
+	worker->metrics = metrics_new();
+	worker->learned.off = settings->no_learned_idle;
 	worker->drain_timer.fire = worker_drain_expired;
 	worker->log_timer.fire = worker_log_retry;
-	if (worker->snapshot)
+	if (worker->snapshot && worker->metrics)
 		result = loop_new(&worker->loop, worker_idle, worker);
 	if (!result)
 		result = log_new(&worker->log, log_fd, settings->log_format, settings->log_level, LOG_RING);
@@ -211,6 +217,7 @@ void worker_free(struct worker *worker)
 	}
 	policy_unref(atomic_exchange(&worker->next_policy, NULL));
 	snapshot_release(worker->snapshot);
+	metrics_free(worker->metrics);
 	log_free(worker->log);
 	free(worker);
 }

@@ -12,16 +12,19 @@
 #include "lib/timeouts.h"
 #include "lib/wheel.h"
 #include "proxy/http1.h"
+#include "proxy/learned.h"
 #include "proxy/listener.h"
 #include "proxy/origin.h"
 #include "proxy/upstream.h"
 
 struct conn;
 struct loop;
+struct metrics;
 struct policy;
 struct pump_pipe;
 struct settings;
 struct snapshot;
+struct walk_part;
 
 /* What all workers share: constant while they run, but for the counters. */
 struct proxy {
@@ -33,7 +36,10 @@ struct proxy {
 	int half_closed_keepalive_s;     /* keep-alive period of a half-closed leg, a third of conntrack's close_wait */
 	_Atomic uint64_t connections;    /* open now, all workers */
 	_Atomic uint64_t admitted;       /* of these, neither refused nor lingering: what max_connections limits */
+	_Atomic uint64_t conn_ids;       /* the last one given to a connection */
 	_Atomic int drain;               /* enum drain; written by main, read by the workers after a wake-up */
+	struct worker *const *workers;   /* for the admin listener: their counters */
+	int worker_count;
 	struct loop *main_loop;          /* woken by a draining worker that has no connection left */
 };
 
@@ -48,6 +54,7 @@ struct worker {
 	pthread_t thread;
 	bool started;
 	struct loop *loop; /* owned */
+	struct metrics *metrics; /* owned; anyone may read them */
 	struct log *log;   /* owned */
 	struct listener inbound, outbound;
 	struct snapshot *snapshot;            /* the policy of new connections and requests */
@@ -55,7 +62,11 @@ struct worker {
 	uint64_t random;
 	struct conn *conns;
 	size_t conn_count;
+	_Atomic(struct walk_part *) next_walk; /* main's, taken up at the end of the round; NULL */
+	struct walk_part *walk;  /* under way, NULL */
+	struct conn *walk_next;  /* the next one it visits; moved on when that one ends */
 	struct upstream_pool pool;
+	struct learned learned;  /* of the servers' idle timeouts; anyone may learned_list() it */
 	struct pump_pipe *pipes; /* idle ones */
 	size_t pipe_count;
 	struct log_limit record_limits[REASON_COUNT];

@@ -167,7 +167,7 @@ def race_acknowledged(pod, reset):
             time.sleep(0.1)  # until the acknowledgement is out
             peer.rst()
     app = pod.app(serve)
-    pod.start(*ONE)
+    pod.start(*ONE, "--no-learned-idle")  # which would send it on a fresh one
     peer = pod.dial()
     peer.ask()
     peer.stays(0.5)

@@ -6,7 +6,7 @@ from .case import expect
 CLOSED, FAILED = "connection closed", "request failed"
 
 # What DESIGN.md §8 promises of every record, whatever the case is about.
-PHASES = {"accept", "detect", "connect", "idle", "head", "request", "wait", "response", "opaque", "tunnel", "closing"}
+PHASES = {"accept", "detect", "connect", "idle", "head", "request", "wait", "backoff", "response", "opaque", "tunnel", "closing"}
 PROTOCOLS = {None, "undetected", "http/1.1", "http/1.0", "http/2", "tls", "opaque"}
 AT_ACCEPT = {"not_redirected", "redirect_loop", "no_original_dst", "conn_limit", "fd_limit", "memory_limit"}
 REASONS = {}  # name -> by, from lib/reasons.def; filled by run.py
@@ -39,8 +39,8 @@ def check_record(record):
 
 
 # Answers the proxy makes itself.
-TEXTS = {400: "Bad Request", 408: "Request Timeout", 414: "URI Too Long", 431: "Request Header Fields Too Large",
-         502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
+TEXTS = {400: "Bad Request", 404: "Not Found", 408: "Request Timeout", 414: "URI Too Long", 431: "Request Header Fields Too Large",
+         500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
 
 
 def check_answer(response, status, reason, closes=None, text=False):

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -413,12 +414,83 @@ static void warnings(void **state)
 	}
 }
 
+/* --- what is printed --- */
+
+/* Whether a cell as "HTTPRoute, Service" or "all but Config, Tenant; the pod" lists a kind. */
+static bool lists(const char *cell, enum kind kind)
+{
+	static const char but[] = "all but ";
+	bool all = strncmp(cell, but, strlen(but)) == 0, named = false;
+
+	if (kind == KIND_POD)
+		return strstr(cell, "; the pod") != NULL;
+	for (cell += all ? strlen(but) : 0; *cell && *cell != ';'; cell += strspn(cell, ", ")) {
+		size_t length = strcspn(cell, ",;");
+
+		named |= length == strlen(kind_name(kind)) && strncmp(cell, kind_name(kind), length) == 0;
+		cell += length;
+	}
+	return named != all;
+}
+
+/* What the table says of a key is what a wrong value is told, on each kind. */
+static void check_row(char *cells[static 5])
+{
+	char *key = cells[1] + 2; /* of " `KEY` " */
+
+	*strchr(key, '`') = '\0';
+	for (int kind = 0; kind < KIND_COUNT; kind++) {
+		struct applied applied;
+		char accepted[512];
+
+		snprintf(accepted, sizeof accepted, "\"?\": %.*s; ignored", (int)strlen(cells[3]) - 2, cells[3] + 1);
+		apply_one(&applied, (enum kind)kind, key, "?");
+		assert_int_equal(applied.diagnostics.kept, 1);
+		assert_non_null(strstr(applied.diagnostics.first->text,
+		                       lists(cells[4] + 1, (enum kind)kind) ? accepted : "it has no meaning on a "));
+		arena_free(&applied.arena);
+	}
+}
+
+static void keys_are_printed(void **state)
+{
+	char *text = NULL, *line, *lines;
+	size_t length, rows = 0;
+	FILE *to = open_memstream(&text, &length);
+
+	assert_non_null(to);
+	annotations_print(to);
+	fclose(to);
+	assert_non_null(strstr(text, "\n| `lapse.proxy/timeout-tcp-idle` | `tcpIdle` | "));
+	assert_non_null(strstr(text, "\n| `timeout.linkerd.io/response` | `backendRequest` | "));
+	assert_non_null(strstr(text, "| HTTPRoute, GRPCRoute, Service |\n"));
+	for (line = strtok_r(text, "\n", &lines); line; line = strtok_r(NULL, "\n", &lines)) {
+		char *cells[5] = {line, NULL}, *bar = line;
+
+		for (size_t i = 1; i < COUNT(cells); i++) {
+			bar = strchr(bar + (i > 1), '|');
+			assert_non_null(bar);
+			cells[i] = bar + 1;
+		}
+		if (rows++ < 2)
+			continue;
+		for (size_t i = 2; i < COUNT(cells); i++)
+			cells[i][-1] = '\0';
+		*strrchr(cells[4], '|') = '\0';
+		cells[4][strlen(cells[4]) - 1] = '\0';
+		check_row(cells);
+	}
+	assert_int_equal(rows, 2 + TIMEOUT_COUNT + 6 + 3 + 4);
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(durations),   cmocka_unit_test(families),   cmocka_unit_test(others),
 	    cmocka_unit_test(precedence),
 	    cmocka_unit_test(retry_codes), cmocka_unit_test(retry_grpc), cmocka_unit_test(retry_whole), cmocka_unit_test(warnings),
+	    cmocka_unit_test(keys_are_printed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

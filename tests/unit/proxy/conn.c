@@ -93,14 +93,14 @@ static void phases(void **state)
 		struct upstream upstream = {.leg = {.connecting = true}};
 		struct conn conn = {.stage = (enum stage)stage};
 
-		assert_string_equal(conn_phase(&conn), conn_stage_name((enum stage)stage));
+		assert_string_equal(conn_phase_name(conn_phase(&conn)), conn_stage_name((enum stage)stage));
 		conn.upstream = &upstream;
 		if (stage == STAGE_CONNECT || stage == STAGE_EXCHANGE)
-			assert_string_equal(conn_phase(&conn), "connect");
+			assert_string_equal(conn_phase_name(conn_phase(&conn)), "connect");
 		if (stage == STAGE_IDLE || stage == STAGE_HEAD)
-			assert_string_equal(conn_phase(&conn), conn_stage_name((enum stage)stage));
+			assert_string_equal(conn_phase_name(conn_phase(&conn)), conn_stage_name((enum stage)stage));
 		upstream.leg.connecting = false;
-		assert_string_equal(conn_phase(&conn), conn_stage_name((enum stage)stage));
+		assert_string_equal(conn_phase_name(conn_phase(&conn)), conn_stage_name((enum stage)stage));
 	}
 }
 
@@ -121,7 +121,7 @@ static void phases_of_an_exchange(void **state)
 		                            .response_head = rows[i].response_head};
 		struct conn conn = {.stage = STAGE_EXCHANGE, .upstream = &upstream, .exchange = &exchange};
 
-		assert_string_equal(conn_phase(&conn), rows[i].phase);
+		assert_string_equal(conn_phase_name(conn_phase(&conn)), rows[i].phase);
 	}
 }
 

@@ -62,7 +62,10 @@ static const char documents[] =
     "  rules: [{matches: [{method: {service: a.B, method: C}}]}]\n"
     "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: mine, namespace: client}\nspec:\n"
     "  parentRefs: [{group: '', kind: Service, name: plain, namespace: default}]\n"
-    "  rules: [{timeouts: {request: 7s}}]\n";
+    "  rules: [{timeouts: {request: 7s}}]\n"
+    "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: far}\nspec:\n"
+    "  parentRefs: [{group: '', kind: Service, name: far}]\n"
+    "  rules: [{filters: [{type: RequestRedirect, requestRedirect: {statusCode: 301}}]}]\n";
 
 /* In a file each, named here for the arguments: '@' is the good one, '!' the bad one. */
 struct files {
@@ -192,6 +195,8 @@ static const struct {
      {"\"service\":\"default/plain\",\"route\":null,\"status\":null", "\"request\":{\"value\":\"0s\""}},
     {{"--to", "default/plain:80", "GET /", "--from-namespace", "client"},
      {"\"namespace\":\"client\",\"name\":\"mine\"", "\"request\":{\"value\":\"7s\""}},
+    /* Of a Service without a document the port is that of the connection. */
+    {{"--to", "default/far:8080", "GET http://me:secret@web:81/a"}, {"\"location\":\"http://web:8080/a\""}},
     {{"--to", "[fd00::1]:443", "--direction=inbound"},
      {"{\"to\":\"[fd00::1]:443\",\"direction\":\"inbound\",\"service\":null,\"route\":null,\"status\":null,"}},
 };

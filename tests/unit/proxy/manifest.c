@@ -91,19 +91,19 @@ static void says_what_is_wrong(void **state)
 		{HEAD "  name: Web\n",
 		 "a.yaml:4: Service: metadata.name: \"Web\": "},
 		{HEAD "  name: web\n  namespace: a.b\n",
-		 "a.yaml:5: Service: metadata.namespace: \"a.b\": "},
+		 "a.yaml:5: Service a.b/web: metadata.namespace: \"a.b\": "},
 		{HEAD "  name: web\n  namespace: ''\n", NULL},
 		{HEAD "  name: web\n  creationTimestamp: yesterday\n",
-		 "a.yaml:5: Service: metadata.creationTimestamp: \"yesterday\": must be an RFC 3339 instant as "},
+		 "a.yaml:5: Service default/web: metadata.creationTimestamp: \"yesterday\": must be an RFC 3339 instant as "},
 		{HEAD "  name: web\n  annotations: text\n",
-		 "a.yaml:5: Service: metadata.annotations: \"text\": must be a mapping of names to texts"},
+		 "a.yaml:5: Service default/web: metadata.annotations: \"text\": must be a mapping of names to texts"},
 		{HEAD "  name: web\n  annotations: {a: '1', b: 1}\n",
-		 "a.yaml:5: Service: metadata.annotations.b: \"1\": is no text and is ignored; quote it", .warning = true},
-		{HEAD "  name: web\n  owner: me\n", "a.yaml:5: Service: metadata.owner: unknown field, ignored", .warning = true},
+		 "a.yaml:5: Service default/web: metadata.annotations.b: \"1\": is no text and is ignored; quote it", .warning = true},
+		{HEAD "  name: web\n  owner: me\n", "a.yaml:5: Service default/web: metadata.owner: unknown field, ignored", .warning = true},
 		{HEAD "  name: web\nspecs: {}\n", "a.yaml:5: Service default/web: specs: unknown field, ignored", .warning = true},
 		{HEAD "  name: web\nspec: 5\n", "a.yaml:5: Service default/web: spec: \"5\": must be a mapping"},
 		{"apiVersion: networking.k8s.io/v1beta1\nkind: Ingress\nmetadata: {name: a}\n",
-		 "a.yaml:1: Ingress: apiVersion: \"networking.k8s.io/v1beta1\": not a version that is read, as "},
+		 "a.yaml:1: Ingress default/a: apiVersion: \"networking.k8s.io/v1beta1\": not a version that is read, as "},
 		{"a: [b\n", "a.yaml:2: did not find expected ',' or ']'"},
 	};
 
@@ -187,6 +187,17 @@ static void an_object_stands_once(void **state)
 	documents_add(&documents, "c.yaml", HEAD "  name: web\n  namespace: default\n");
 	assert_int_equal(documents.result, -EBADMSG);
 	assert_string_equal(documents.diagnostics.first->text, "c.yaml:1: Service default/web: is given twice, first at a.yaml:2");
+	documents_end(&documents);
+
+	/* Linkerd's HTTPRoute and the Gateway API's are two, whatever their versions. */
+	static const char *const groups[] = {"gateway.networking.k8s.io/v1", "policy.linkerd.io/v1beta3", "gateway.networking.k8s.io/v1beta1"};
+	documents_start(&documents);
+	for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
+		char text[128];
+		snprintf(text, sizeof text, "apiVersion: %s\nkind: HTTPRoute\nmetadata: {name: web}\n", groups[i]);
+		documents_add(&documents, "a.yaml", text);
+		assert_int_equal(documents.result, i < 2 ? 0 : -EBADMSG);
+	}
 	documents_end(&documents);
 }
 
@@ -301,6 +312,39 @@ static void many_objects(void **state)
 	free(text);
 }
 
+/* Each kind has its row, the pod apart; each row has three cells. */
+static void kinds_are_printed(void **state)
+{
+	static const char head[] = "| kind | apiVersion | what is read |\n|---|---|---|\n";
+	static const char *const rows[] = {
+		"| Tenant | `kubelb.k8c.io/v1alpha1` | ",
+		"`gateway.networking.k8s.io/v1`, `v1beta1`, `v1alpha3`, `v1alpha2`; `policy.linkerd.io/v1beta3`, `v1beta2`, ",
+		"| Service | `v1` | `clusterIP` and ",
+	};
+	char *text = NULL;
+	size_t length;
+	FILE *to = open_memstream(&text, &length);
+
+	assert_non_null(to);
+	manifest_print_kinds(to);
+	fclose(to);
+	assert_int_equal(strncmp(text, head, strlen(head)), 0);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		assert_non_null(strstr(text, rows[i]));
+	for (int kind = 0; kind < KIND_COUNT; kind++) {
+		char start[64];
+		snprintf(start, sizeof start, "\n| %s | `", kind_name((enum kind)kind));
+		assert_int_equal(strstr(text, start) != NULL, kind != KIND_POD);
+	}
+	for (const char *at = text; *at != '\0'; at += strcspn(at, "\n") + 1) {
+		size_t bars = 0;
+		for (const char *c = at; *c != '\n'; c++)
+			bars += *c == '|';
+		assert_int_equal(bars, 4);
+	}
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -316,6 +360,7 @@ int main(void)
 		cmocka_unit_test(instants),
 		cmocka_unit_test(subdomains),
 		cmocka_unit_test(many_objects),
+		cmocka_unit_test(kinds_are_printed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

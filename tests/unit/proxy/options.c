@@ -432,6 +432,8 @@ static void print_docs_values(void **state)
 	    {"--print-docs=man", ".SH COMMANDS\n", DOCS_MAN},
 	    {"--print-docs=timeouts", "| name | default |", DOCS_TIMEOUTS},
 	    {"--print-docs=reasons", "| reason | by |", DOCS_REASONS},
+	    {"--print-docs=kinds", "| kind | apiVersion |", DOCS_KINDS},
+	    {"--print-docs=annotations", "| annotation | sets |", DOCS_ANNOTATIONS},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

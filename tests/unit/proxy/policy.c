@@ -248,6 +248,29 @@ static void gateway_routes_advise(void **state)
 	world_choose(world_target(&world, DIRECTION_OUTBOUND, "10.0.0.1:80"), "GET", "/no", "web", &choice);
 	assert_int_equal(choice.refusal, REASON_NONE);
 	assert_null(choice.rule);
+	/* Before the request the only route's annotations count; it does not take this one. */
+	assert_int_equal(policy_target_timeouts(world_target(&world, DIRECTION_OUTBOUND, "10.0.0.1:80"))->of[TIMEOUT_STREAM_IDLE].milliseconds,
+	                 7000);
+	expect_timeout(choice.timeouts, TIMEOUT_STREAM_IDLE, 3600000, "built-in");
+	world_free(&world);
+}
+
+/* What a Service says of retries holds for requests that a Gateway's route or an Ingress takes too. */
+static void gateway_routes_leave_retries(void **state)
+{
+	static const char documents[] =
+	    "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop, annotations: {retry.linkerd.io/http: '503'}}\n"
+	    "spec: {clusterIP: 10.0.0.1, ports: [{port: 80}]}\n"
+	    "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: web, namespace: shop}\n"
+	    "spec: {defaultBackend: {service: {name: web, port: {number: 80}}}}\n";
+	struct policy_choice choice;
+	struct world world;
+
+	world_new(&world, documents, NULL, NULL, NULL, false);
+	world_choose(world_target(&world, DIRECTION_OUTBOUND, "10.0.0.1:80"), "GET", "/", "web", &choice);
+	assert_non_null(choice.rule);
+	assert_non_null(choice.retry);
+	assert_string_equal(choice.retry->source, "annotation retry.linkerd.io/http on Service shop/web");
 	world_free(&world);
 }
 
@@ -322,6 +345,60 @@ static void backends_that_cannot_be(void **state)
 			fail_msg("%s: %s", rows[i].backends, reason_row(choice.refusal)->name);
 		world_free(&world);
 	}
+}
+
+/* Where one backend cannot be, the rule still works. */
+static void another_backend_is_able(void **state)
+{
+	static const struct {
+		const char *backends;
+		enum reason_id refusal;
+	} rows[] = {
+	    {"{name: x, kind: Bucket, group: a.example}, {name: web, port: 80}", REASON_NONE},
+	    {"{name: x, kind: Bucket, group: a.example}, {name: v2, port: 81}", REASON_ROUTE_INVALID},
+	    {"{name: x, kind: Bucket, group: a.example}, {name: web, port: 80, weight: 0}", REASON_ROUTE_INVALID},
+	    {"{name: web, port: 80, weight: 0}, {name: v2, port: 80, weight: 0}", REASON_ROUTE_INVALID},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char documents[2048];
+		struct policy_choice choice;
+		struct world world;
+
+		snprintf(documents, sizeof documents,
+		         SERVICE("shop", "web", "10.0.0.1", "") SERVICE("shop", "v2", "10.0.0.2", "")
+		             ROUTE("HTTPRoute", "shop", "a", "shop", "web", "  rules: [{backendRefs: [%s]}]\n"),
+		         rows[i].backends);
+		world_new(&world, documents, NULL, NULL, NULL, false);
+		world_choose(world_target(&world, DIRECTION_OUTBOUND, "10.0.0.1:80"), "GET", "/", "web", &choice);
+		assert_int_equal(choice.refusal, REASON_ROUTE_INVALID);
+		policy_choose_able(&choice);
+		if (choice.refusal != rows[i].refusal)
+			fail_msg("%s: %s", rows[i].backends, reason_row(choice.refusal)->name);
+		if (!choice.refusal)
+			assert_string_equal(choice.backend->name, "web");
+		world_free(&world);
+	}
+}
+
+/* An annotation counts over what the routes say, as on other kinds, and over what holds for those that say nothing. */
+static void profile_annotations(void **state)
+{
+	static const char documents[] = SERVICE("shop", "web", "10.0.0.1", "")
+	    "---\napiVersion: linkerd.io/v1alpha2\nkind: ServiceProfile\nmetadata: {name: web.shop.svc.cluster.local, namespace: shop, "
+	    "annotations: {lapse.proxy/timeout-request: 4s}}\n"
+	    "spec: {routes: [{name: a, condition: {pathRegex: /a}, timeout: 1s}, {name: b, condition: {pathRegex: /b}}]}\n";
+	static const char *const paths[] = {"/a", "/b"};
+	struct policy_choice choice;
+	struct world world;
+
+	world_new(&world, documents, NULL, NULL, NULL, false);
+	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+		world_choose(world_target(&world, DIRECTION_OUTBOUND, "10.0.0.1:80"), "GET", paths[i], "web", &choice);
+		expect_timeout(choice.timeouts, TIMEOUT_REQUEST, 4000,
+		               "annotation lapse.proxy/timeout-request on ServiceProfile shop/web.shop.svc.cluster.local");
+	}
+	world_free(&world);
 }
 
 static void profile_takes_over(void **state)
@@ -402,6 +479,60 @@ static void tcp_and_tls(void **state)
 	world_free(&world);
 }
 
+/* Of routes that match alike the older one counts, then the first by name; not the one that is read first. */
+static void equal_connection_routes(void **state)
+{
+	static const struct {
+		const char *first, *second, *wins;
+	} rows[] = {
+	    {"name: a", "name: b", "a"},
+	    {"name: b", "name: a", "a"},
+	    {"name: a, creationTimestamp: 2026-01-02T00:00:00Z", "name: b, creationTimestamp: 2026-01-01T00:00:00Z", "b"},
+	    {"name: b, creationTimestamp: 2026-01-01T00:00:00Z", "name: a, creationTimestamp: 2026-01-02T00:00:00Z", "b"},
+	    {"name: b, creationTimestamp: 2026-01-01T00:00:00Z", "name: a", "b"},
+	};
+	static const char *const kinds[] = {"TCPRoute", "TLSRoute"};
+	static const char form[] =
+	    "---\napiVersion: gateway.networking.k8s.io/v1alpha2\nkind: %s\nmetadata: {namespace: shop, %s}\n"
+	    "spec: {parentRefs: [{group: '', kind: Service, name: web}], rules: [{backendRefs: [{name: web, port: 80}]}]}\n";
+
+	for (size_t i = 0; i < 2 * sizeof rows / sizeof *rows; i++) {
+		const char *kind = kinds[i % 2], *wins = rows[i / 2].wins;
+		struct policy_rule_view view;
+		struct policy_choice choice;
+		struct world world;
+		TEXT_ON_STACK(text, 2048);
+
+		text_string(&text, SERVICE("shop", "web", "10.0.0.1", ""));
+		text_printf(&text, form, kind, rows[i / 2].first);
+		text_printf(&text, form, kind, rows[i / 2].second);
+		world_new(&world, text.data, NULL, NULL, NULL, false);
+		policy_connection(world_target(&world, DIRECTION_OUTBOUND, "10.0.0.1:80"), NULL, &choice);
+		policy_rule_view(choice.rule, &view);
+		if (strcmp(view.name, wins) != 0)
+			fail_msg("%s: {%s} and {%s}: %s", kind, rows[i / 2].first, rows[i / 2].second, view.name);
+		world_free(&world);
+	}
+}
+
+/* What refers to nothing is said. */
+static void applies_to_nothing(void **state)
+{
+	static const char documents[] = SERVICE("shop", "web", "10.0.0.1", "")
+	    "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a, namespace: shop}\n"
+	    "spec: {parentRefs: [{group: '', kind: Service, name: web, port: 80, sectionName: other}]}\n"
+	    "---\napiVersion: linkerd.io/v1alpha2\nkind: ServiceProfile\nmetadata: {name: web, namespace: shop}\nspec: {routes: []}\n";
+	const struct diagnostics *diagnostics;
+	struct world world;
+
+	world_new(&world, documents, NULL, NULL, NULL, false);
+	diagnostics = policy_diagnostics(world.policy);
+	assert_int_equal(diagnostics->warnings, 2);
+	assert_non_null(strstr(diagnostics->first->text, "ServiceProfile shop/web: applies to nothing"));
+	assert_non_null(strstr(diagnostics->last->text, "HTTPRoute shop/a: a parentRef to Service shop/web applies to nothing"));
+	world_free(&world);
+}
+
 static void endpoints(void **state)
 {
 	static const char documents[] =
@@ -449,12 +580,17 @@ int main(void)
 	    cmocka_unit_test(parent_port_and_section),
 	    cmocka_unit_test(no_rule_is_404),
 	    cmocka_unit_test(gateway_routes_advise),
+	    cmocka_unit_test(gateway_routes_leave_retries),
 	    cmocka_unit_test(inbound_by_selector),
 	    cmocka_unit_test(weights),
 	    cmocka_unit_test(backends_that_cannot_be),
+	    cmocka_unit_test(another_backend_is_able),
+	    cmocka_unit_test(profile_annotations),
 	    cmocka_unit_test(profile_takes_over),
 	    cmocka_unit_test(one_kind_wins),
 	    cmocka_unit_test(tcp_and_tls),
+	    cmocka_unit_test(equal_connection_routes),
+	    cmocka_unit_test(applies_to_nothing),
 	    cmocka_unit_test(endpoints),
 	    cmocka_unit_test(names_to_resolve),
 	};

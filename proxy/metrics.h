@@ -1,0 +1,77 @@
+#ifndef LAPSE_PROXY_METRICS_H
+#define LAPSE_PROXY_METRICS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "lib/reason.h"
+#include "lib/timeouts.h"
+#include "proxy/conn.h"
+#include "proxy/detect.h"
+#include "proxy/origin.h"
+
+struct buf;
+
+/* Counters of one worker: written by it alone, read by anyone. Base units; label values from bounded sets, never an address. */
+
+enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_SECONDS };
+
+enum metric {
+#define METRIC(id, name, type, a, b, c, d, help) METRIC_##id,
+#include "lib/metrics.def"
+#undef METRIC
+	METRIC_COUNT,
+};
+
+/* Values of the dimensions that have no enumeration elsewhere. */
+enum metric_status { STATUS_NONE, STATUS_1XX, STATUS_2XX, STATUS_3XX, STATUS_4XX, STATUS_5XX, STATUS_CLASSES };
+enum metric_class { CLASS_SUCCESS, CLASS_FAILURE, CLASSES };
+enum metric_leg { LEG_CLIENT, LEG_SERVER, LEGS };
+enum metric_way { WAY_SENT, WAY_RECEIVED, WAYS };
+enum metric_source { RETRY_RULE, RETRY_RACE, RETRY_LOOP, RETRY_SOURCES };
+enum metric_outcome { RACE_RETRIED, RACE_FAILED, RACE_OUTCOMES };
+enum metric_dial { DIAL_ESTABLISHED, DIAL_REFUSED, DIAL_RESET, DIAL_UNREACHABLE, DIAL_TIMEOUT, DIAL_NO_PORT, DIAL_OTHER, DIAL_RESULTS };
+enum metric_level {
+	LEVEL_BUILT_IN, LEVEL_CONFIG, LEVEL_ENVIRONMENT, LEVEL_FLAG, LEVEL_TENANT, LEVEL_POD, LEVEL_ROUTE, LEVELS
+};
+
+/* Bounds of the histograms, in microseconds; the last bucket is the rest. */
+enum { METRIC_BUCKETS = 22 };
+
+struct metrics;
+struct metrics *metrics_new(void);
+void metrics_free(struct metrics *metrics);
+
+/* Adds to the series with these values of the row's dimensions, 0 where it has none. */
+void metrics_add(struct metrics *metrics, enum metric metric, unsigned a, unsigned b, unsigned c, unsigned d, int64_t value);
+
+/* One observation of a histogram. */
+void metrics_observe(struct metrics *metrics, enum metric metric, unsigned a, unsigned b, int64_t microseconds);
+
+/* The level of a timeout's source. */
+enum metric_level metrics_level(const char *source);
+
+enum metric_dial metrics_dial(enum reason_id reason);
+
+/* The sum over all workers of one series. */
+uint64_t metrics_sum(struct metrics *const *all, size_t count, enum metric metric, unsigned a, unsigned b, unsigned c, unsigned d);
+
+/* Appends every family as Prometheus text, or OpenMetrics without its "# EOF". 0 or -ENOMEM. */
+int metrics_print(struct metrics *const *all, size_t count, bool open_metrics, struct buf *out);
+
+/* One line of text, of at most 1 KiB; the HELP and TYPE lines of a family. For families that are no row: they are of the process. */
+int metrics_line(struct buf *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int metrics_head(struct buf *out, const char *name, const char *type, const char *help, bool open_metrics);
+
+/* The table of docs/metrics.md. */
+void metrics_print_docs(FILE *to);
+
+/* --- routes: series by name, capped --- */
+
+/* The series of a rule: the same number for the same text over reloads; 0 = "other", when there are ROUTE_SERIES_MOST already. */
+enum { ROUTE_SERIES_MOST = 1024 };
+
+#endif

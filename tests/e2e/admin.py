@@ -1,0 +1,510 @@
+"""The admin listener: what its pages say, what its posts do, and that none of its clients can hurt."""
+import contextlib
+import html.parser
+import json
+import os
+import re
+import socket
+import threading
+import time
+
+from .harness import (BINARY, CLOSED, after, case, check_answer, configured, echo, expect, http, ok, request, route, rule, script,
+                      service, silent, took, until, until_reset)
+from .scale import ManyApp, ask_all
+
+ADMIN = ("127.0.0.1", 4191)
+DEFS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../lib")
+
+
+def page(pod, path, *fields, **options):
+    """A page that is JSON."""
+    response = pod.proxy.ask_admin(path, "GET", *fields, **options)
+    expect(response.status == 200 and response.get("content-type") == "application/json",
+           f"{path}: {response.start} {response.get('content-type')} {response.body[:200]!r}")
+    return json.loads(response.body)
+
+
+def connections(pod, **parameters):
+    """/connections as a value, with these parameters."""
+    query = "&".join(f"{name}={value}" for name, value in parameters.items())
+    return page(pod, f"/connections?{query}", "Accept: application/json")
+
+
+def post(pod, path, *fields, status=200, **options):
+    got, body = pod.proxy.admin(path, "POST", *fields, **options)
+    expect(got == status, f"POST {path}: {got} {body!r}, expected {status}")
+    return body.decode()
+
+
+def by_target(message):
+    """An app: /slow takes three seconds, /part sends a part of its response only."""
+    if message.target == "/slow":
+        time.sleep(3)
+    if message.target == "/part":
+        return script(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx", silent)
+    return ok(b"x" * 1000)
+
+
+# The listener.
+
+@case()
+def pages(pod):
+    """What there is, is listed; HEAD has no body; wrong methods, parameters, bodies and paths are refused in words."""
+    pod.start()
+    status, listed = pod.proxy.admin("/nowhere")
+    expect(status == 404 and pod.proxy.admin("/") == (200, listed), "no list")
+    for path in ("/live", "/ready", "/version", "/metrics", "/config", "/connections", "/half-closed"):
+        expect(f"GET  {path} ".encode() in listed, f"{path} is not listed")
+        response = pod.proxy.ask_admin(path)
+        expect(response.status == 200 and response.body and response.get("connection") == "close", f"{path}: {response.start}")
+        with pod.inside.connect(*ADMIN) as peer:
+            peer.send(request("HEAD", path))
+            head = peer.all()
+        expect(head.startswith(b"HTTP/1.1 200 OK\r\n") and head.endswith(b"\r\n\r\n") and b"content-length: " in head,
+               f"HEAD {path}: {head!r}")
+        refused = pod.proxy.ask_admin(path, "DELETE")
+        expect(refused.status == 405 and refused.get("allow") == "GET, HEAD", f"DELETE {path}: {refused.start}")
+    for path in ("/drain", "/log-level", "/connections/close"):
+        expect(f"POST {path} ".encode() in listed, f"{path} is not listed")
+        refused = pod.proxy.ask_admin(path)
+        expect(refused.status == 405 and refused.get("allow") == "POST", f"GET {path}: {refused.start}")
+    for path, words in {"/connections?reason=done": "known are", "/connections?limit=10001": "10000", "/connections?limit=0": "10000",
+                        "/connections?sort=size": "deadline or age", "/connections?client=10.0.0": "address",
+                        "/connections?stage=asleep": "exchange", "/connections?timer=x": "idleConnection",
+                        "/connections?service=web": "NAMESPACE", "/connections?direction=up": "inbound",
+                        "/connections?id=-1": "number", "/connections?service=" + "n" * 400: "NAMESPACE",
+                        "/config?service=web": "NAMESPACE", "/config?service=a/b:0": "NAMESPACE",
+                        "/config?service=a/b:99999": "NAMESPACE"}.items():
+        status, body = pod.proxy.admin(path)
+        expect(status == 400 and words in body.decode(), f"{path}: {status} {body!r}")
+    expect(pod.proxy.admin("/log-level", "POST", body=b"x" * 4097)[0] == 413, "a body of 4097 bytes")
+    expect(pod.proxy.admin("/log-level", "POST", body=b"x" * 4096)[0] == 400, "a body of 4096 bytes")
+    expect(pod.proxy.admin("/log-level", "POST", "Transfer-Encoding: chunked")[0] == 411, "a chunked body")
+    expect(pod.proxy.admin("/" + "x" * 5000)[0] in (414, 431), "a long target")
+    expect(pod.proxy.admin("/live", "GET", *["A: b"] * 100)[0] == 431, "a hundred fields")
+
+
+@case()
+def slow_clients(pod):
+    """Two hundred clients that say nothing, half a request, or do not read: admin and traffic are answered at once."""
+    pod.app()
+    pod.start()
+    held = []
+    for number in range(200):
+        peer = pod.inside.connect(*ADMIN)
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        with contextlib.suppress(OSError):  # some are let go already
+            peer.send((b"", b"GET /metr", request("GET", "/metrics"), request("POST", "/drain", "Content-Length: 9"))[number % 4])
+        held.append(peer)
+    pod.dial().ask()
+    for path in ("/ready", "/metrics", "/connections"):
+        with took(0, late=1.5):
+            expect(pod.proxy.admin(path)[0] == 200, f"{path} is not answered")
+    with took(0, late=1):
+        pod.dial().ask()
+    until(lambda: pod.proxy.fds() <= pod.fds_at_start + 70, "more than 64 admin clients are held", within=8, every=0.1)
+    for peer in held:
+        peer.close()
+    expect(pod.proxy.admin("/ready")[0] == 200, "not ready: a post without its body was obeyed")
+
+
+@case()
+def silent_clients_go(pod):
+    """A client that does not finish its request, and one that does not take its answer, are let go after five seconds."""
+    app = ManyApp(pod.inside.listener(8080))
+    pod.start()
+    ask_all([pod.dial() for _ in range(1000)])
+    quiet = pod.inside.connect(*ADMIN)
+    unread = pod.inside.socket(4)
+    unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    unread.connect(ADMIN)
+    unread.sendall(request("GET", "/connections?format=json&limit=10000") * 3)
+    with took(5):
+        quiet.ends("fin")
+    time.sleep(0.5)
+    with contextlib.suppress(OSError):
+        while unread.recv(65536):
+            pass
+    unread.close()
+    app.stop = True
+
+
+@case()
+def descriptors_run_out(pod):
+    """Without a descriptor for the admin listener, nothing spins; then it answers again."""
+    pod.start("--max-connections", "100")
+    pod.limit("nofile", pod.proxy.descriptors() + 8)
+    held = [pod.inside.connect(*ADMIN) for _ in range(30)]
+    time.sleep(0.3)
+    before = pod.proxy.cpu_seconds()
+    time.sleep(1)
+    expect(pod.proxy.cpu_seconds() - before < 0.2, "it spins")
+    for peer in held:
+        peer.close()
+    expect(pod.proxy.admin("/ready")[0] == 200, "not ready")
+
+
+@case(each={"IPv4": 4, "IPv6": 6})
+def posts_from_elsewhere(pod, family):
+    """From another host, pages are readable and posts refused; so are those a browser sends for some page."""
+    pod.start("--admin", "0.0.0.0:4191" if family == 4 else "[::]:4191", init=["--skip-inbound-ports", "4191"])
+    address = pod.inside.address(family)
+    far = {"host": pod.client, "address": address}
+    for path in ("/live", "/metrics", "/config", "/connections"):
+        expect(pod.proxy.admin(path, **far)[0] == 200, f"GET {path} from elsewhere")
+    for path in ("/drain", "/log-level?level=off", "/connections/close?direction=inbound"):
+        expect("loopback" in post(pod, path, status=403, **far), "no reason given")
+        post(pod, path, status=403, address=address)  # its own host, but not by a loopback address
+        post(pod, path, "Origin: http://evil.example", status=403)
+    expect(pod.proxy.admin("/ready")[0] == 200, "it drains")
+    expect(post(pod, "/log-level?level=debug", address="127.0.0.1" if family == 4 else "::1") == "debug\n", "loopback is refused")
+
+
+# /config
+
+@case()
+def config_page(pod):
+    """/config: timeouts with value, ms and source; a Service's; documents, warnings, conntrack, settings that differ, version."""
+    directory = configured(
+        pod, service("web", pod.inside.v4, port=[{"name": "a", "port": 8080}, {"name": "b", "port": 8081}],
+                     annotations={"lapse.proxy/timeout-connect": "2s", "lapse.proxy/timeout-request": "soon"}),
+        route("web", rule("/")))
+    pod.start("--config", directory.path, "--namespace", "shop", "--max-head-size", "32KiB", "--opaque-ports", "3306,9000-9010",
+              "--log-paths", idle_connection="90s")
+    shown = page(pod, "/config")
+    expect(shown["timeouts"]["idleConnection"] == {"value": "1m30s", "ms": 90000, "source": "flag --timeout-idle-connection"},
+           f"{shown['timeouts']['idleConnection']}")
+    expect(shown["timeouts"]["connect"] == {"value": "5s", "ms": 5000, "source": "built-in"}, f"{shown['timeouts']['connect']}")
+    with open(f"{DEFS}/timeouts.def") as file:
+        expect(list(shown["timeouts"]) == re.findall(r"^TIMEOUT\(\w+, (\w+),", file.read(), re.M), "not every timeout")
+    expect(shown["namespace"] == "shop" and shown["draining"] is False and "targets" not in shown, f"{shown}")
+    expect(shown["version"] in pod.proxy.admin("/version")[1].decode(), "version")
+    documents = shown["documents"]
+    expect(documents["files"] == 1 and documents["objects"] == {"Service": 1, "HTTPRoute": 1}, f"{documents}")
+    expect(len(documents["warnings"]) == 1 and "soon" in documents["warnings"][0], f"{documents['warnings']}")
+    expect(shown["conntrack"]["timeouts_s"]["close_wait"] == int(pod.inside.sysctl("netfilter/nf_conntrack_tcp_timeout_close_wait")),
+           f"{shown['conntrack']}")
+    expect(shown["settings"] == {"max-head-size": "32768", "opaque-ports": "3306,9000-9010", "log-paths": "true", "log-format": "json",
+                                 "log-level": "debug", "log-rate": "0", "config": directory.path, "namespace": "shop"},
+           f"{shown['settings']}")
+    targets = page(pod, "/config?service=default/web")["targets"]
+    expect(sorted((target["direction"], target["port"]) for target in targets) == [("outbound", 8080), ("outbound", 8081)], f"{targets}")
+    targets = page(pod, "/config?service=default%2Fweb:8081")["targets"]
+    expect(len(targets) == 1 and targets[0]["service"] == "default/web", f"{targets}")
+    expect(targets[0]["timeouts"]["connect"]["ms"] == 2000 and "annotation" in targets[0]["timeouts"]["connect"]["source"], f"{targets}")
+    expect(page(pod, "/config?service=default/none")["targets"] == [], "a Service that is not")
+
+
+# /connections
+
+@case(ways=("in4", "out6"))
+def connections_tell(pod):
+    """/connections tells of each connection what its record will, with the next deadline, its timer and source."""
+    pod.app(http(after(30)))
+    pod.app(echo, port=8081)
+    pod.app(port=8082)
+    documents = configured(pod, service("web", pod.address, port=8082, annotations={"lapse.proxy/timeout-idle-connection": "7m"}))
+    pod.start("--config", documents.path, tcp_idle="10m", request="5m", max_connection="2h")
+    peers = []
+    for port in (8080, 8081, 8082, 8082):
+        peers.append(pod.dial(port))
+        time.sleep(0.01)
+    asking, opaque, idle, fresh = peers
+    asking.send(request("POST", "/", body=b"b" * 100))
+    opaque.send(BINARY)
+    expect(opaque.exactly(len(BINARY)) == BINARY, "no echo")
+    idle.ask()
+    idle.ask()
+    until(lambda: connections(pod, stage="wait")["matched"] == 1, "the request is not waiting")
+    until(lambda: connections(pod, timer="unacknowledged")["matched"] == 0, "what was sent is not acknowledged")
+    shown = connections(pod)
+    expect(shown["open"] == shown["matched"] == 4, f"{shown}")
+    rows = {row["client"]: row for row in shown["connections"]}
+    row = {name: rows[f"{'[%s]' if ':' in peer.local[0] else '%s'}:%d" % peer.local] for name, peer in
+           {"asking": asking, "opaque": opaque, "idle": idle, "fresh": fresh}.items()}
+    outbound = not pod.inbound
+
+    def holds(name, deadline, **fields):
+        wrong = {key: (row[name][key], value) for key, value in fields.items() if row[name][key] != value}
+        expect(not wrong, f"{name}: {wrong}")
+        expect(deadline - 3000 <= row[name]["deadline_ms"] <= deadline, f"{name}: {row[name]['deadline_ms']} ms, expected {deadline}")
+        expect(row[name]["direction"] == ("outbound" if outbound else "inbound"), f"{row[name]}")
+        expect(0 <= row[name]["idle_ms"] <= row[name]["age_ms"] < 10000, f"{row[name]}")
+    holds("asking", 300000, stage="wait", protocol="http/1.1", timer="request", value="5m", source="flag --timeout-request",
+          requests=1, received_client=asking.sent, sent_server=asking.sent, service=None)
+    holds("opaque", 600000, stage="opaque", protocol="opaque", timer="tcpIdle", value="10m", source="flag --timeout-tcp-idle",
+          sent_client=len(BINARY), received_client=len(BINARY), sent_server=len(BINARY), received_server=len(BINARY))
+    if outbound:
+        holds("idle", 420000, stage="idle", timer="idleConnection", value="7m", service="default/web", requests=2)
+        expect("annotation" in row["idle"]["source"], row["idle"]["source"])
+    else:
+        holds("idle", 3600000, stage="idle", timer="idleConnection", value="1h", service=None, requests=2, source="built-in")
+    expect(row["fresh"]["stage"] == "detect" and row["fresh"]["protocol"] == "undetected", f"{row['fresh']}")
+    expect([each["id"] for each in connections(pod, sort="age")["connections"]] == [1, 2, 3, 4], "not the oldest first")
+    deadlines = [each["deadline_ms"] for each in shown["connections"]]
+    expect(deadlines == sorted(deadlines), f"not the next deadline first: {deadlines}")
+    host = idle.local[0]
+    for number, filters in enumerate((
+            {"stage": "opaque"}, {"stage": "exchange"}, {"protocol": "opaque"}, {"timer": "request"}, {"id": row["idle"]["id"]},
+            {"client": ("%%5B%s%%5D:%d" if ":" in host else "%s:%d") % idle.local},
+            {"protocol": "http/1.1", "stage": "idle"}, {"timer": "tcpIdle", "stage": "opaque"})):
+        found = connections(pod, **filters)
+        expect(found["matched"] == len(found["connections"]) == 1 and found["open"] == 4, f"{filters}: {found}")
+    for filters, count in (({"direction": "outbound"}, 4 * outbound), ({"client": host}, 4), ({"server": pod.address}, 4),
+                           ({"server": "10.77.0.0/16"}, 0 if pod.family == 6 else 4), ({"client": "192.0.2.1"}, 0),
+                           ({"service": "default/web"}, 2 * outbound), ({"timer": "none"}, 0), ({"limit": 2}, 4)):
+        found = connections(pod, **filters)
+        expect(found["matched"] == count and len(found["connections"]) == min(count, 2 if "limit" in filters else 4), f"{filters}: {found}")
+
+
+class Page(html.parser.HTMLParser):
+    """A page's table as lists of texts; that what is opened is closed, in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.rows, self.links, self.fetches = [], [], [], []
+        self.feed(text)
+        expect(not self.open, f"not closed: {self.open}")
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.fetches += [attributes[name] for name in ("src", "srcset", "action") if name in attributes]
+        if tag == "a":
+            self.links.append(attributes["href"])
+        if tag in ("meta", "wbr"):
+            return
+        if tag == "tr":
+            self.rows.append([])
+        if tag == "td":
+            self.rows[-1].append("")
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        expect(self.open and self.open[-1] == tag, f"</{tag}> in {self.open}")
+        self.open.pop()
+
+    def handle_data(self, data):
+        if "td" in self.open:
+            self.rows[-1][-1] += data
+
+
+@case()
+def connections_page(pod):
+    """The page: sound HTML that fetches nothing, refreshes itself, links that filter, and nothing that a value could smuggle in."""
+    pod.app()
+    pod.start()
+    pod.dial().ask()
+    response = pod.proxy.ask_admin("/connections")
+    text = response.body.decode()
+    expect(response.get("content-type") == "text/html; charset=utf-8", response.get("content-type"))
+    expect("default-src 'none'" in response.get("content-security-policy"), "no content security policy")
+    found = Page(text)
+    expect("http-equiv=refresh content=5" in text and "<script" not in text and not found.fetches and "url(" not in text, "the page")
+    row = found.rows[-1]
+    expect(row[1] == "inbound" and "idleConnection 1h" in row and "built-in" in row and "http/1.1" in row, f"{row}")
+    for link in set(found.links):
+        expect(pod.proxy.admin(link.replace("&amp;", "&"))[0] == 200, f"a link leads nowhere: {link}")
+    hostile = '/connections?service="><b/%3Cscript%3Ealert(1)</script>&refresh=0'
+    text = pod.proxy.admin(hostile)[1].decode()
+    expect("<script" not in text and "&lt;script&gt;alert" in text and "http-equiv" not in text, f"{text[-600:]}")
+    Page(text)
+
+
+@case()
+def half_closed(pod):
+    """/half-closed lists what is half-closed now and who has finished, as many as the gauge says."""
+    pod.app()
+    pod.app(until_reset, port=8081)
+    pod.app(script(lambda peer: peer.exactly(len(BINARY)), "fin", silent), port=8082)
+    pod.start(half_close="20m")
+    pod.dial().ask()
+    by_client, by_server = pod.dial(8081), pod.dial(8082)
+    by_client.send(BINARY).fin()
+    by_server.send(BINARY)
+    until(lambda: page(pod, "/half-closed")["matched"] == 2, lambda: f"{page(pod, '/half-closed')}")
+    until(lambda: page(pod, "/half-closed?timer=halfClose")["matched"] == 2, "what was sent is not acknowledged")
+    found = {row["client"].rsplit(":", 1)[1]: row for row in page(pod, "/half-closed")["connections"]}
+    for peer, side in ((by_client, "client"), (by_server, "server")):
+        row = found[str(peer.local[1])]
+        expect(row["finished"] == side and row["timer"] == "halfClose" and row["value"] == "20m", f"{row}")
+    expect(pod.proxy.counted("lapse_connections_half_closed") == 2, "the gauge")
+    expect(page(pod, f"/half-closed?id={row['id']}")["matched"] == 1, "a filter")
+    by_client.close()
+    by_server.close()
+    pod.record(reason=("done", "client_reset", "server_reset"), client=re.compile(f":{by_server.local[1]}$"))
+    until(lambda: pod.proxy.counted("lapse_connections_half_closed") <= 1, "the gauge does not come down")
+
+
+# Posts.
+
+@case(ways=("in4", "out6"))
+def close_connections(pod):
+    """POST /connections/close: idle ends with FIN, a request with 503, a response and opaque bytes with RST; each as admin_closed."""
+    pod.app(http(by_target))
+    pod.app(echo, port=8081)
+    pod.start()
+    idle, head, waiting, part, opaque, other, fresh = (pod.dial(port) for port in (8080, 8080, 8080, 8080, 8081, 8080, 8080))
+    idle.ask()
+    other.ask()
+    head.send(b"GET / HTTP/1.1\r\nHost: a")
+    waiting.send(request("GET", "/slow"))
+    part.send(request("GET", "/part"))
+    part.until(b"x")
+    opaque.send(BINARY)
+    opaque.exactly(len(BINARY))
+    until(lambda: connections(pod, stage="head")["matched"] == connections(pod, stage="wait")["matched"] == 1, "not there")
+    rows = {row["client"].rsplit(":", 1)[1]: row["id"] for row in connections(pod)["connections"]}
+    expect("say which" in post(pod, "/connections/close", status=400), "all of them were closed")
+    post(pod, "/connections/close?limit=1", status=400)
+    post(pod, "/connections/close?id=4711", status=404)
+    post(pod, "/connections/close?stage=tunnel&direction=" + ("inbound" if pod.inbound else "outbound"))
+    expect(connections(pod)["open"] == 7, "one was closed")
+    for peer, how in ((idle, "fin"), (head, 503), (waiting, 503), (part, "rst"), (opaque, "rst"), (fresh, "rst")):
+        said = json.loads(post(pod, "/connections/close", body=f"id={rows[str(peer.local[1])]}".encode()))
+        expect(said == {"closed": 1}, f"{said}")
+        if how == 503:
+            check_answer(peer.response(), 503, "admin_closed", closes=True)
+            how = "fin"
+        peer.ends(how)
+        peer.close()
+        record = pod.record(reason="admin_closed", by="proxy", msg=CLOSED, client=re.compile(f":{peer.local[1]}$"))
+        expect("operator" in record["detail"], record["detail"])
+    other.ask()
+    expect(json.loads(post(pod, "/connections/close?protocol=http/1.1&stage=idle")) == {"closed": 1}, "by filter")
+    other.ends("fin")
+    other.close()
+    until(lambda: pod.proxy.counted("lapse_connections_closed_total", reason="admin_closed") == 7, "the counter")
+
+
+@case()
+def log_level(pod):
+    """POST /log-level: debug lines come and go, in main and workers; a wrong level changes nothing."""
+    pod.app()
+    pod.start()
+    pod.proxy.complete = False  # what is not logged is not recorded
+
+    def probe():
+        before = len(pod.proxy.lines)
+        peer = pod.dial()
+        peer.close()
+        until(lambda: connections(pod)["open"] == 0, "it stays")
+        time.sleep(0.1)
+        return [line["reason"] for line in pod.proxy.lines[before:] if line.get("msg") == CLOSED]
+    expect(probe(), "no record at debug")
+    expect(post(pod, "/log-level?level=info") == "info\n" and pod.line("log level becomes info"), "info")
+    expect(not probe(), "a debug record at info")
+    expect("debug" in post(pod, "/log-level?level=loud", status=400), "not told what there is")
+    post(pod, "/log-level", body=b"level=debug")
+    expect(probe(), "no record at debug again")
+    post(pod, "/log-level", body=b"off\n")
+    expect(not probe(), "a record although it is off")
+    post(pod, "/log-level", body=b"debug")
+    expect(pod.line("log level becomes debug"), "not said")
+    pod.uncounted()
+
+
+@case()
+def drain_by_post(pod):
+    """POST /drain does what SIGTERM does; the page then shows the drain's own deadline; a second one changes nothing."""
+    pod.app(http(lambda message: after(1.5) if message.target == "/slow" else ok()))
+    pod.start(drain="1m")
+    idle, busy = pod.dial(), pod.dial()
+    idle.ask()
+    busy.send(request("GET", "/slow"))
+    busy.stays(0.2)
+    expect(post(pod, "/drain") == "draining\n", "not draining")
+    idle.ends("fin")
+    idle.close()
+    expect(pod.proxy.admin("/ready")[0] == 503, "still ready")
+    post(pod, "/drain")
+    row = connections(pod, stage="wait")["connections"][0]
+    expect(row["timer"] == "drain" and row["source"] == "flag --timeout-drain" and row["deadline_ms"] <= 60000, f"{row}")
+    expect(page(pod, "/config")["draining"] is True, "/config does not say so")
+    expect(busy.response().get("connection") == "close", "the close is not announced")
+    busy.close()
+    pod.stop(signals=())
+
+
+# Many.
+
+@case(weight=4, limit=120)
+def five_thousand(pod):
+    """5,000 connections: sorted and limited right, while others come and go; nobody waits for a walk; a scrape is quick."""
+    app, other = (ManyApp(pod.inside.listener(port)) for port in (8080, 8081))
+    pod.start("--max-connections", "7000")
+    peers, over, failures, slowest = [], threading.Event(), [], [0]
+    try:
+        for _ in range(25):
+            wave = [pod.dial(8080 if peers else 8081) for _ in range(200)]
+            ask_all(wave)
+            peers += wave
+
+        def come_and_go():
+            while not over.is_set():
+                try:
+                    start = time.monotonic()
+                    with pod.client.connect(pod.inside.v4, 8080) as peer:
+                        peer.send(request())
+                        peer.some()
+                    slowest[0] = max(slowest[0], time.monotonic() - start)
+                    pod.dials += 1
+                except Exception as error:
+                    failures.append(repr(error))
+        thread = threading.Thread(target=come_and_go)
+        thread.start()
+        for limit in (1, 100, 1000, 10000):
+            for sort, key in (("deadline", "deadline_ms"), ("age", "age_ms")):
+                found = connections(pod, limit=limit, sort=sort, stage="idle")
+                rows = found["connections"]
+                expect(5000 <= found["matched"] <= 5003 and len(rows) == min(limit, found["matched"]), f"{found['matched']}, {len(rows)}")
+                values = [row[key] * (-1 if sort == "age" else 1) for row in rows]
+                # Ages and what is left are as of each one's visit: milliseconds apart.
+                expect(all(later >= earlier - 50 for earlier, later in zip(values, values[1:])), f"not in order of {sort}")
+                expect(len({row["id"] for row in rows}) == len(rows), "one twice")
+                if sort == "age":
+                    expect(max(row["id"] for row in rows[:100]) < 300, "not the oldest")
+        for _ in range(20):  # clients that leave before their answer
+            with pod.inside.connect(*ADMIN) as peer:
+                peer.send(request("GET", "/connections?limit=10000"))
+                peer.rst()
+        expect(pod.proxy.admin("/connections?limit=10000")[0] == 200, "the page")
+        with took(0, late=1):
+            expect(pod.proxy.admin("/metrics")[0] == 200, "/metrics")
+        over.set()
+        thread.join()
+        expect(json.loads(post(pod, f"/connections/close?client=10.77.1.1:{peers[0].local[1]}")) == {"closed": 1}, "one of them")
+        expect(json.loads(post(pod, "/connections/close?server=10.77.1.2:8081"))["closed"] == 199, "the others of one server")
+        expect(not failures or set(failures) <= {"ConnectionResetError(104, 'Connection reset by peer')"}, f"{failures[:3]}")
+        expect(slowest[0] < 1, f"a client waited for {slowest[0]:.2f} s")
+        for start in range(0, len(peers), 500):  # in waves: the log is bounded, and read by Python
+            for peer in peers[start:start + 500]:
+                peer.close()
+            until(lambda: connections(pod, limit=1)["open"] <= len(peers) - start - len(peers[start:start + 500]), "they stay", 10)
+        pod.all_recorded(within=15)
+        expect(sum(record["reason"] == "admin_closed" for record in pod.proxy.records(CLOSED)) == 200, "not as admin_closed")
+    finally:
+        over.set()
+        for each in (app, other):
+            each.stop = True
+            each.join()
+
+
+@case()
+def walks_meet_the_end(pod):
+    """Walks under way when the proxy drains and ends: every client gets its answer or an end, the proxy exits 0."""
+    app = ManyApp(pod.inside.listener(8080))
+    pod.start()
+    ask_all([pod.dial() for _ in range(100)])  # as many as the log takes at once
+    askers = []
+    for _ in range(40):
+        peer = pod.inside.connect(*ADMIN)
+        peer.send(request("GET", "/connections?limit=10000&format=json"))
+        askers.append(peer)
+    proxy = pod.proxy
+    pod.stop()
+    for peer in askers:
+        peer.end()
+        peer.close()
+    expect({record["reason"] for record in proxy.records(CLOSED)} == {"drain"}, "other reasons")
+    app.stop = True
+    app.join()
