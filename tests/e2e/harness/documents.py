@@ -1,6 +1,8 @@
 """Kubernetes documents for the proxy: made as values, written as files that it may read, in each way a cluster writes them."""
+import contextlib
 import json
 import os
+import shutil
 
 from .case import expect
 
@@ -33,7 +35,7 @@ def backend(name, port=8080, **more):
 
 
 def route(name, *rules, kind="HTTPRoute", parent=None, namespace="default", annotations=None, hostnames=None):
-    """A route whose parent is the Service of its name or of the name `parent`, or that parentRef; rules None: as the kind has it."""
+    """A route whose parent is the Service of its name or of the name `parent`, or that parentRef."""
     parent = parent or name
     if isinstance(parent, str):
         parent = {"group": "", "kind": "Service", "name": parent}
@@ -61,6 +63,37 @@ def rule(path=None, timeouts=None, backends=None, **more):
     if backends:
         made["backendRefs"] = backends
     return {**made, **more}
+
+
+def pairs(**named):
+    """Header fields as filters have them; "_" stands for "-"."""
+    return [{"name": name.replace("_", "-"), "value": value} for name, value in named.items()]
+
+
+def edit(side, **actions):
+    """A filter, RequestHeaderModifier or ResponseHeaderModifier: edit("Request", set=pairs(X_A="1"), remove=["X-B"])."""
+    return {"type": f"{side}HeaderModifier", f"{side.lower()}HeaderModifier": actions}
+
+
+def redirect(**fields):
+    return {"type": "RequestRedirect", "requestRedirect": fields}
+
+
+def rewrite(**fields):
+    return {"type": "URLRewrite", "urlRewrite": fields}
+
+
+def prefix(value):
+    return {"type": "ReplacePrefixMatch", "replacePrefixMatch": value}
+
+
+def full(value):
+    return {"type": "ReplaceFullPath", "replaceFullPath": value}
+
+
+def profile(service_name, *routes, namespace="default", **more):
+    """A ServiceProfile of a Service of the same namespace."""
+    return document("ServiceProfile", f"{service_name}.{namespace}.svc.cluster.local", {"routes": list(routes), **more}, namespace)
 
 
 def text_of(*documents):
@@ -103,6 +136,31 @@ class Directory:
     def remove(self, name):
         os.unlink(self.file(name))
 
+    def swap(self, **files):
+        """As the kubelet does with a ConfigMap: a new directory, ..data renamed to lead there, the old one removed.
+
+        files: documents of NAME.yaml; those that were there before and are not named go."""
+        self._swap({f"{name}.yaml": text_of(*documents) for name, documents in files.items()})
+
+    def _swap(self, texts):
+        data = self.file("..data")
+        before = os.readlink(data) if os.path.islink(data) else None
+        fresh = f"..{int(before[2:]) + 1 if before else 1}"
+        os.mkdir(self.file(fresh), 0o755)
+        for name, text in texts.items():
+            with open(self.file(f"{fresh}/{name}"), "w") as file:
+                file.write(text)
+        os.symlink(fresh, data + "_tmp")
+        os.rename(data + "_tmp", data)
+        for name in texts:
+            with contextlib.suppress(FileExistsError):
+                os.symlink(f"..data/{name}", self.file(name))
+        for name in os.listdir(self.path):
+            if not name.startswith(".") and not os.path.exists(self.file(name)):
+                os.unlink(self.file(name))
+        if before:
+            shutil.rmtree(self.file(before))
+
 
 def configured(pod, *documents, name="config"):
     """A Directory with these documents in one file."""
@@ -112,25 +170,32 @@ def configured(pod, *documents, name="config"):
 
 
 class PodInfo(Directory):
-    """The downward API's files: annotations and labels of the pod."""
+    """The downward API's files, annotations and labels of the pod, changed as the kubelet changes them."""
 
-    def __init__(self, pod, labels=None, **annotations):
+    def __init__(self, pod, labels=None, annotations=None):
         super().__init__(pod, "pod-info")
-        self.label(**(labels or {}))
-        self.annotate(annotations)
+        self.pairs = {"labels": labels or {}, "annotations": annotations or {}}
+        self._changed()
 
-    def label(self, **labels):
-        self.replace("labels", self._lines(labels))
+    def label(self, labels):
+        self.pairs["labels"] = labels
+        self._changed()
 
     def annotate(self, annotations):
-        self.replace("annotations", self._lines(annotations))
+        self.pairs["annotations"] = annotations
+        self._changed()
 
-    @staticmethod
-    def _lines(pairs):
-        return "\n".join(f"{key}={json.dumps(value)}" for key, value in pairs.items())
+    def _changed(self):
+        self._swap({name: "\n".join(f"{key}={json.dumps(value)}" for key, value in pairs.items())
+                    for name, pairs in self.pairs.items()})
 
 
-def explain(pod, *arguments, to, request=None, host=None):
+def readings(pod):
+    """How often the running proxy has taken up its documents."""
+    return sum(line.get("msg", "").startswith("configuration read in ") for line in pod.proxy.lines)
+
+
+def explain(pod, *arguments, to, request=None, environment=None):
     """What `lapse-proxy explain --json` says, of the same binary, as a value; request: 'GET http://host/path'."""
     command = [pod.context.proxy, "explain", "--json", "--to", to, *arguments, *([request] if request else [])]
-    return json.loads((host or pod.inside).run(command, env=pod.context.environment()).stdout)
+    return json.loads(pod.inside.run(command, env=pod.context.environment(environment)).stdout)

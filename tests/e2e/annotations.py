@@ -1,0 +1,244 @@
+"""Annotations: the pod's own, live; those of Services and routes in their three families; what cannot be read is left out alone."""
+import signal
+import time
+
+from .harness import (BINARY, CLOSED, PodInfo, after, case, check_answer, configured, document, echo, expect, explain, http, ok,
+                      on_gateway, readings, request, route, rule, service, silent, took, until)
+
+OUT = ("out4",)
+
+
+def change(pod, step, *arguments):
+    """Does a step that changes the configuration, and waits for it to be read and handed to the workers."""
+    before = readings(pod)
+    step(*arguments)
+    until(lambda: readings(pod) > before, "the configuration was not read again")
+    time.sleep(0.2)
+
+
+# The pod's own
+
+@case(ways=("in4", "out6"))
+def pod_annotations(pod):
+    """Annotations of the pod (--pod-info): idle-connection, tcp-idle, request-headers and stream-idle, each as it is written."""
+    pod.app(http(lambda message: silent if message.target == "/never" else ok()))
+    pod.app(echo, port=8081)
+    values = {"idle-connection": "700ms", "tcp-idle": "800ms", "request-headers": "900ms", "stream-idle": "1s"}
+    info = PodInfo(pod, annotations={"kubernetes.io/config.source": "api", "note": 'a "word"\nand \\ a line',
+                                     **{f"lapse.proxy/timeout-{name}": value for name, value in values.items()}})
+    pod.start("--pod-info", info.path)
+    idle, opaque, slow, never = pod.dial(), pod.dial(8081), pod.dial(), pod.dial()
+    opaque.send(BINARY)
+    slow.send(b"GET / HTTP/1.1\r\n")
+    never.send(request("GET", "/never"))
+    with took(0.7):
+        idle.ask()
+        idle.ends("fin")
+    expect(opaque.exactly(len(BINARY)) == BINARY, "no echo")
+    opaque.ends("fin")
+    check_answer(slow.response(), 408, "header_timeout")
+    check_answer(never.response(), 504, "stream_idle_timeout")
+    for timer, name in (("idleConnection", "idle-connection"), ("tcpIdle", "tcp-idle"), ("requestHeaders", "request-headers"),
+                        ("streamIdle", "stream-idle")):
+        record = pod.record(timer=timer, value=values[name], set_by=f"annotation lapse.proxy/timeout-{name} on the pod")
+        said = explain(pod, "--pod-info", info.path, "--direction", record["direction"], to=record["server"])["timeouts"][timer]
+        expect((said["value"], said["source"]) == (record["value"], record["set_by"]), f"explain: {said}")
+    expect(not [line for line in pod.proxy.lines if line["level"] == "warn" and "annotation" in line["msg"]], "a warning")
+
+
+@case(ways=("in4", "out4"))
+def changed_while_idle(pod):
+    """An annotation that changes while a connection is idle holds from its next request on, for new connections at once."""
+    key = "lapse.proxy/timeout-idle-connection"
+    pod.app()
+    info = PodInfo(pod, annotations={key: "2s"})
+    pod.start("--pod-info", info.path)
+    resting, asking = pod.dial(), pod.dial()
+    asking.ask()
+    start = time.monotonic()
+    resting.ask()
+    change(pod, info.annotate, {key: "500ms"})
+    fresh = pod.dial()
+    with took(0.5):
+        asking.ask()  # the first under the new value
+        fresh.ask()
+        for peer in (asking, fresh):
+            peer.ends("fin")
+            peer.close()
+    resting.ends("fin")
+    resting.close()
+    expect(time.monotonic() - start >= 1.9, "the old value did not hold to the end")
+    pod.all_recorded()
+    by_requests = sorted((record["requests"], record["value"]) for record in pod.proxy.records(CLOSED))
+    expect(by_requests == [(1, "2s"), (1, "500ms"), (2, "500ms")], f"recorded {by_requests}")
+
+
+@case()
+def longer_while_idle(pod):
+    """An annotation raised, then removed: idle connections keep the value of their last request; new ones have the Config's."""
+    key = "lapse.proxy/timeout-idle-connection"
+    pod.app()
+    info = PodInfo(pod, annotations={key: "1200ms"})
+    config = configured(pod, document("Config", "c", {"timeouts": {"idleConnection": "2s"}}))
+    pod.start("--pod-info", info.path, "--config", config.path)
+    resting, asking = pod.dial(), pod.dial()
+    resting.ask()
+    asking.ask()
+    change(pod, info.annotate, {})
+    start = time.monotonic()
+    asking.ask()
+    resting.ends("fin")
+    asking.ends("fin")
+    expect(1.85 <= time.monotonic() - start <= 5, "the Config's value did not hold after the request")
+    for peer in (resting, asking):
+        peer.close()
+    pod.record(requests=1, value="1s200ms", set_by=f"annotation {key} on the pod")
+    pod.record(requests=2, value="2s", set_by="Config default/c spec.timeouts.idleConnection")
+
+
+# What cannot be read
+
+WRONG = {"kubelb.k8c.io/timeout-request": "-1s", "kubelb.k8c.io/timeout-stream-idle": "soon",
+         "kubelb.k8c.io/timeout-tcp-idle": "1d", "kubelb.k8c.io/timeout-connect": "5", "kubelb.k8c.io/timeout-nothing": "1s", "lapse.proxy/timeout-nothing": "1s",
+         "timeout.linkerd.io/request": "-1s", "timeout.linkerd.io/nothing": "1s", "lapse.proxy/timeout-half-close": ""}
+FOREIGN = {"kubelb.k8c.io/other": "x", "linkerd.io/inject": "enabled", "example.com/timeout-request": "1ms"}
+
+
+@case(ways=OUT)
+def wrong_ones_are_left_out(pod):
+    """Invalid, negative, unknown annotations are ignored alone, each with one warning, also when read again; the others apply."""
+    pod.app(http(lambda message: after(0.7)(message)))
+    good = {"kubelb.k8c.io/timeout-idle-connection": "600ms"}
+    pod_wrong = {"lapse.proxy/timeout-request": "-5s", "lapse.proxy/timeout-idle": "1ms", "kubelb.k8c.io/timeout-request": "1ms"}
+    info = PodInfo(pod, annotations=pod_wrong)
+    documents = [service("web", pod.address), route("web", annotations={**WRONG, **FOREIGN, **good})]
+    config = configured(pod, *documents)
+    pod.start("--config", config.path, "--pod-info", info.path)
+    change(pod, pod.proxy.signal, signal.SIGHUP)
+    change(pod, config.replace, "all.yaml", *documents)
+    peer = pod.dial()
+    peer.ask()
+    with took(0.6):
+        peer.ends("fin")
+    pod.ended("idle_timeout", value="600ms", set_by="annotation kubelb.k8c.io/timeout-idle-connection on HTTPRoute default/web")
+    warnings = [line["msg"] for line in pod.proxy.lines if line["level"] == "warn" and ": annotation " in line["msg"]]
+    for key in WRONG:
+        found = [each for each in warnings if f"HTTPRoute default/web: annotation {key}:" in each]
+        expect(len(found) == 1 and f"{config.file('all.yaml')}:" in found[0], f"{key}: {found}")
+    for key in pod_wrong:
+        found = [each for each in warnings if f"annotation {key}:" in each and f"{info.path}/annotations:" in each]
+        expect(len(found) == 1, f"{key} of the pod: {found}")
+    expect(len(warnings) == len(WRONG) + len(pod_wrong), f"{len(warnings)} warnings: {warnings}")
+    said = explain(pod, "--config", config.path, "--pod-info", info.path, to="default/web:8080", request="GET /")["timeouts"]
+    sources = {name: value["source"] for name, value in said.items() if value["source"] != "built-in"}
+    expect(list(sources) == ["idleConnection"], f"explain: {sources}")
+
+
+# Families
+
+LINKERD = {"request": ("request", "request_timeout"), "response": ("backendRequest", "backend_request_timeout"),
+           "idle": ("streamIdle", "stream_idle_timeout")}
+
+
+@case(ways=OUT, each={"Service": True, "HTTPRoute": False})
+def linkerd(pod, on_service):
+    """timeout.linkerd.io/request, response and idle on Services and HTTPRoutes are request, backendRequest and streamIdle."""
+    documents = [document("Config", "c", {"timeouts": {"request": "3s", "backendRequest": "3s", "streamIdle": "3s"}})]
+    for port, name in enumerate(LINKERD, 8081):
+        pod.app(silent, port=port)
+        annotations = {f"timeout.linkerd.io/{name}": f" +{500 + port - 8000}ms"}
+        documents += [service(name, pod.address, port=port, annotations=annotations if on_service else None),
+                      route(name, annotations=None if on_service else annotations)]
+    config = configured(pod, *documents)
+    pod.start("--config", config.path)
+    peers = [pod.dial(port) for port in range(8081, 8084)]
+    with took(0.58):
+        for peer in peers:
+            peer.send(request())
+        answers = [peer.response() for peer in peers]
+    for port, (name, (timer, reason)) in enumerate(LINKERD.items(), 8081):
+        check_answer(answers[port - 8081], 504, reason)
+        place = f"{'Service' if on_service else 'HTTPRoute'} default/{name}"
+        record = pod.record(service=f"default/{name}", timer=timer, reason=reason, value=f"{500 + port - 8000}ms",
+                            set_by=f"annotation timeout.linkerd.io/{name} on {place}")
+        said = explain(pod, "--config", config.path, to=record["server"], request="GET /")["timeouts"][timer]
+        expect((said["value"], said["source"]) == (record["value"], record["set_by"]), f"explain: {said}")
+
+
+@case(ways=OUT)
+def families_on_one_route(pod):
+    """Of three families on one route lapse.proxy comes first, then kubelb.k8c.io, then timeout.linkerd.io; 0s counts, too."""
+    pod.app(silent)
+    pod.app(silent, port=8081)
+    pod.app(http(after(0.8)), port=8082)
+    linkerd, kubelb, ours = "timeout.linkerd.io/request", "kubelb.k8c.io/timeout-request", "lapse.proxy/timeout-request"
+    config = configured(pod, service("a", pod.address), route("a", annotations={linkerd: "300ms", ours: "700ms", kubelb: "400ms"}),
+                        service("b", pod.address, port=8081), route("b", annotations={kubelb: "600ms", linkerd: "1d"}),
+                        service("c", pod.address, port=8082), route("c", annotations={kubelb: "0s", linkerd: "300ms"}))
+    pod.start("--config", config.path)
+    a, b, c = (pod.dial(port) for port in (8080, 8081, 8082))
+    with took(0.7):
+        for peer in (a, b, c):
+            peer.send(request())
+        check_answer(b.response(), 504, "request_timeout")
+        check_answer(a.response(), 504, "request_timeout")
+    expect(c.response().status == 200, "0s of kubelb.k8c.io did not count")
+    pod.record(service="default/a", value="700ms", set_by=f"annotation {ours} on HTTPRoute default/a")
+    pod.record(service="default/b", value="600ms", set_by=f"annotation {kubelb} on HTTPRoute default/b")
+
+
+# Before the first request
+
+@case(ways=("out4", "in6"), each={"HTTPRoute": "HTTPRoute", "Ingress": "Ingress"})
+def sole_route_before_the_first_request(pod, kind):
+    """requestHeaders and idleConnection by the annotations of a Service's only route hold from the first request on."""
+    app = pod.app()
+    annotations = {"kubelb.k8c.io/timeout-request-headers": "700ms", "kubelb.k8c.io/timeout-idle-connection": "900ms"}
+    if kind == "Ingress":
+        behind = {"service": {"name": "web", "port": {"number": 8080}}}
+        paths = [{"path": "/", "pathType": "Prefix", "backend": behind}]
+        hung = document(kind, "web", {"rules": [{"host": "app", "http": {"paths": paths}}]}, annotations=annotations)
+    else:
+        hung = on_gateway("web", "web", annotations=annotations)
+    info = PodInfo(pod, {"app": "web"})
+    config = configured(pod, service("web", pod.address, selector={"app": "web"}), hung)
+    pod.start("--config", config.path, "--pod-info", info.path)
+    slow, idle = pod.dial(), pod.dial()
+    with took(0.7):
+        slow.send(b"GET / HTTP/1.1\r\nHost")
+        idle.ask()
+        check_answer(slow.response(), 408, "header_timeout")
+    idle.ends("fin")
+    for timer, reason, value, key in (("requestHeaders", "header_timeout", "700ms", "request-headers"),
+                                      ("idleConnection", "idle_timeout", "900ms", "idle-connection")):
+        pod.record(timer=timer, reason=reason, value=value, service="default/web",
+                   set_by=f"annotation kubelb.k8c.io/timeout-{key} on {kind} default/web")
+    expect(app.count == 1, "bytes of the unfinished head reached the app")
+
+
+@case(ways=OUT)
+def two_routes_before_the_first_request(pod):
+    """With two routes on a Service neither's annotations hold before a request says which; from then on that one's do."""
+    pod.app()
+    config = configured(pod, document("Config", "c", {"timeouts": {"requestHeaders": "1s", "idleConnection": "9s"}}),
+                        service("web", pod.address),
+                        route("a", rule("/a"), parent="web", annotations={"lapse.proxy/timeout-request-headers": "300ms",
+                                                                          "lapse.proxy/timeout-idle-connection": "500ms"}),
+                        route("b", rule("/b"), parent="web", annotations={"lapse.proxy/timeout-request-headers": "400ms"}))
+    pod.start("--config", config.path)
+    slow, a, b = pod.dial(), pod.dial(), pod.dial()
+    b.ask("GET", "/b/1")
+    slow.send(b"GET /a/1 HT")
+    with took(0.5):
+        a.ask("GET", "/a/1")
+        a.ends("fin")
+    slow.stays(0.2)
+    check_answer(slow.response(), 408, "header_timeout")
+    with took(0.4):
+        b.send(b"GET /a/1 HT")
+        check_answer(b.response(), 408, "header_timeout")
+    pod.record(timer="idleConnection", set_by="annotation lapse.proxy/timeout-idle-connection on HTTPRoute default/a",
+               route="HTTPRoute default/a rule 0")
+    pod.record(timer="requestHeaders", value="1s", set_by="Config default/c spec.timeouts.requestHeaders")
+    pod.record(timer="requestHeaders", value="400ms",
+               set_by="annotation lapse.proxy/timeout-request-headers on HTTPRoute default/b")
