@@ -16,6 +16,7 @@
 #include "proxy/exchange.h"
 #include "proxy/policy.h"
 #include "proxy/metrics.h"
+#include "proxy/probes.h"
 #include "proxy/proto.h"
 #include "proxy/pump.h"
 #include "proxy/record.h"
@@ -165,6 +166,7 @@ static void closing_count(struct conn *conn)
 	metrics_add(metrics, METRIC_CONNECTIONS_CLOSED, conn->direction, ending->reason, ending->by, ending->phase, 1);
 	metrics_add(metrics, METRIC_CONNECTIONS_ACTIVE, conn->direction, 0, 0, 0, -1);
 	metrics_observe(metrics, METRIC_CONNECTION_SECONDS, conn->direction, conn->protocol, open_ms * 1000);
+	PROBE_CLOSE(conn->id, reason_row(ending->reason)->name, reason_by_name(ending->by), conn_phase_name(ending->phase), open_ms);
 	if (conn->half_closed)
 		metrics_add(metrics, METRIC_CONNECTIONS_HALF_CLOSED, conn->direction, 0, 0, 0, -1);
 	if (ending->reason == REASON_REDIRECT_STATE_LOST)
@@ -180,9 +182,9 @@ static void closing_finish(struct conn *conn, bool reset)
 	wheel_cancel(loop_wheel(worker->loop), &conn->timer);
 	pump_drop(worker, &conn->client);
 	leg_close(&conn->client, worker->loop, reset);
+	conn_enter(conn, STAGE_CLOSED);
 	record_connection(conn);
 	closing_count(conn);
-	conn_enter(conn, STAGE_CLOSED);
 	if (worker->walk_next == conn)
 		worker->walk_next = conn->next;
 	*conn->link = conn->next;

@@ -24,6 +24,7 @@
 #include "proxy/exchange.h"
 #include "proxy/metrics.h"
 #include "proxy/options.h"
+#include "proxy/probes.h"
 #include "proxy/proto.h"
 #include "proxy/pump.h"
 #include "proxy/record.h"
@@ -83,6 +84,7 @@ void conn_touch(struct conn *conn)
 void conn_enter(struct conn *conn, enum stage stage)
 {
 	assert(stages[conn->stage].may_enter & (1u << stage));
+	PROBE_STAGE(conn->id, stages[conn->stage].name, stages[stage].name);
 	conn->stage = stage;
 }
 
@@ -438,5 +440,6 @@ struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin
 	worker->conn_count++;
 	metrics_add(worker->metrics, METRIC_CONNECTIONS_OPENED, conn->direction, 0, 0, 0, 1);
 	metrics_add(worker->metrics, METRIC_CONNECTIONS_ACTIVE, conn->direction, 0, 0, 0, 1);
+	PROBE_ACCEPT(conn->id, fd, conn->direction);
 	return conn;
 }

@@ -12,6 +12,7 @@
 #include "proxy/metrics.h"
 #include "proxy/profile.h"
 #include "proxy/options.h"
+#include "proxy/probes.h"
 #include "proxy/record.h"
 #include "proxy/reply.h"
 #include "proxy/retry.h"
@@ -64,6 +65,7 @@ int exchange_begin(struct conn *conn, const struct http1_head *head)
 	if (conn->worker->proxy->settings->log_paths)
 		exchange_remember(conn, head);
 	conn_enter(conn, STAGE_EXCHANGE);
+	PROBE_REQUEST_START(conn->id, conn->requests, head->method.bytes, head->method.length, head->target.bytes, head->target.length);
 	return 0;
 }
 
@@ -80,11 +82,13 @@ static void exchange_count(struct conn *conn)
 {
 	const struct exchange *exchange = conn->exchange;
 	struct metrics *metrics = conn->worker->metrics;
+	int64_t duration_us = loop_now_us(conn->worker->loop) - exchange->started_us;
 	unsigned status = exchange->status / 100 < STATUS_CLASSES ? exchange->status / 100 : STATUS_NONE;
 
 	metrics_add(metrics, METRIC_RESPONSES, conn->direction, status,
 	            exchange_succeeded(exchange) ? CLASS_SUCCESS : CLASS_FAILURE, 0, 1);
-	metrics_observe(metrics, METRIC_REQUEST_SECONDS, conn->direction, 0, loop_now_us(conn->worker->loop) - exchange->started_us);
+	metrics_observe(metrics, METRIC_REQUEST_SECONDS, conn->direction, 0, duration_us);
+	PROBE_REQUEST_END(conn->id, conn->requests, exchange->status, exchange->attempt, duration_us);
 	conn_count_bytes(conn);
 }
 

@@ -11,6 +11,7 @@
 #include "proxy/input.h"
 #include "proxy/metrics.h"
 #include "proxy/options.h"
+#include "proxy/probes.h"
 #include "proxy/proto.h"
 #include "proxy/steer.h"
 #include "proxy/tls_hello.h"
@@ -32,6 +33,7 @@ static void proto_detect_decided(struct conn *conn, enum protocol protocol)
 	metrics_add(metrics, METRIC_DETECTED, conn->direction, protocol, 0, 0, 1);
 	metrics_observe(metrics, METRIC_DETECT_SECONDS, conn->direction, 0,
 	                (conn_now(conn) - conn->instants[INSTANT_ACCEPTED]) * 1000);
+	PROBE_DETECT(conn->id, detect_name(protocol));
 }
 
 /* Opaque from here on; what the client sent is held in its leg. */

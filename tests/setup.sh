@@ -9,6 +9,7 @@ build=(
     gcc libc6-dev make pkg-config                      # the compiler
     libnftnl-dev libmnl-dev libnetfilter-conntrack-dev # lapse-init: nftables, netlink, conntrack
     libc-ares-dev libyaml-dev libpcre2-dev             # lapse-proxy: names, documents, regular expressions
+    systemtap-sdt-dev                                  # lapse-proxy: probes
     libssl-dev                                         # lapse-proxy: a room that comes later
 )
 testing=(
@@ -20,6 +21,7 @@ testing=(
     mariadb-server-core                          # one that speaks first
     dnsmasq-base                                 # names of Services
     prometheus victoria-metrics                  # scrapers; the second one holds vmagent
+    bpftrace                                     # watches the probes
     clang clang-tidy cppcheck llvm               # make check, make fuzz, readable sanitizer reports
     man-db mandoc                                # man pages
 )
@@ -47,8 +49,8 @@ if [ "$ID" != debian ] || ! command -v apt-get >/dev/null; then
     missing=()
     tools=(cc make)
     [ "$*" = build ] || tools+=(python3 ip nft conntrack unshare nsenter setpriv setcap strace curl openssl wrk nginx haproxy
-        redis-server psql mariadbd dnsmasq prometheus vmagent clang clang-tidy cppcheck mandoc)
-    headers=(libnftnl/common.h libmnl/libmnl.h libnetfilter_conntrack/libnetfilter_conntrack.h llhttp.h ares.h yaml.h pcre2.h)
+        redis-server psql mariadbd dnsmasq prometheus vmagent bpftrace clang clang-tidy cppcheck mandoc)
+    headers=(libnftnl/common.h libmnl/libmnl.h libnetfilter_conntrack/libnetfilter_conntrack.h llhttp.h ares.h yaml.h pcre2.h sys/sdt.h)
     [ "$*" = build ] || headers+=(cmocka.h)
     for tool in "${tools[@]}"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
     for header in "${headers[@]}"; do
