@@ -108,11 +108,12 @@ int64_t loop_now_us(const struct loop *loop)
 
 int loop_watch(struct loop *loop, struct loop_source *source, uint32_t events)
 {
-	struct epoll_event event = {.events = events, .data.ptr = source};
+	struct epoll_event event;
 	int operation = !source->armed ? EPOLL_CTL_ADD : events ? EPOLL_CTL_MOD : EPOLL_CTL_DEL;
 
 	if (source->armed == events)
 		return 0;
+	event = (struct epoll_event){.events = events, .data.ptr = source};
 	if (epoll_ctl(loop->epoll_fd, operation, source->fd, &event) < 0)
 		return -errno;
 	source->armed = events;

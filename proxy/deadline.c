@@ -1,38 +1,43 @@
 #include "proxy/deadline.h"
 
-/* Which moment starts which timer. A timer may count from several; the earliest end wins. */
-static const struct {
-	enum timeout_id timer;
-	enum instant since;
-} clocks[] = {
-    {TIMEOUT_REQUEST, INSTANT_REQUEST},
-    {TIMEOUT_BACKEND_REQUEST, INSTANT_ATTEMPT},
-    {TIMEOUT_STREAM_IDLE, INSTANT_LAST_BYTE},
-    {TIMEOUT_REQUEST_HEADERS, INSTANT_HEAD},
-    {TIMEOUT_IDLE_CONNECTION, INSTANT_IDLE},
-    {TIMEOUT_TCP_IDLE, INSTANT_LAST_BYTE},
-    {TIMEOUT_HALF_CLOSE, INSTANT_LAST_BYTE},
-    {TIMEOUT_CONNECT, INSTANT_DIAL},
-    {TIMEOUT_DETECT, INSTANT_FIRST_BYTE},
-    {TIMEOUT_UNACKNOWLEDGED, INSTANT_UNACKED_CLIENT},
-    {TIMEOUT_UNACKNOWLEDGED, INSTANT_UNACKED_SERVER},
-    {TIMEOUT_MAX_CONNECTION, INSTANT_ACCEPTED},
+/* Which moment starts which timer. unacknowledged has a second one; serverIdle and drain are not a connection's. */
+static const uint8_t since_of[TIMEOUT_COUNT] = {
+    [TIMEOUT_REQUEST] = INSTANT_REQUEST,
+    [TIMEOUT_BACKEND_REQUEST] = INSTANT_ATTEMPT,
+    [TIMEOUT_STREAM_IDLE] = INSTANT_LAST_BYTE,
+    [TIMEOUT_REQUEST_HEADERS] = INSTANT_HEAD,
+    [TIMEOUT_IDLE_CONNECTION] = INSTANT_IDLE,
+    [TIMEOUT_TCP_IDLE] = INSTANT_LAST_BYTE,
+    [TIMEOUT_HALF_CLOSE] = INSTANT_LAST_BYTE,
+    [TIMEOUT_CONNECT] = INSTANT_DIAL,
+    [TIMEOUT_DETECT] = INSTANT_FIRST_BYTE,
+    [TIMEOUT_UNACKNOWLEDGED] = INSTANT_UNACKED_CLIENT,
+    [TIMEOUT_MAX_CONNECTION] = INSTANT_ACCEPTED,
 };
+
+static void deadline_consider(struct deadline *next, enum timeout_id timer, enum instant since, const int64_t *instants,
+                              const struct timeouts *timeouts)
+{
+	int64_t limit = timeouts->of[timer].milliseconds;
+
+	if (instants[since] && limit && instants[since] + limit < next->at)
+		*next = (struct deadline){instants[since] + limit, timer, since};
+}
 
 struct deadline deadline_next(uint32_t timers, const int64_t instants[static INSTANT_COUNT], int64_t wake_at, bool half_closed,
                               const struct timeouts *timeouts)
 {
-	struct deadline next = {.at = wake_at ? wake_at : INT64_MAX, .timer = TIMEOUT_NONE};
 	const uint32_t idle = TIMER_BIT(TIMEOUT_TCP_IDLE) | TIMER_BIT(TIMEOUT_STREAM_IDLE);
+	const uint32_t known = (TIMER_BIT(TIMEOUT_COUNT) - 1) & ~(TIMER_BIT(TIMEOUT_SERVER_IDLE) | TIMER_BIT(TIMEOUT_DRAIN));
+	struct deadline next = {.at = wake_at ? wake_at : INT64_MAX, .timer = TIMEOUT_NONE};
 
-	timers &= half_closed ? ~idle : ~TIMER_BIT(TIMEOUT_HALF_CLOSE);
-	for (size_t i = 0; i < sizeof clocks / sizeof clocks[0]; i++) {
-		int64_t limit = timeouts->of[clocks[i].timer].milliseconds, since = instants[clocks[i].since];
+	timers &= known & (half_closed ? ~idle : ~TIMER_BIT(TIMEOUT_HALF_CLOSE));
+	for (; timers; timers &= timers - 1) { /* the bits that are set, the lowest first */
+		enum timeout_id timer = (enum timeout_id)__builtin_ctz(timers);
 
-		if (!(timers & TIMER_BIT(clocks[i].timer)) || !since || !limit)
-			continue;
-		if (since + limit < next.at)
-			next = (struct deadline){since + limit, clocks[i].timer, clocks[i].since};
+		deadline_consider(&next, timer, (enum instant)since_of[timer], instants, timeouts);
+		if (timer == TIMEOUT_UNACKNOWLEDGED)
+			deadline_consider(&next, timer, INSTANT_UNACKED_SERVER, instants, timeouts);
 	}
 	return next;
 }

@@ -36,9 +36,32 @@ static int http1_scan_line(const struct http1_scan *scan, enum http1_kind kind, 
 	return 0;
 }
 
+/* The length of a head that is here as a whole and has nothing wrong with its lines; 0 when that takes a closer look. */
+static size_t http1_scan_whole(const uint8_t *bytes, size_t length, const struct http1_limits *limits)
+{
+	const uint8_t *line = bytes, *end = bytes + (length < limits->head_bytes ? length : limits->head_bytes), *lf;
+
+	for (size_t lines = 0; lines <= limits->fields + 1; lines++, line = lf + 1) {
+		lf = memchr(line, '\n', (size_t)(end - line));
+		if (!lf || lf == line || memchr(line, '\r', (size_t)(lf - line)) != lf - 1)
+			return 0;
+		if (lines && lf == line + 1)
+			return memchr(bytes, '\0', (size_t)(lf - bytes)) ? 0 : (size_t)(lf + 1 - bytes);
+		if (lines ? *line == ' ' || *line == '\t' : (size_t)(lf - bytes) > limits->target_bytes)
+			return 0;
+	}
+	return 0;
+}
+
 int http1_scan_head(struct http1_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length,
                     const struct http1_limits *limits, size_t *head_length, struct http1_error *error)
 {
+	size_t whole = scan->line ? 0 : http1_scan_whole(bytes, length, limits);
+
+	if (whole) {
+		*head_length = whole;
+		return 0;
+	}
 	while (scan->line < length) {
 		const uint8_t *lf = memchr(bytes + scan->line, '\n', length - scan->line);
 		size_t end = lf ? (size_t)(lf - bytes) : length;
@@ -107,7 +130,8 @@ static int http1_on_value(llhttp_t *parser, const char *at, size_t length)
 
 static bool http1_is(struct http1_slice slice, const char *word)
 {
-	return slice.length == strlen(word) && strncasecmp((const char *)slice.bytes, word, slice.length) == 0;
+	return slice.length == strlen(word) && (slice.bytes[0] | 0x20) == word[0] &&
+	       strncasecmp((const char *)slice.bytes, word, slice.length) == 0;
 }
 
 /* Whether the value has this word, given in lower case, in it. */
@@ -154,7 +178,7 @@ static int http1_on_value_complete(llhttp_t *parser)
 		break;
 	case 6:
 		if (http1_is(name, "accept"))
-			gather->head->accepts_text |= http1_mentions(gather->value, "text/") || http1_mentions(gather->value, "*/*");
+			gather->head->accepts_text |= http1_mentions(gather->value, "*/*") || http1_mentions(gather->value, "text/");
 		break;
 	case 10:
 		if (http1_is(name, "keep-alive"))
