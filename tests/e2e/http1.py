@@ -380,8 +380,7 @@ def large_bodies(pod, chunked):
     count = 256
 
     def serve(peer):
-        for _ in range(2):
-            head = peer.head()
+        while peer.head():
             got = hashlib.sha256()
             if chunked:
                 while (line := peer.until(b"\r\n")) != b"0\r\n":
@@ -393,8 +392,6 @@ def large_bodies(pod, chunked):
                     got.update(peer.exactly(1 << 16))
             peer.send(b"HTTP/1.1 200 OK\r\nX-Sum: " + got.hexdigest().encode() + framing + b"\r\n\r\n")
             send_body(peer)
-            expect(head, "no head")
-        silent(peer)
 
     framing = b"\r\nTransfer-Encoding: chunked" if chunked else f"\r\nContent-Length: {count << 16}".encode()
 
