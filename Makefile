@@ -141,6 +141,8 @@ install: all
 	install -D -m 644 docs/man/lapse-init.8 $(DESTDIR)$(PREFIX)/share/man/man8/lapse-init.8
 	install -D -m 644 docs/man/lapse-proxy.8 $(DESTDIR)$(PREFIX)/share/man/man8/lapse-proxy.8
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/lapse LICENSE docs/NOTICE README.md
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/lapse/docs $(wildcard docs/*.md)
+	cp -R docs/examples $(DESTDIR)$(PREFIX)/share/doc/lapse/docs/
 
 clean:
 	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} +
