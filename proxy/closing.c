@@ -9,6 +9,7 @@
 
 #include "lib/duration.h"
 #include "lib/loop.h"
+#include "lib/slab.h"
 #include "lib/sock.h"
 #include "lib/text.h"
 #include "lib/wheel.h"
@@ -142,7 +143,7 @@ static void closing_swept(struct loop_deferred *deferred)
 	free(conn->tls);
 	free(conn->server_leg);
 	free(conn->last_request);
-	free(conn);
+	slab_release(conn->worker->conn_memory, conn);
 }
 
 static const struct proto proto_closing; /* STAGE_LINGER, below: no server leg any more */

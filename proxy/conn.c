@@ -19,6 +19,7 @@
 #include <sys/epoll.h>
 
 #include "lib/loop.h"
+#include "lib/slab.h"
 #include "lib/sock.h"
 #include "proxy/closing.h"
 #include "proxy/exchange.h"
@@ -415,7 +416,7 @@ void conn_drain(struct conn *conn)
 struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin)
 {
 	const struct settings *settings = worker->proxy->settings;
-	struct conn *conn = calloc(1, sizeof *conn);
+	struct conn *conn = slab_alloc(worker->conn_memory);
 
 	if (!conn)
 		return NULL;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/duration.h"
+#include "lib/slab.h"
 #include "lib/sock.h"
 #include "lib/text.h"
 #include "proxy/conn.h"
@@ -39,14 +40,14 @@ static void exchange_remember(struct conn *conn, const struct http1_head *head)
 
 int exchange_begin(struct conn *conn, const struct http1_head *head)
 {
-	struct exchange *exchange = calloc(1, sizeof *exchange);
+	struct exchange *exchange = slab_alloc(conn->worker->exchange_memory);
 	int result;
 
 	if (!exchange)
 		return -ENOMEM;
 	result = http1_body_start(&exchange->request_body, head);
 	if (result) {
-		free(exchange);
+		slab_release(conn->worker->exchange_memory, exchange);
 		return result;
 	}
 	exchange->request = *head;
@@ -103,7 +104,7 @@ void exchange_free(struct conn *conn)
 	http1_body_free(&exchange->response_body);
 	buf_release(&exchange->replay);
 	free(exchange->target);
-	free(exchange);
+	slab_release(conn->worker->exchange_memory, exchange);
 	conn->exchange = NULL;
 	conn->wake_at = 0;
 	conn->client_read_hold = false;

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include "lib/slab.h"
 #include "lib/sock.h"
 #include "lib/text.h"
 #include "proxy/closing.h"
@@ -27,7 +28,9 @@ enum {
 
 static void upstream_swept(struct loop_deferred *deferred)
 {
-	free(upstream_of(deferred, deferred));
+	struct upstream *upstream = upstream_of(deferred, deferred);
+
+	slab_release(upstream->worker->upstream_memory, upstream);
 }
 
 static void upstream_unlink(struct upstream *upstream)
@@ -220,7 +223,7 @@ static void upstream_idle_expired(struct wheel_timer *timer)
 int upstream_dial(struct conn *conn)
 {
 	struct worker *worker = conn->worker;
-	struct upstream *upstream = calloc(1, sizeof *upstream);
+	struct upstream *upstream = slab_alloc(worker->upstream_memory);
 	const struct addr *destination = conn_destination(conn);
 	struct addr local;
 	int fd;
@@ -229,7 +232,7 @@ int upstream_dial(struct conn *conn)
 		return -ENOMEM;
 	/* Another worker may have accepted our own dial before it was marked. */
 	if (origin_dials_catch(worker->proxy->guard.dials, &conn->client_addr, &conn->server_addr)) {
-		free(upstream);
+		slab_release(worker->upstream_memory, upstream);
 		return -ELOOP;
 	}
 	fd = sock_connect(destination);
@@ -238,7 +241,7 @@ int upstream_dial(struct conn *conn)
 		fd = sock_connect(destination);
 	}
 	if (fd < 0) {
-		free(upstream);
+		slab_release(worker->upstream_memory, upstream);
 		upstream_count_dial(conn, fd);
 		return fd;
 	}

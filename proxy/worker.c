@@ -8,8 +8,10 @@
 
 #include "lib/clock.h"
 #include "lib/loop.h"
+#include "lib/slab.h"
 #include "proxy/closing.h"
 #include "proxy/conn.h"
+#include "proxy/exchange.h"
 #include "proxy/metrics.h"
 #include "proxy/options.h"
 #include "proxy/policy.h"
@@ -17,6 +19,7 @@
 #include "proxy/pump.h"
 #include "proxy/record.h"
 #include "proxy/snapshot.h"
+#include "proxy/upstream.h"
 #include "proxy/walk.h"
 
 enum {
@@ -162,7 +165,10 @@ int worker_new(struct worker **out, struct proxy *proxy, int log_fd)
 	worker->learned.off = settings->no_learned_idle;
 	worker->drain_timer.fire = worker_drain_expired;
 	worker->log_timer.fire = worker_log_retry;
-	if (worker->snapshot && worker->metrics)
+	worker->conn_memory = slab_new(sizeof(struct conn));
+	worker->upstream_memory = slab_new(sizeof(struct upstream));
+	worker->exchange_memory = slab_new(sizeof(struct exchange));
+	if (worker->snapshot && worker->metrics && worker->conn_memory && worker->upstream_memory && worker->exchange_memory)
 		result = loop_new(&worker->loop, worker_idle, worker);
 	if (!result)
 		result = log_new(&worker->log, log_fd, settings->log_format, settings->log_level, LOG_RING);
@@ -218,6 +224,9 @@ void worker_free(struct worker *worker)
 	policy_unref(atomic_exchange(&worker->next_policy, NULL));
 	snapshot_release(worker->snapshot);
 	metrics_free(worker->metrics);
+	slab_free(worker->conn_memory);
+	slab_free(worker->upstream_memory);
+	slab_free(worker->exchange_memory);
 	log_free(worker->log);
 	free(worker);
 }

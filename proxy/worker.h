@@ -23,6 +23,7 @@ struct metrics;
 struct policy;
 struct pump_pipe;
 struct settings;
+struct slab;
 struct snapshot;
 struct walk_part;
 
@@ -60,6 +61,7 @@ struct worker {
 	struct snapshot *snapshot;            /* the policy of new connections and requests */
 	_Atomic(struct policy *) next_policy; /* a reference, taken up at the end of the round; NULL */
 	uint64_t random;
+	struct slab *conn_memory, *upstream_memory, *exchange_memory; /* owned */
 	struct conn *conns;
 	size_t conn_count;
 	_Atomic(struct walk_part *) next_walk; /* main's, taken up at the end of the round; NULL */
