@@ -244,8 +244,7 @@ static const struct family {
      .rows = ROW(REQUEST) | ROW(STREAM_IDLE) | ROW(REQUEST_HEADERS) | ROW(IDLE_CONNECTION) | ROW(TCP_IDLE) | ROW(CONNECT),
      .kinds = KIND(INGRESS) | GATEWAY_ROUTES | KIND(KUBELB_ROUTE) | KIND(LOAD_BALANCER),
      .read = annotations_read_go, .accepted = GO_ACCEPTED, .shared = true},
-    {.domain = "lapse.proxy/", .rows = EVERY, .kinds = EVERY & ~(KIND(CONFIG) | KIND(TENANT)),
-     .read = annotations_read_go, .accepted = GO_ACCEPTED},
+    {.domain = "lapse.proxy/", .rows = EVERY, .kinds = EVERY, .read = annotations_read_go, .accepted = GO_ACCEPTED},
 };
 
 static const struct family *annotations_find_family(const char *key)
@@ -277,6 +276,14 @@ static bool annotations_next_key(const struct family *family, size_t *at, char f
 	timeouts_flag_name(out->timeout, flag);
 	++*at;
 	return true;
+}
+
+/* On which kinds a key of the family means something: how long we drain is for the whole proxy, whatever it carries. */
+static uint32_t annotations_kinds(const struct family *family, const struct key *key)
+{
+	bool whole = !key->retry && key->timeout == TIMEOUT_DRAIN;
+
+	return whole ? family->kinds & (KIND(CONFIG) | KIND(TENANT) | KIND(POD)) : family->kinds;
 }
 
 static bool annotations_find_key(const struct family *family, const char *name, struct key *out)
@@ -333,16 +340,16 @@ static void annotations_warn_value(const struct gathered *gathered, const struct
 	annotations_warn(gathered, annotation, what_bytes);
 }
 
-static void annotations_warn_kind(const struct gathered *gathered, const struct annotation *annotation, const struct family *family)
+static void annotations_warn_kind(const struct gathered *gathered, const struct annotation *annotation, uint32_t kinds)
 {
 	TEXT_ON_STACK(what, DIAGNOSTIC_SIZE);
 	const char *separator = " ";
 
 	text_printf(&what, "it has no meaning on a %s, only on", kind_name(gathered->object->kind));
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
-		if (!(family->kinds >> kind & 1))
+		if (!(kinds >> kind & 1))
 			continue;
-		text_printf(&what, "%s%s", separator, kind_name((enum kind)kind));
+		text_printf(&what, "%s%s", separator, kind == KIND_POD ? "the pod" : kind_name((enum kind)kind));
 		separator = ", ";
 	}
 	annotations_warn(gathered, annotation, what_bytes);
@@ -398,8 +405,8 @@ static void annotations_take(struct gathered *gathered, const struct annotation 
 		return;
 	if (!annotations_find_key(family, annotation->key + strlen(family->domain), &key))
 		annotations_warn_unknown(gathered, annotation, family);
-	else if (!(family->kinds >> gathered->object->kind & 1))
-		annotations_warn_kind(gathered, annotation, family);
+	else if (!(annotations_kinds(family, &key) >> gathered->object->kind & 1))
+		annotations_warn_kind(gathered, annotation, annotations_kinds(family, &key));
 	else if (key.retry)
 		annotations_take_retry(gathered, annotation, &key);
 	else
@@ -478,7 +485,7 @@ int annotations_apply(struct arena *arena, struct diagnostics *diagnostics, stru
 
 /* --- the documentation --- */
 
-/* "Ingress, HTTPRoute", or "all but …" where that is shorter; the pod, which is no document, last. */
+/* "Ingress, HTTPRoute", "all", or "all but …" where that is shorter; the pod, which is no document, last. */
 static void annotations_print_kinds(uint32_t kinds, FILE *to)
 {
 	uint32_t documents = (KIND(COUNT) - 1) & ~KIND(POD), listed = kinds & documents, others = documents & ~kinds;
@@ -487,6 +494,8 @@ static void annotations_print_kinds(uint32_t kinds, FILE *to)
 
 	if (most)
 		listed = others;
+	if (!others)
+		fprintf(to, "all");
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
 		if (!(listed >> kind & 1))
 			continue;
@@ -512,7 +521,7 @@ void annotations_print(FILE *to)
 			else
 				fprintf(to, "`%s`", timeouts_name(key.timeout));
 			fprintf(to, " | %s | ", key.accepted ? key.accepted : family->accepted);
-			annotations_print_kinds(family->kinds, to);
+			annotations_print_kinds(annotations_kinds(family, &key), to);
 			fprintf(to, " |\n");
 		}
 	}

@@ -22,8 +22,8 @@ struct annotation {
  *
  * Families: kubelb.k8c.io/timeout-{request,stream-idle,request-headers,idle-connection,tcp-idle,connect} on Ingress, HTTPRoute,
  * GRPCRoute, TCPRoute, TLSRoute, and KubeLB's Route and LoadBalancer; timeout.linkerd.io/{request,response,idle} and
- * retry.linkerd.io/{http,grpc,limit,timeout} on HTTPRoute, GRPCRoute and Service; lapse.proxy/timeout-<any row> on all kinds but
- * Config and Tenant, and on the pod. Where several set one row: lapse.proxy over kubelb.k8c.io over timeout.linkerd.io.
+ * retry.linkerd.io/{http,grpc,limit,timeout} on HTTPRoute, GRPCRoute and Service; lapse.proxy/timeout-<any row> on all kinds and
+ * on the pod. Where several set one row: lapse.proxy over kubelb.k8c.io over timeout.linkerd.io.
  * An invalid or negative one is ignored alone, with one warning; so is one on a kind it does not belong to, and one of these
  * domains whose name is unknown (of kubelb.k8c.io only timeout-…: KubeLB has annotations of other use there). 0s turns a timeout off.
  * Warning: "FILE:LINE: KIND ns/name: annotation KEY: \"VALUE\": what is accepted; ignored". A retry needs http or grpc: limit and timeout

@@ -220,6 +220,10 @@ enum metric_level metrics_level(const char *source)
 	for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
 		if (strncmp(source, prefixes[i].prefix, strlen(prefixes[i].prefix)) == 0)
 			return prefixes[i].level;
+	if (strstr(source, " on Config "))
+		return LEVEL_CONFIG;
+	if (strstr(source, " on Tenant "))
+		return LEVEL_TENANT;
 	return strstr(source, " on the pod") ? LEVEL_POD : LEVEL_ROUTE;
 }
 

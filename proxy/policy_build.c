@@ -31,6 +31,13 @@ static void policy_build_level(struct timeouts *base, const struct timeouts *ove
 		timeouts_merge(base, over);
 }
 
+/* A Config or Tenant, and what its annotations say. */
+static void policy_build_object(struct timeouts *base, const struct object *object)
+{
+	policy_build_level(base, ((const struct kubelb *)object)->timeouts);
+	policy_build_level(base, object->annotated);
+}
+
 void policy_build_merge(struct timeouts *base, const struct timeouts *over)
 {
 	struct timeout_value drain = base->of[TIMEOUT_DRAIN];
@@ -41,19 +48,19 @@ void policy_build_merge(struct timeouts *base, const struct timeouts *over)
 
 void policy_build_base(const struct policy_build *build, const char *namespace, struct timeouts *out)
 {
-	const struct kubelb *tenant = NULL;
+	const struct object *tenant = NULL;
 
 	timeouts_init_defaults(out);
 	if (build->config) {
 		CATALOG_EACH(build->config->catalog, KIND_CONFIG, object)
-			policy_build_level(out, ((const struct kubelb *)object)->timeouts);
+			policy_build_object(out, object);
 		tenant = map_get(&build->tenants, namespace);
 		if (!tenant)
 			tenant = map_get(&build->tenants, build->namespace);
 	}
 	timeouts_merge(out, &build->settings->timeouts);
 	if (tenant)
-		policy_build_level(out, tenant->timeouts);
+		policy_build_object(out, tenant);
 	if (build->config)
 		policy_build_level(out, build->config->pod.annotated);
 	if (out != &build->policy->none.timeouts)

@@ -2,7 +2,7 @@
 import signal
 import time
 
-from .harness import (BINARY, PodInfo, after, black_hole, case, check_answer, configured, document, echo, example, expect,
+from .harness import (BINARY, FAILED, PodInfo, after, black_hole, case, check_answer, configured, document, echo, example, expect,
                       explain, http, ok, request, route, rule, script, service, silent, took, until_reset)
 
 OUT = ("out4",)
@@ -179,6 +179,22 @@ def tenant_applies_to_its_namespace(pod, namespace):
                                         (8081, "tenant-b/y", ("1s", "Tenant b")), (8082, "default/z", rest), (8083, None, rest)):
         record = pod.record(server=f"{pod.address}:{port}", service=name, value=value, set_by=f"{source} spec.timeouts.request")
         explained(pod, record, config, "--namespace", namespace, asked="GET /")
+
+
+@case(ways=OUT)
+def annotated_config_and_tenant(pod):
+    """lapse.proxy annotations of a Config and a Tenant stand over the spec of their object, on its level."""
+    pod.app(silent)
+    pod.app(silent, port=8081)
+    key = "lapse.proxy/timeout-request"
+    config = configured(pod, document("Config", "c", {"timeouts": {"request": "9s"}}, annotations={key: "900ms"}),
+                        document("Tenant", "shop", {"timeouts": {"request": "9s"}}, None, {key: "400ms"}),
+                        service("web", pod.address, namespace="shop"))
+    pod.start("--config", config.path)
+    for port, seconds, value, owner in ((8080, 0.4, "400ms", "Tenant shop"), (8081, 0.9, "900ms", "Config default/c")):
+        with pod.dial(port) as peer, took(seconds):
+            peer.ask("GET", "/", status=504)
+        explained(pod, pod.record(msg=FAILED, value=value, set_by=f"annotation {key} on {owner}"), config, asked="GET /")
 
 
 # Further names

@@ -107,7 +107,8 @@ static void families(void **state)
 #define ON(kind) (1u << KIND_##kind)
 	enum { ROUTES = ON(HTTP_ROUTE) | ON(GRPC_ROUTE), LINKERD = ROUTES | ON(SERVICE),
 	       KUBELB = ROUTES | ON(INGRESS) | ON(TCP_ROUTE) | ON(TLS_ROUTE) | ON(KUBELB_ROUTE) | ON(LOAD_BALANCER),
-	       LAPSE = KUBELB | ON(SERVICE) | ON(SERVICE_PROFILE) | ON(POD) };
+	       WHOLE = ON(CONFIG) | ON(TENANT) | ON(POD),
+	       LAPSE = KUBELB | WHOLE | ON(SERVICE) | ON(SERVICE_PROFILE) };
 	static const struct {
 		const char *key;
 		unsigned kinds;
@@ -137,7 +138,7 @@ static void families(void **state)
 	    {"lapse.proxy/timeout-server-idle", LAPSE, TIMEOUT_SERVER_IDLE, "7s"},
 	    {"lapse.proxy/timeout-unacknowledged", LAPSE, TIMEOUT_UNACKNOWLEDGED, "7s"},
 	    {"lapse.proxy/timeout-max-connection", LAPSE, TIMEOUT_MAX_CONNECTION, "7s"},
-	    {"lapse.proxy/timeout-drain", LAPSE, TIMEOUT_DRAIN, "7s"},
+	    {"lapse.proxy/timeout-drain", WHOLE, TIMEOUT_DRAIN, "7s"},
 	    /* unknown in one of the domains */
 	    {"lapse.proxy/timeout-none", 0, TIMEOUT_NONE, "7s"},
 	    {"lapse.proxy/timeout-idleConnection", 0, TIMEOUT_NONE, "7s"},
@@ -163,8 +164,11 @@ static void families(void **state)
 			    applied.diagnostics.warnings != (size_t)!read)
 				fail_msg("%s on %s: %zu warnings", rows[i].key, kind_name((enum kind)kind),
 				    applied.diagnostics.warnings);
-			snprintf(source, sizeof source, kind == KIND_POD ? "annotation %s on the pod" : "annotation %s on %s default/web",
-			         rows[i].key, kind_name((enum kind)kind));
+			if (kind == KIND_POD)
+				snprintf(source, sizeof source, "annotation %s on the pod", rows[i].key);
+			else
+				snprintf(source, sizeof source, "annotation %s on %s %sweb", rows[i].key, kind_name((enum kind)kind),
+				         kind == KIND_TENANT ? "" : "default/");
 			if (read && timeout) {
 				assert_int_equal(timeout_of(&applied, rows[i].id), 7000);
 				assert_string_equal(applied.object.annotated->of[rows[i].id].source, source);
@@ -386,6 +390,9 @@ static void warnings(void **state)
 	     "r.yaml:12: Tenant web: annotation kubelb.k8c.io/timeout-connect: it has no meaning on a Tenant, only on Route, "
 	     "LoadBalancer, HTTPRoute, "
 	     "GRPCRoute, TCPRoute, TLSRoute, Ingress; ignored"},
+	    {KIND_SERVICE, "lapse.proxy/timeout-drain", "1s",
+	     "r.yaml:12: Service default/web: annotation lapse.proxy/timeout-drain: it has no meaning on a Service, only on Config, "
+	     "Tenant, the pod; ignored"},
 	    {KIND_HTTP_ROUTE, "timeout.linkerd.io/connect", "1s",
 	     "r.yaml:12: HTTPRoute default/web: annotation timeout.linkerd.io/connect: unknown; timeout.linkerd.io/ has request, "
 	     "response, idle; "
@@ -416,7 +423,7 @@ static void warnings(void **state)
 
 /* --- what is printed --- */
 
-/* Whether a cell as "HTTPRoute, Service" or "all but Config, Tenant; the pod" lists a kind. */
+/* Whether a cell as "HTTPRoute, Service", "all; the pod" or "all but Config, Tenant; the pod" lists a kind. */
 static bool lists(const char *cell, enum kind kind)
 {
 	static const char but[] = "all but ";
@@ -424,6 +431,8 @@ static bool lists(const char *cell, enum kind kind)
 
 	if (kind == KIND_POD)
 		return strstr(cell, "; the pod") != NULL;
+	if (strncmp(cell, "all;", 4) == 0)
+		return true;
 	for (cell += all ? strlen(but) : 0; *cell && *cell != ';'; cell += strspn(cell, ", ")) {
 		size_t length = strcspn(cell, ",;");
 
@@ -464,6 +473,8 @@ static void keys_are_printed(void **state)
 	assert_non_null(strstr(text, "\n| `lapse.proxy/timeout-tcp-idle` | `tcpIdle` | "));
 	assert_non_null(strstr(text, "\n| `timeout.linkerd.io/response` | `backendRequest` | "));
 	assert_non_null(strstr(text, "| HTTPRoute, GRPCRoute, Service |\n"));
+	assert_non_null(strstr(text, "| all; the pod |\n"));
+	assert_non_null(strstr(text, "| Config, Tenant; the pod |\n"));
 	for (line = strtok_r(text, "\n", &lines); line; line = strtok_r(NULL, "\n", &lines)) {
 		char *cells[5] = {line, NULL}, *bar = line;
 

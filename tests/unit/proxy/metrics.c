@@ -132,6 +132,8 @@ static void levels(void **state)
 	    {"environment variable LAPSE_TIMEOUT_REQUEST", LEVEL_ENVIRONMENT},
 	    {"flag --timeout-request", LEVEL_FLAG},
 	    {"Tenant a spec.timeouts.request", LEVEL_TENANT},
+	    {"annotation lapse.proxy/timeout-request on Config kubelb/default", LEVEL_CONFIG},
+	    {"annotation lapse.proxy/timeout-request on Tenant a", LEVEL_TENANT},
 	    {"annotation lapse.proxy/timeout-request on the pod", LEVEL_POD},
 	    {"annotation lapse.proxy/timeout-request on Service default/web", LEVEL_ROUTE},
 	    {"HTTPRoute default/web spec.rules[0].timeouts.request", LEVEL_ROUTE},
