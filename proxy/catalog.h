@@ -172,6 +172,7 @@ struct route {
 	struct object object;
 	const struct route_parent *parents; /* Ingress: none, it counts as attached to a Gateway */
 	size_t parent_count;
+	bool orphaned; /* it names parents, none of which is a Service or Gateway: it applies to nothing */
 	const char *const *hostnames; /* lower case; none = all */
 	size_t hostname_count;
 	const struct route_rule *rules;

@@ -7,11 +7,13 @@
 
 #include "lib/arena.h"
 #include "lib/text.h"
+#include "proxy/catalog.h"
 #include "proxy/check_config.h"
 #include "proxy/config.h"
 #include "proxy/explain_print.h"
 #include "proxy/filter.h"
 #include "proxy/http1.h"
+#include "proxy/manifest_kinds.h"
 #include "proxy/options.h"
 
 /* One question under way. */
@@ -20,7 +22,7 @@ struct explain {
 	FILE *errors;
 	struct arena arena; /* of all that is made up for the answer */
 	bool named;         /* --to is a Service: */
-	const char *namespace, *name;
+	struct policy_question question;
 	uint16_t port;
 	struct addr address; /* else */
 	const char *head;    /* NULL: an opaque connection */
@@ -68,9 +70,14 @@ static int explain_read_to(struct explain *explain)
 	explain->port = explain_port(colon);
 	if (slash == to || !explain->port || colon <= slash + 1 || strchr(slash + 1, '/'))
 		return explain_refuse(explain, "--to", to, accepted);
-	explain->namespace = arena_text(&explain->arena, to, (size_t)(slash - to));
-	explain->name = arena_text(&explain->arena, slash + 1, (size_t)(colon - slash - 1));
-	return explain->namespace && explain->name ? 0 : -ENOMEM;
+	explain->question.namespace = arena_text(&explain->arena, to, (size_t)(slash - to));
+	explain->question.name = arena_text(&explain->arena, slash + 1, (size_t)(colon - slash - 1));
+	if (!explain->question.namespace || !explain->question.name)
+		return -ENOMEM;
+	if (strchr(explain->question.namespace, '.') || !manifest_is_subdomain(explain->question.namespace) ||
+	    !manifest_is_subdomain(explain->question.name))
+		return explain_refuse(explain, "--to", to, accepted);
+	return 0;
 }
 
 /* --- the request --- */
@@ -135,7 +142,7 @@ static void explain_write_head(const struct explain *explain, const struct expla
 	if (!has_host && line->host)
 		fprintf(to, "Host: %.*s\r\n", (int)line->host_length, line->host);
 	else if (!has_host && explain->named)
-		fprintf(to, "Host: %s.%s.svc.%s:%u\r\n", explain->name, explain->namespace, settings->cluster_domain,
+		fprintf(to, "Host: %s.%s.svc.%s:%u\r\n", explain->question.name, explain->question.namespace, settings->cluster_domain,
 		        explain->port);
 	else if (!has_host)
 		fprintf(to, "Host: %s\r\n", settings->to);
@@ -310,21 +317,36 @@ static bool explain_choose(struct explain *explain, const struct policy_target *
 	       explain_merge(explain, responses, &explanation->response_headers);
 }
 
-static int explain_answer(struct explain *explain, const struct policy *policy, FILE *out)
+/* It has a document, or every port would do. */
+static int explain_refuse_port(const struct explain *explain, const struct catalog *catalog)
+{
+	const struct object *object = catalog_find(catalog, KIND_SERVICE, explain->question.namespace, explain->question.name);
+	const struct service *service = (const struct service *)object;
+	TEXT_ON_STACK(accepted, 512);
+
+	for (size_t i = 0; i < service->port_count; i++)
+		if (service->ports[i].tcp)
+			text_printf(&accepted, "%s%u", accepted.length ? ", " : "a TCP port that the Service has: ",
+			            service->ports[i].port);
+	if (!accepted.length)
+		text_string(&accepted, "a Service that has TCP ports");
+	text_printf(&accepted, " (%.200s:%u)", object->file, object->line);
+	return explain_refuse(explain, "--to", explain->settings->to, accepted_bytes);
+}
+
+static int explain_answer(struct explain *explain, const struct catalog *catalog, const struct policy *policy, FILE *out)
 {
 	const struct settings *settings = explain->settings;
 	struct explanation *explanation = &explain->explanation;
 	const struct policy_target *target;
 
 	if (explain->named)
-		target = policy_target_named(policy, settings->direction, explain->namespace, explain->name, explain->port);
+		target = policy_target_named(policy, settings->direction, explain->question.namespace, explain->question.name,
+		                             explain->port);
 	else
 		target = policy_target(policy, settings->direction, &explain->address);
-	if (!target) {
-		fprintf(explain->errors, "lapse-proxy: --to: no document names a Service %s/%s with port %u (%s)\n",
-		        explain->namespace, explain->name, explain->port, origin_direction_name(settings->direction));
-		return -EINVAL;
-	}
+	if (!target)
+		return explain_refuse_port(explain, catalog);
 	explanation->to = settings->to;
 	explanation->direction = settings->direction;
 	explanation->from_namespace = settings->from_namespace;
@@ -354,8 +376,8 @@ static int explain_with_config(struct explain *explain, FILE *out)
 		config_unref(config);
 		return -EBADMSG;
 	}
-	policy = policy_new(explain->settings, config, NULL, explain->settings->from_namespace, true);
-	result = policy ? explain_answer(explain, policy, out) : -ENOMEM;
+	policy = policy_new(explain->settings, config, NULL, explain->settings->from_namespace, &explain->question);
+	result = policy ? explain_answer(explain, config->catalog, policy, out) : -ENOMEM;
 	policy_unref(policy);
 	config_unref(config);
 	return result;

@@ -310,6 +310,9 @@ static void explain_print_applies(const struct explanation *explanation, FILE *o
 	explain_print_row(out, "rule", "%zu%s%s", rule->index, rule->rule_name ? ", " : "", rule->rule_name ? rule->rule_name : "");
 	if (explanation->choice.match)
 		explain_print_match(rule->kind, explanation->choice.match, out);
+	if (rule->advises)
+		explain_print_row(out, "brings", "timeouts only: %s", explanation->direction == DIRECTION_INBOUND
+		                  ? "inbound the client's side has done the rest" : "its Gateway does the rest");
 }
 
 /* What the proxy does by itself, if it does. */

@@ -126,6 +126,7 @@ void manifest_reference_read_parents(struct reader *reader, const struct yaml_no
 		    .section = reference->section,
 		};
 	}
+	route->orphaned = route->parent_count == 0;
 }
 
 /* --- backendRefs --- */

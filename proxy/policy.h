@@ -26,15 +26,20 @@ struct policy_target;
 /* One rule as it applies to one target. */
 struct policy_rule;
 
+/* What explain is asked about: a Service by its name, or an address (namespace and name NULL). Outlives the policy. */
+struct policy_question {
+	const char *namespace, *name;
+};
+
 /* Levels, lowest first: built-in, Config, environment and flags, Tenant, pod annotations, Service annotations, KubeLB's Route or
  * LoadBalancer and its annotations, the route's rule, the route's annotations. config may be NULL: none but the first and third.
  * resolver: for Services without a document, NULL = such names stay unknown. Only read during the call.
  * from_namespace: whose clients we are, NULL = the config's own. The policy keeps a reference to config; settings must outlive it.
- * offline: for explain; nothing is resolved, a Service without a known address counts as there, and inbound targets are made of
- * Services that do not select this pod too.
+ * question: NULL but for explain. With one a Service without a known address counts as there, inbound targets are made of Services
+ * that do not select this pod too, and the Service that it names has targets even if no document speaks of it.
  * NULL when there is no memory. */
 struct policy *policy_new(const struct settings *settings, struct config *config, const struct resolver *resolver,
-                          const char *from_namespace, bool offline);
+                          const char *from_namespace, const struct policy_question *question);
 struct policy *policy_ref(struct policy *policy);
 void policy_unref(struct policy *policy); /* any thread; NULL is fine */
 
@@ -96,16 +101,16 @@ void policy_connection(const struct policy_target *target, const char *server_na
  * itself works then. For explain. */
 void policy_choose_able(struct policy_choice *choice);
 
-/* What a rule is, for records and explain. route is NULL for a ServiceProfile's, profile for all others. backends: as many as the
- * document names. */
+/* What a rule is, for records and explain. */
 struct policy_rule_view {
 	enum kind kind;
 	const char *namespace, *name; /* of the route or profile */
 	const char *rule_name;        /* NULL = unnamed */
 	size_t index;
-	const struct route_backend *backends;
+	const struct route_backend *backends; /* none where it advises */
 	size_t backend_count;
 	const char *text;             /* "HTTPRoute default/web rule 0", "ServiceProfile default/web… route NAME" */
+	bool advises;                 /* brings timeouts, and nothing else: of a Gateway or an Ingress, or inbound */
 };
 void policy_rule_view(const struct policy_rule *rule, struct policy_rule_view *view);
 

@@ -14,7 +14,8 @@ struct attachment {
 	struct policy_target *target;
 	enum direction direction;
 	struct timeouts base; /* all levels below the routes */
-	bool mesh;            /* routes with this Service as parent, for clients like us: they decide, filter and split */
+	bool mesh;            /* there are routes with this Service as parent, for clients like us: only they count */
+	bool acts;            /* they decide, filter and split too; otherwise routes bring nothing but timeouts */
 	enum kind winner;     /* of these, the kind that counts: GRPCRoute over HTTPRoute over TLSRoute over TCPRoute */
 	bool consumer;        /* of our namespace, not the Service's */
 	struct route_entry *entries;
@@ -92,9 +93,8 @@ static void policy_attach_decide(struct attachment *attachment, const char *port
 			attachment->mesh = true;
 			attachment->consumer = consumer;
 		}
-	/* Inbound nobody is routed anywhere: the client's side has done that. Its routes still bring their timeouts. */
-	if (attachment->direction == DIRECTION_INBOUND)
-		attachment->mesh = false;
+	/* Inbound nobody is routed anywhere: the client's side has done that. */
+	attachment->acts = attachment->mesh && attachment->direction == DIRECTION_OUTBOUND;
 }
 
 static bool policy_attach_counts(const struct attachment *attachment, const struct policy_link *link, const char *port_name)
@@ -102,7 +102,7 @@ static bool policy_attach_counts(const struct attachment *attachment, const stru
 	if (!policy_attach_covers(link, attachment->target->port, port_name))
 		return false;
 	if (!attachment->mesh)
-		return link->rule || (attachment->direction == DIRECTION_INBOUND && policy_attach_is_ours(attachment, link, false));
+		return link->rule;
 	if (!link->parent || !policy_attach_is_ours(attachment, link, attachment->consumer))
 		return false;
 	if (link->route->object.kind == attachment->winner)
@@ -170,7 +170,7 @@ static void policy_attach_backend(struct attachment *attachment, const struct ro
 		backend->address_count = backend->addresses ? service->address_count : 0;
 		backend->state = BACKEND_ADDRESSES;
 	} else {
-		backend->state = build->offline ? BACKEND_SELF : BACKEND_UNRESOLVED;
+		backend->state = build->question ? BACKEND_SELF : BACKEND_UNRESOLVED;
 	}
 }
 
@@ -218,8 +218,9 @@ static struct policy_rule *policy_attach_rule(struct attachment *attachment, con
 	    .name = object->name,
 	    .rule_name = document->name,
 	    .index = document->index,
-	    .backends = document->backends,
-	    .backend_count = document->backend_count,
+	    .advises = !attachment->acts,
+	    .backends = attachment->acts ? document->backends : NULL,
+	    .backend_count = attachment->acts ? document->backend_count : 0,
 	    .text = arena_printf(&build->policy->arena, "%s %s/%s rule %zu", kind_name(object->kind), object->namespace, object->name,
 	                         document->index),
 	};
@@ -228,7 +229,7 @@ static struct policy_rule *policy_attach_rule(struct attachment *attachment, con
 	policy_build_merge(&rule->timeouts, document->timeouts);
 	policy_build_merge(&rule->timeouts, object->annotated);
 	rule->retry = attachment->target->retry;
-	if (!attachment->mesh)
+	if (!attachment->acts)
 		return rule;
 	rule->filters = policy_attach_filters(&document->filters) ? &document->filters : NULL;
 	rule->retry = policy_attach_retry(attachment, route, document);
@@ -328,7 +329,7 @@ static void policy_attach_routes(struct attachment *attachment, const char *port
 		for (size_t i = 0; i < policy_attach_size(link); i++)
 			policy_attach_take(attachment, link->route, link->rule ? link->rule : &link->route->rules[i], &best);
 	}
-	attachment->target->routed = attachment->mesh && policy_attach_rank(attachment->winner) <= 1;
+	attachment->target->routed = attachment->acts && policy_attach_rank(attachment->winner) <= 1;
 	if (!attachment->entry_count)
 		return;
 	attachment->target->table = route_table_new(&build->policy->arena, attachment->entries, attachment->entry_count);

@@ -170,7 +170,7 @@ static void policy_build_links(struct policy_build *build)
 	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
 		CATALOG_EACH(build->config->catalog, kinds[i], object) {
 			const struct route *route = (const struct route *)object;
-			bool gateway = !route->parent_count;
+			bool gateway = !route->parent_count && !route->orphaned;
 
 			for (size_t p = 0; p < route->parent_count; p++) {
 				const struct route_parent *parent = &route->parents[p];
@@ -180,7 +180,8 @@ static void policy_build_links(struct policy_build *build)
 					policy_build_link(build, parent->namespace, parent->name,
 					                  (struct policy_link){.route = route, .parent = parent, .port = parent->port});
 			}
-			policy_build_backends(build, route, gateway);
+			if (!route->orphaned)
+				policy_build_backends(build, route, gateway);
 		}
 }
 
@@ -214,9 +215,22 @@ static void policy_build_kubelb(struct policy_build *build, enum kind kind)
 	CATALOG_EACH(build->config->catalog, kind, object) {
 		struct policy_service *service = policy_build_service(build, object->namespace, object->name);
 
-		if (service && !service->kubelb)
-			service->kubelb = object;
+		if (!service || service->kubelb)
+			continue;
+		service->kubelb = object;
+		service->wanted |= !service->address_count && !((const struct kubelb *)object)->endpoint_count;
 	}
+}
+
+/* The Service that is asked about is there, whoever else speaks of it. */
+static void policy_build_question(struct policy_build *build)
+{
+	struct policy_service *service = NULL;
+
+	if (build->question && build->question->name)
+		service = policy_build_service(build, build->question->namespace, build->question->name);
+	if (service)
+		service->wanted = !service->address_count;
 }
 
 static void policy_build_resolve(struct policy_build *build)
@@ -285,7 +299,7 @@ static void policy_build_inbound(struct policy_build *build, const struct policy
 	struct policy_target *target;
 	struct addr addr = {.family = AF_INET, .port = port->target_port};
 
-	if (!selected && !build->offline)
+	if (!selected && !build->question)
 		return;
 	target = policy_build_target(build, service, DIRECTION_INBOUND, port->port, port->name);
 	if (!target || !selected)
@@ -329,11 +343,11 @@ static void policy_build_undocumented(struct policy_build *build, const struct p
 		if (earlier != link || !link->port)
 			continue;
 		policy_build_outbound(build, service, link->port, NULL);
-		if (build->offline)
+		if (build->question)
 			policy_build_target(build, service, DIRECTION_INBOUND, link->port, NULL);
 	}
 	policy_build_outbound(build, service, 0, NULL);
-	if (build->offline)
+	if (build->question)
 		policy_build_target(build, service, DIRECTION_INBOUND, 0, NULL);
 }
 
@@ -384,6 +398,7 @@ static void policy_build_all(struct policy_build *build)
 	policy_build_profiles(build);
 	policy_build_kubelb(build, KIND_KUBELB_ROUTE);
 	policy_build_kubelb(build, KIND_LOAD_BALANCER);
+	policy_build_question(build);
 	policy_build_resolve(build);
 	policy_build_targets(build);
 	policy_build_endpoints(build, KIND_KUBELB_ROUTE);
@@ -391,7 +406,7 @@ static void policy_build_all(struct policy_build *build)
 }
 
 struct policy *policy_new(const struct settings *settings, struct config *config, const struct resolver *resolver,
-                          const char *from_namespace, bool offline)
+                          const char *from_namespace, const struct policy_question *question)
 {
 	struct policy *policy = calloc(1, sizeof *policy);
 	struct policy_build build = {
@@ -400,7 +415,7 @@ struct policy *policy_new(const struct settings *settings, struct config *config
 	    .config = config,
 	    .resolver = resolver,
 	    .namespace = from_namespace ? from_namespace : config ? config->namespace : "default",
-	    .offline = offline,
+	    .question = question,
 	};
 
 	if (!policy)

@@ -121,7 +121,7 @@ struct policy_build {
 	struct policy_service *first, **last;
 	struct map tenants;  /* namespace → kubelb */
 	struct map profiles; /* "namespace/fqdn" → profile */
-	bool offline;
+	const struct policy_question *question; /* NULL */
 	bool no_memory;
 };
 

@@ -102,7 +102,7 @@ static int reload_want_names(struct reload *reload, const struct policy *policy)
 static int reload_build(struct reload *reload, struct config *config)
 {
 	int64_t start = clock_monotonic_ms();
-	struct policy *policy = policy_new(reload->settings, config, reload->resolver, NULL, false);
+	struct policy *policy = policy_new(reload->settings, config, reload->resolver, NULL, NULL);
 	int result;
 
 	if (!policy)

@@ -3,7 +3,7 @@ import json
 import re
 
 from .harness import after, case, expect, http, ok, took, until
-from .harness.documents import Directory, backend, configured, explain, readings, route, rule, service
+from .harness.documents import Directory, backend, configured, document, explain, readings, route, rule, service
 from .harness.pod import PORT
 
 
@@ -147,7 +147,7 @@ def explain_for_people(pod):
     page, _ = tool(pod, "explain", *config, "--to", "192.0.2.1:80")
     expect(re.search("Service +none", page), f"a Service for an address of none: {page}")
     for wrong, said in (((), "--to is missing"), (("--to", "web"), "--to"), (("--to", "10.96.0.1"), "--to"),
-                        (("--to", "default/none:80"), "--to"),
+                        (("--to", "default/web:80"), "a TCP port that the Service has: 8080"),
                         (("--to", "10.96.0.1:8080", "GET"), "METHOD URL"), (("--to", "10.96.0.1:8080", "GET https://web/"), "http://"),
                         (("--to", "10.96.0.1:8080", "GET /", "-H", "nonsense"), "--header")):
         out, errors = tool(pod, "explain", *config, *wrong, exit_code=64)
@@ -155,6 +155,25 @@ def explain_for_people(pod):
     documents.write("bad.yaml", "a: [")
     _, errors = tool(pod, "explain", *config, "--to", "10.96.0.1:8080", exit_code=65)
     expect(re.search(r"^error: .*bad\.yaml:\d+: ", errors, re.M), f"no file and line in {errors!r}")
+
+
+@case()
+def explain_of_what_no_document_names(pod):
+    """A Service that no document names has its namespace's Tenant and KubeLB's object of its name; rules that advise have no backends."""
+    gateway = route("web", rule("/", {"request": "3s"}, [backend("web")], filters=filters(urlRewrite={"hostname": "inner"})),
+                    parent={"name": "gateway"}, namespace="shop")
+    documents = configured(pod, document("Tenant", "shop", {"timeouts": {"request": "7s"}}, None), gateway,
+                           document("LoadBalancer", "db", {"timeouts": {"tcpIdle": "5m"}}, "shop"))
+    for name, service_name, timer, source in (("shop/none:80", "shop/none", "request", "Tenant shop spec.timeouts.request"),
+                                              ("shop/db:5432", "shop/db", "tcpIdle", "LoadBalancer shop/db spec.timeouts.tcpIdle"),
+                                              ("none/none:80", "none/none", "request", "built-in")):
+        for direction in ("inbound", "outbound"):
+            said = explain(pod, "--config", documents.path, "--direction", direction, to=name, request="GET /")
+            expect((said["service"], said["route"], said["status"]) == (service_name, None, None), f"{name}: {said}")
+            expect(said["timeouts"][timer]["source"] == source, f"{name}: {said['timeouts']}")
+    said = explain(pod, "--config", documents.path, to="shop/web:8080", request="GET /")
+    expect(said["route"]["name"] == "web" and said["timeouts"]["request"]["ms"] == 3000, f"the Gateway's route: {said}")
+    expect(not said["backends"] and not said["rewrite"], f"the Gateway's route only advises, but: {said}")
 
 
 # --- check-config ---

@@ -51,6 +51,33 @@ def inbound_by_selector(pod):
         expect((record["set_by"], record.get("service")) == (base, None), f"wrong level or Service: {record}")
 
 
+@case(ways=("in4", "in6"))
+def inbound_own_routes_first(pod):
+    """Inbound a Service's own routes count, whatever its Gateway's route and its Ingress match; where it has none, these do."""
+    pod.app(http(lambda message: silent))
+    pod.app(http(lambda message: silent), port=8081)
+    documents = []
+    for name, port in (("own", 8080), ("none", 8081)):
+        paths = [{"path": "/slow/long", "pathType": "Exact", "backend": {"service": {"name": name, "port": {"number": port}}}}]
+        documents += [service(name, port=port, selector={"app": "web"}),
+                      route(f"{name}-gate", rule("/slow", {"request": "600ms"}, [backend(name, port)]), parent={"name": "gateway"}),
+                      document("Ingress", name, {"rules": [{"http": {"paths": paths}}]}, annotations={
+                          "kubelb.k8c.io/timeout-request": "900ms"})]
+    config = configured(pod, *documents, route("own", rule("/", {"request": "400ms"}, [backend("elsewhere")])))
+    info = PodInfo(pod, {"app": "web"})
+    pod.start("--config", config.path, "--pod-info", info.path)
+    for port, target, seconds, which in ((8080, "/slow", 0.4, "HTTPRoute default/own"), (8080, "/slow/long", 0.4, "HTTPRoute default/own"),
+                                         (8081, "/slow", 0.6, "HTTPRoute default/none-gate"),
+                                         (8081, "/slow/long", 0.9, "Ingress default/none")):
+        with pod.dial(port) as peer:
+            with took(seconds):
+                peer.ask("GET", target, status=504)
+            record = pod.record(msg=FAILED, route=f"{which} rule 0", timer="request")
+            said = explain(pod, "--config", config.path, "--pod-info", info.path, "--direction", "inbound", to=record["server"],
+                           request=f"GET {target}")
+            expect(f"{said['route']['kind']} default/{said['route']['name']}" == which and not said["backends"], f"explain: {said}")
+
+
 @case()
 def inbound_labels_change(pod):
     """A label that changes in --pod-info: from the next request on, and for new connections, the other Service applies."""

@@ -65,7 +65,11 @@ static const char documents[] =
     "  rules: [{timeouts: {request: 7s}}]\n"
     "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: far}\nspec:\n"
     "  parentRefs: [{group: '', kind: Service, name: far}]\n"
-    "  rules: [{filters: [{type: RequestRedirect, requestRedirect: {statusCode: 301}}]}]\n";
+    "  rules: [{filters: [{type: RequestRedirect, requestRedirect: {statusCode: 301}}]}]\n"
+    "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: gate}\nspec:\n"
+    "  parentRefs: [{name: gateway}]\n"
+    "  rules: [{timeouts: {request: 9s}, retry: {codes: [503]}, backendRefs: [{name: gone, port: 80}],"
+    " filters: [{type: URLRewrite, urlRewrite: {hostname: inner}}]}]\n";
 
 /* In a file each, named here for the arguments: '@' is the good one, '!' the bad one. */
 struct files {
@@ -199,6 +203,20 @@ static const struct {
     {{"--to", "default/far:8080", "GET http://me:secret@web:81/a"}, {"\"location\":\"http://web:8080/a\""}},
     {{"--to", "[fd00::1]:443", "--direction=inbound"},
      {"{\"to\":\"[fd00::1]:443\",\"direction\":\"inbound\",\"service\":null,\"route\":null,\"status\":null,"}},
+    /* Of Services that nothing names. */
+    {{"--to", "nowhere/none:80", "GET /"},
+     {"\"service\":\"nowhere/none\",\"route\":null,\"status\":null,", "\"backends\":[],", "\"request\":{\"value\":\"0s\""}},
+    {{"--to", "nowhere/none:80", "--direction", "inbound"}, {"\"service\":\"nowhere/none\",\"route\":null,\"status\":null,"}},
+    /* Inbound and for Gateways a rule only advises. */
+    {{"--to", "default/web:80", "GET /old/x", "--direction", "inbound"},
+     {"\"rule\":0,", "\"status\":null,\"redirect\":null,\"backends\":[],"}},
+    {{"--to", "default/web:80", "GET /edit", "--direction", "inbound"},
+     {"\"rule\":2,", "\"backends\":[],\"request_headers\":" NO_EDITS ",\"response_headers\":" NO_EDITS ",\"rewrite\":null"}},
+    {{"--to", "default/web:80", "POST /retry?q=7", "-H", "x-a: v", "--direction=inbound"},
+     {"\"rule\":3,", "\"retry\":null", "\"request\":{\"value\":\"600ms\""}},
+    {{"--to", "default/gone:80", "GET /"},
+     {"\"name\":\"gate\",\"rule\":0,", "\"status\":null,\"redirect\":null,\"backends\":[],\"request_headers\":" NO_EDITS,
+      "\"retry\":null", "\"request\":{\"value\":\"9s\""}},
 };
 
 static void says_what_applies(void **state)
@@ -245,7 +263,10 @@ static const struct {
     {{"--to", "/web:80"}, 64, "--to"},
     {{"--to", "a/b/c:80"}, 64, "--to"},
     {{"--to", "default:80/web"}, 64, "--to"},
-    {{"--to", "default/web:81", "--config", "@"}, 64, "no document names a Service default/web with port 81 (outbound)"},
+    {{"--to", "default/web:81", "--config", "@"}, 64, "\"default/web:81\" is not accepted; give a TCP port that the Service has: 80 (/tmp/"},
+    {{"--to", "Default/web:80"}, 64, "--to: \"Default/web:80\" is not accepted; give ADDRESS:PORT"},
+    {{"--to", "a.b/web:80"}, 64, "--to: \"a.b/web:80\""},
+    {{"--to", "default/we b:80"}, 64, "--to: \"default/we b:80\""},
     {{"--to", "10.0.0.1:80", ""}, 64, "the request: \"\""},
     {{"--to", "10.0.0.1:80", "GET"}, 64, "METHOD URL"},
     {{"--to", "10.0.0.1:80", "GET "}, 64, "METHOD URL"},
