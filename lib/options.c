@@ -262,7 +262,7 @@ struct options_walk {
 	struct text *error;
 	bool *seen; /* row_count; has had a value from the command line */
 	bool reads; /* the second walk */
-	bool named; /* there was a word for the command */
+	bool named; /* there was a word for the command, in this walk */
 	int command;
 };
 
@@ -414,12 +414,27 @@ static int options_take_option(struct options_walk *walk, int *at)
 	return options_apply(&call, walk->out, walk->error);
 }
 
+/* A word that stands for "--name word". */
+static int options_take_option_word(const struct options_walk *walk, const char *name, const char *word)
+{
+	const struct option_row *row = options_find(walk->options, name, strlen(name));
+	bool *seen = &walk->seen[row - walk->options->rows];
+	struct option_call call = {row, word, name, OPTION_ORIGIN_FLAG, !*seen};
+
+	*seen = true;
+	return options_apply(&call, walk->out, walk->error);
+}
+
 /* A word behind the command. */
 static int options_take_further(const struct options_walk *walk, const char *word)
 {
 	const struct option_command *command = walk->options->commands ? &walk->options->commands[walk->command] : NULL;
 	struct option_words *words = (void *)((char *)walk->out + walk->options->words_offset);
 
+	if (command != NULL && command->words_option != NULL)
+		return walk->reads ? options_take_option_word(walk, command->words_option, word) : 0;
+	if (walk->reads)
+		return 0;
 	if (command == NULL || command->words == NULL || words->count >= command->words_most) {
 		text_printf(walk->error, "\"%s\": one word too many; options begin with --", word);
 		return -EINVAL;
@@ -433,11 +448,11 @@ static int options_take_word(struct options_walk *walk, const char *word)
 	const struct option_command *commands = walk->options->commands;
 	struct options_guess guess = {.word = word, .length = strlen(word)};
 
-	if (walk->reads)
-		return 0;
 	if (walk->named || commands == NULL)
 		return options_take_further(walk, word);
 	walk->named = true;
+	if (walk->reads)
+		return 0;
 	for (int i = 0; commands[i].name != NULL; i++) {
 		if (strcmp(commands[i].name, word) == 0) {
 			walk->command = i;
@@ -510,6 +525,7 @@ int options_parse(const struct options *options, int argc, char **argv, char **e
 	if (result == 0)
 		result = options_apply_environment(&walk, environment);
 	walk.reads = true;
+	walk.named = false;
 	if (result == 0)
 		result = options_walk_arguments(&walk);
 	free(walk.seen);

@@ -60,6 +60,7 @@ struct options {
 		const char *name, *help;
 		const char *words;          /* placeholder in help ("[METHOD URL]"), NULL = it takes none */
 		size_t words_most;          /* up to OPTION_WORDS_MOST */
+		const char *words_option;   /* the words are values of this repeatable option instead, NULL = they are not */
 	} *commands;                        /* ends with name NULL; the first one is the default */
 	const struct option_row *rows;      /* row_count rows in the order of help */
 	size_t row_count;

@@ -106,6 +106,11 @@ int check_config_run(const struct settings *settings, FILE *out, FILE *errors)
 	struct check check = {0};
 	struct config *config;
 
+	if (!settings->config.count && !settings->pod_info) {
+		fputs("lapse-proxy: nothing to check: give files or directories, as check-config PATH or --config PATH, or --pod-info DIR\n",
+		      errors);
+		return CHECK_CONFIG_NOTHING;
+	}
 	if (check_config_load(settings, &config)) {
 		fputs("lapse-proxy: no memory\n", errors);
 		return EXIT_FAILURE;

@@ -8,8 +8,8 @@ struct config;
 struct diagnostics;
 struct settings;
 
-/* The exit status when the configuration has errors (EX_DATAERR). */
-enum { CHECK_CONFIG_REFUSED = 65 };
+/* The exit status when the configuration has errors (EX_DATAERR), and when none is named (EX_USAGE). */
+enum { CHECK_CONFIG_REFUSED = 65, CHECK_CONFIG_NOTHING = 64 };
 
 /* What the settings name, read. 0, then one reference is the caller's; -ENOMEM. */
 int check_config_load(const struct settings *settings, struct config **out);
@@ -18,7 +18,7 @@ int check_config_load(const struct settings *settings, struct config **out);
 void check_config_complain(const struct diagnostics *diagnostics, bool warnings, FILE *errors);
 
 /* The command: every diagnostic to `errors`, what was read to `out`, one line or with --json one object. Returns the exit status:
- * 0, CHECK_CONFIG_REFUSED, or 1 when there is no memory. */
+ * 0, one of the above, or 1 when there is no memory. */
 int check_config_run(const struct settings *settings, FILE *out, FILE *errors);
 
 #endif

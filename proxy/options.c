@@ -278,7 +278,9 @@ static const struct option_command commands[] = {
                          "Says what applies to a request to --to, or to a connection of opaque bytes: route, backends, header "
                          "fields, retries, and each timeout with where it is set.",
                          "[METHOD URL]", 2},
-    [COMMAND_CHECK_CONFIG] = {"check-config", "Reads the configuration and says what is wrong with it; exit 65 if something is."},
+    [COMMAND_CHECK_CONFIG] = {"check-config", "Reads the configuration and says what is wrong with it; exit 65 if something is. A PATH is as "
+                              "behind --config.",
+                              "[PATH ...]", .words_option = "config"},
     [COMMAND_VERSION] = {"version", "Prints the version."},
     {NULL},
 };

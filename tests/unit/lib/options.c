@@ -372,11 +372,11 @@ struct worded {
 	int64_t count;
 };
 
-enum { RUN = 1, EXPLAIN = 2, CHECK = 4 };
+enum { RUN = 1, EXPLAIN = 2, CHECK = 4, READ = 8 };
 
 static const struct option_row worded_rows[] = {
 	{.name = "header", .letter = 'H', .argument = "FIELD", .help = "A field.", .parse = options_parse_texts,
-	 .offset = offsetof(struct worded, headers), .repeatable = true, .commands = EXPLAIN},
+	 .offset = offsetof(struct worded, headers), .repeatable = true, .commands = EXPLAIN | READ},
 	{.name = "json", .letter = 'j', .help = "JSON.", .parse = options_parse_flag, .offset = offsetof(struct worded, json),
 	 .commands = EXPLAIN | CHECK},
 	{.name = "count", .argument = "N", .default_value = "3", .help = "How many.", .parse = options_parse_number,
@@ -384,7 +384,8 @@ static const struct option_row worded_rows[] = {
 };
 
 static const struct option_command worded_commands[] = {
-	{"run", "Runs."}, {"explain", "Explains.", "[METHOD URL]", 2}, {"check", "Checks."}, {NULL}};
+	{"run", "Runs."}, {"explain", "Explains.", "[METHOD URL]", 2}, {"check", "Checks."},
+	{"read", "Reads.", "[FIELD ...]", .words_option = "header"}, {NULL}};
 
 static const struct options worded_table = {
 	.program = "lapse-test", .summary = "Explains itself.", .commands = worded_commands, .rows = worded_rows,
@@ -421,14 +422,18 @@ static const struct {
 	{"explain|--|-j|--x", "", NULL, 1, "-j,--x", "", false},
 	{"check|-j", "LAPSE_HEADER=x", NULL, 2, "", "", true},
 	{"run", "LAPSE_JSON=perhaps|LAPSE_HEADER=x", NULL, 0, "", "", false},
+	{"read|a|read|c", "LAPSE_HEADER=x", NULL, 3, "", "a,read,c", false},
+	{"read|a|-Hb|--count=2|c|--|-d", "", NULL, 3, "", "a,b,c,-d", false},
+	{"-Ha|read|b", "LAPSE_HEADER=x", NULL, 3, "", "a,b", false},
+	{"read", "LAPSE_HEADER=x", NULL, 3, "", "x", false},
 	{"check", "LAPSE_JSON=perhaps", "LAPSE_JSON: \"perhaps\" is not accepted; give true or false"},
 	{"explain|a|b|c", "", "\"c\": one word too many; options begin with --"},
 	{"check|a", "", "\"a\": one word too many; options begin with --"},
 	{"run|--json", "", "--json: only with explain, check"},
 	{"--json=true", "", "--json: only with explain, check"},
 	{"-j|run", "", "-j: only with explain, check"},
-	{"-Hx|check", "", "-H: only with explain"},
-	{"check|--header", "", "--header: only with explain"},
+	{"-Hx|check", "", "-H: only with explain, read"},
+	{"check|--header", "", "--header: only with explain, read"},
 	{"explain|-H", "", "-H: a value is missing; give FIELD"},
 	{"explain|-jx", "", "-jx: unknown option; --help lists them"},
 	{"explain|-J", "", "-J: unknown option; --help lists them"},

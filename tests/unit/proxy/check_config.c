@@ -74,6 +74,24 @@ static void reads_and_says(void **state)
 	}
 }
 
+/* Nothing to check is no success. */
+static void asks_for_a_path(void **state)
+{
+	const struct settings settings = {.cluster_domain = "cluster.local"};
+	char *texts[2] = {NULL};
+	size_t sizes[2];
+	FILE *out = open_memstream(&texts[0], &sizes[0]), *errors = open_memstream(&texts[1], &sizes[1]);
+
+	assert_true(out && errors);
+	assert_int_equal(check_config_run(&settings, out, errors), 64);
+	fclose(out);
+	fclose(errors);
+	assert_string_equal(texts[0], "");
+	assert_non_null(strstr(texts[1], "check-config PATH or --config PATH"));
+	free(texts[0]);
+	free(texts[1]);
+}
+
 static char *complaints(const struct diagnostics *diagnostics, bool warnings)
 {
 	char *text = NULL;
@@ -113,6 +131,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(reads_and_says),
+	    cmocka_unit_test(asks_for_a_path),
 	    cmocka_unit_test(complains),
 	};
 

@@ -339,7 +339,6 @@ static const struct {
     {{"serve"}, NULL, "serve", "command"},
     {{"run", "version"}, NULL, "version", "word"},
     {{"explain", "GET", "/", "x"}, NULL, "\"x\"", "word"},
-    {{"check-config", "GET"}, NULL, "\"GET\"", "word"},
     {{"--json"}, NULL, "--json", "only with explain, check-config"},
     {{"check-config", "-Ha: b"}, NULL, "-H", "only with explain"},
     {{"explain", "--workers=2"}, NULL, "--workers", "only with run"},
