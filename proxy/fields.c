@@ -23,15 +23,20 @@ static void fields_append_short(struct text *out, const char *bytes, size_t leng
 		text_string(out, "…");
 }
 
+static void fields_append_quoted(struct text *out, const char *bytes, size_t length)
+{
+	text_char(out, '"');
+	fields_append_short(out, bytes, length);
+	text_char(out, '"');
+}
+
 static void fields_append_value(struct text *out, const struct yaml_node *node)
 {
 	if (node->type != YAML_SCALAR) {
 		text_string(out, node->type == YAML_MAPPING ? "a mapping" : "a list");
 		return;
 	}
-	text_char(out, '"');
-	fields_append_short(out, node->text, node->length);
-	text_char(out, '"');
+	fields_append_quoted(out, node->text, node->length);
 }
 
 __attribute__((format(printf, 5, 0))) static void fields_report(struct reader *reader, bool error, const struct yaml_node *node,
@@ -47,8 +52,8 @@ __attribute__((format(printf, 5, 0))) static void fields_report(struct reader *r
 		text_printf(&line, "%s: ", reader->path);
 	if (value == NULL)
 		fields_append_value(&line, node);
-	else
-		text_string(&line, value);
+	else if (*value != '\0')
+		fields_append_quoted(&line, value, strlen(value));
 	if (value == NULL || *value != '\0')
 		text_string(&line, ": ");
 	vsnprintf(accepted, sizeof accepted, format, arguments);

@@ -56,7 +56,7 @@ field_read fields_int;      /* int64_t */
 field_read fields_duration_go;      /* int64_t ms, Go grammar, not negative; "" and bare numbers are refused, 0 is accepted */
 field_read fields_duration_gateway; /* int64_t ms, GEP-2257 */
 
-/* "FILE:LINE: SUBJECT: PATH.FIELD: VALUE: what is accepted". value NULL: the node's own text, shortened; "" leaves it out. The
+/* "FILE:LINE: SUBJECT: PATH.FIELD: \"VALUE\": what is accepted". value NULL: the node's own text, shortened; "" leaves it out. The
  * first of each pair makes the document fail. */
 void fields_error(struct reader *reader, const struct yaml_node *node, const char *value, const char *format, ...)
     __attribute__((format(printf, 4, 5)));

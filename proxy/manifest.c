@@ -70,7 +70,9 @@ static const struct manifest_row manifest_rows[] = {
 struct manifest {
 	struct catalog *catalog;
 	struct reader reader;
-	bool failed; /* a document of it did */
+	struct arena *tree; /* of the documents; much larger than what is read from them, and given back */
+	struct map unread;  /* "kind (apiVersion)" that is not read: each is told of once */
+	bool failed;        /* a document of it did */
 };
 
 struct manifest_metadata {
@@ -323,8 +325,9 @@ static void manifest_check_once(struct manifest *manifest, const struct manifest
 	*place = object;
 	other = manifest->catalog->objects[object->kind];
 	if (row->single && other != NULL)
-		fields_warn(reader, document, "", "a %s is at %s:%u already; of a field that several set, the last one read counts",
-			    kind_name(row->kind), other->file, other->line);
+		fields_warn(reader, document, "",
+			    "%s %s/%s is at %s:%u already; of a field that both set, this one counts, which is read later",
+			    kind_name(row->kind), other->namespace, other->name, other->file, other->line);
 }
 
 static void manifest_read_object(struct manifest *manifest, const struct manifest_row *row, const struct yaml_node *document,
@@ -362,10 +365,26 @@ static void manifest_read_object(struct manifest *manifest, const struct manifes
 		catalog_add(manifest->catalog, object);
 }
 
+static void manifest_say_unread(struct manifest *manifest, const struct yaml_node *document, const struct manifest_type *type)
+{
+	struct reader *reader = &manifest->reader;
+	const char *what = arena_printf(manifest->tree, "kind %.80s (%.80s)", type->kind, type->api_version);
+	void **place = what != NULL ? map_at(&manifest->unread, manifest->tree, what) : NULL;
+
+	if (place == NULL)
+		fields_no_memory(reader);
+	else if (*place == NULL)
+		diagnostics_add(reader->diagnostics, false, "%s:%u: %s is not read", reader->file, document->line, what);
+	if (place != NULL)
+		*place = manifest;
+}
+
 /* The row of a type; NULL when it is not read, which has been said then. */
-static const struct manifest_row *manifest_find_row(struct reader *reader, const struct yaml_node *document,
+static const struct manifest_row *manifest_find_row(struct manifest *manifest, const struct yaml_node *document,
 						    const struct manifest_type *type)
 {
+	struct reader *reader = &manifest->reader;
+
 	for (size_t i = 0; i < sizeof manifest_rows / sizeof *manifest_rows; i++) {
 		const struct manifest_row *row = &manifest_rows[i];
 		const char *known = NULL;
@@ -387,9 +406,7 @@ static const struct manifest_row *manifest_find_row(struct reader *reader, const
 		fields_leave(reader, mark);
 		return NULL;
 	}
-	/* Without a line, so that a file full of them is told of once. */
-	diagnostics_add(reader->diagnostics, false, "%s: kind %.80s (%.80s) is not read", reader->file, type->kind,
-			type->api_version);
+	manifest_say_unread(manifest, document, type);
 	return NULL;
 }
 
@@ -409,28 +426,48 @@ static void manifest_read_type(struct reader *reader, const struct yaml_node *do
 	fields_leave(reader, mark);
 }
 
-/* The items of a List, or of an HTTPRouteList and the like; NULL when the document is no list. */
-static const struct yaml_node *manifest_items(const struct yaml_node *document, const char *kind)
+/* A List, or an HTTPRouteList and the like. What is not of our kinds is one only if it has items. */
+static bool manifest_is_list(const struct yaml_node *document, const char *kind)
 {
 	size_t length = strlen(kind);
 	const struct yaml_node *items = yaml_field(document, "items");
 
-	if (length < 4 || strcmp(kind + length - 4, "List") != 0 || items == NULL || items->type != YAML_SEQUENCE)
-		return NULL;
-	return items;
+	if (length < 4 || strcmp(kind + length - 4, "List") != 0)
+		return false;
+	for (size_t i = 0; i < sizeof manifest_rows / sizeof *manifest_rows; i++) {
+		const char *name = kind_name(manifest_rows[i].kind);
+		if (strlen(name) == length - 4 && strncmp(name, kind, length - 4) == 0)
+			return true;
+	}
+	return length == 4 || (items != NULL && items->type == YAML_SEQUENCE);
 }
 
 static void manifest_read_document(struct manifest *manifest, const struct yaml_node *document, const struct manifest_type *of_list,
 				   int depth);
 
-static void manifest_read_items(struct manifest *manifest, const struct yaml_node *items, const struct manifest_type *list,
-				int depth)
+/* The elements of a list; NULL when there are none, which has been said then. */
+static const struct yaml_node *manifest_items(struct reader *reader, const struct yaml_node *list, const char *kind)
+{
+	const struct yaml_node *items = yaml_field(list, "items");
+	size_t mark = fields_enter(reader, "items", 0);
+
+	reader->subject = kind;
+	if (items == NULL || yaml_is_null(items))
+		fields_warn(reader, items != NULL ? items : list, "", "missing or null; taken as an empty list");
+	else if (items->type != YAML_SEQUENCE)
+		fields_error(reader, items, NULL, "must be a list");
+	fields_leave(reader, mark);
+	return items != NULL && items->type == YAML_SEQUENCE ? items->children : NULL;
+}
+
+static void manifest_read_list(struct manifest *manifest, const struct yaml_node *document, const struct manifest_type *list,
+			       int depth)
 {
 	struct reader *reader = &manifest->reader;
 	struct manifest_type type = {0};
 
 	if (depth == MANIFEST_LIST_DEPTH_MOST) {
-		fields_error(reader, items, "", "lists in lists, more than %d deep", MANIFEST_LIST_DEPTH_MOST);
+		fields_error(reader, document, "", "lists in lists, more than %d deep", MANIFEST_LIST_DEPTH_MOST);
 		return;
 	}
 	if (strcmp(list->kind, "List") != 0) {
@@ -441,7 +478,7 @@ static void manifest_read_items(struct manifest *manifest, const struct yaml_nod
 			return;
 		}
 	}
-	for (const struct yaml_node *item = items->children; item != NULL; item = item->next)
+	for (const struct yaml_node *item = manifest_items(reader, document, list->kind); item != NULL; item = item->next)
 		manifest_read_document(manifest, item, &type, depth + 1);
 }
 
@@ -463,10 +500,10 @@ static void manifest_read_document(struct manifest *manifest, const struct yaml_
 		fields_error(reader, document, NULL, "must be a Kubernetes object: a mapping with apiVersion, kind and metadata");
 	}
 	if (type.api_version != NULL && type.kind != NULL) {
-		const struct yaml_node *items = manifest_items(document, type.kind);
-		const struct manifest_row *row = items == NULL ? manifest_find_row(reader, document, &type) : NULL;
-		if (items != NULL)
-			manifest_read_items(manifest, items, &type, depth);
+		bool list = manifest_is_list(document, type.kind);
+		const struct manifest_row *row = list ? NULL : manifest_find_row(manifest, document, &type);
+		if (list)
+			manifest_read_list(manifest, document, &type, depth);
 		else if (row != NULL)
 			manifest_read_object(manifest, row, document, type.api_version);
 	}
@@ -475,9 +512,10 @@ static void manifest_read_document(struct manifest *manifest, const struct yaml_
 
 int manifest_read(struct catalog *catalog, struct diagnostics *diagnostics, const char *file, const char *bytes, size_t length)
 {
-	struct manifest manifest = {.catalog = catalog, .reader = {.arena = &catalog->arena, .diagnostics = diagnostics}};
+	struct arena tree = {0};
+	struct manifest manifest = {
+	    .catalog = catalog, .tree = &tree, .reader = {.arena = &catalog->arena, .diagnostics = diagnostics}};
 	const struct manifest_type none = {0};
-	struct arena tree = {0}; /* much larger than what is read from it, and given back */
 	struct yaml_node *documents = NULL;
 	struct yaml_error error;
 

@@ -114,6 +114,17 @@ static void manifest_kubelb_read_endpoints(struct reader *reader, const struct y
 	kubelb->endpoint_count = filled;
 }
 
+/* How long we drain is for the whole proxy, not for what one object carries. */
+static bool manifest_kubelb_is_meant(struct reader *reader, const struct yaml_node *timeouts, enum timeout_id id)
+{
+	if (id != TIMEOUT_DRAIN || reader->object->kind == KIND_CONFIG || reader->object->kind == KIND_TENANT)
+		return true;
+	size_t mark = fields_enter(reader, timeouts_name(id), 0);
+	fields_warn(reader, yaml_field(timeouts, timeouts_name(id)), NULL, "has a meaning on a Config or Tenant only, ignored");
+	fields_leave(reader, mark);
+	return false;
+}
+
 /* spec.timeouts: every row of lib/timeouts.def by its name. */
 static void manifest_kubelb_read_timeouts(struct reader *reader, const struct yaml_node *value, void *field)
 {
@@ -131,7 +142,7 @@ static void manifest_kubelb_read_timeouts(struct reader *reader, const struct ya
 		given.of[id] = TIMEOUT_UNSET;
 	FIELDS_READ(reader, value, rows, &given);
 	for (int id = 0; id < TIMEOUT_COUNT; id++)
-		if (given.of[id] != TIMEOUT_UNSET)
+		if (given.of[id] != TIMEOUT_UNSET && manifest_kubelb_is_meant(reader, value, id))
 			manifest_set_timeout(reader, &kubelb->timeouts, id, given.of[id], "%s spec.timeouts.%s", reader->subject,
 					     timeouts_name(id));
 }

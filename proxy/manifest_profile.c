@@ -387,13 +387,18 @@ static void manifest_profile_read_overrides(struct reader *reader, const struct 
 			overrides[profile->override_count++] = overrides[i];
 }
 
+static void manifest_profile_leave_ports(struct reader *reader, const struct yaml_node *value, void *field)
+{
+	fields_warn(reader, value, "", "not read, ignored; --opaque-ports of the proxy takes such ports");
+}
+
 void manifest_profile_read(struct reader *reader, const struct yaml_node *spec, struct object *object)
 {
 	static const struct field rows[] = {
 	    {"routes", manifest_profile_read_routes, 0},
 	    {"retryBudget", manifest_profile_read_budget, offsetof(struct profile, budget)},
 	    {"dstOverrides", manifest_profile_read_overrides, 0},
-	    {.name = "opaquePorts"},
+	    {"opaquePorts", manifest_profile_leave_ports, 0},
 	};
 	struct profile *profile = (struct profile *)object;
 

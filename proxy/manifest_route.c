@@ -37,7 +37,8 @@ static void manifest_route_check_name(struct reader *reader, const struct yaml_n
 	for (size_t other = 0; rules[index].name != NULL && other < index; other++)
 		if (rules[other].name != NULL && strcmp(rules[other].name, rules[index].name) == 0) {
 			size_t mark = fields_enter(reader, NULL, index);
-			fields_error(reader, node, rules[index].name, "must not be the name of [%zu] too", other);
+			fields_enter(reader, "name", 0);
+			fields_error(reader, yaml_field(node, "name"), NULL, "must not be the name of rule %zu too", other);
 			fields_leave(reader, mark);
 			return;
 		}

@@ -67,6 +67,15 @@ void policy_build_base(const struct policy_build *build, const char *namespace, 
 		out->of[TIMEOUT_DRAIN] = build->policy->none.timeouts.of[TIMEOUT_DRAIN];
 }
 
+static void policy_build_say_tenant(struct policy_build *build, const struct object *first, const struct object *second,
+                                    const char *namespace)
+{
+	diagnostics_add(&build->policy->diagnostics, false,
+	                "%s:%u: Tenant %s%s%s: does not hold for the namespace %s: Tenant %s%s%s at %s:%u does, which is read earlier",
+	                second->file, second->line, second->namespace, *second->namespace ? "/" : "", second->name, namespace,
+	                first->namespace, *first->namespace ? "/" : "", first->name, first->file, first->line);
+}
+
 /* A Tenant holds for its own namespace when it has one, else, as KubeLB names them, for "tenant-NAME", and for "NAME". */
 static void policy_build_tenants(struct policy_build *build)
 {
@@ -82,7 +91,9 @@ static void policy_build_tenants(struct policy_build *build)
 		for (size_t i = 0; i < count; i++) {
 			void **slot = policy_build_slot(build, &build->tenants, names[i]);
 
-			if (slot && !*slot)
+			if (slot && *slot)
+				policy_build_say_tenant(build, *slot, object, names[i]);
+			else if (slot)
 				*slot = (void *)object;
 		}
 	}

@@ -385,12 +385,24 @@ static int yaml_take(struct yaml_build *build, const yaml_event_t *event)
 	}
 }
 
+/* What libyaml says without saying what to do: JSON in a file of several objects, and JSON's way to write U+10000 and above. */
+static const struct {
+	const char *problem, *text;
+} yaml_remedies[] = {
+    {"did not find expected <document start>", "something follows the end of the document; put a line --- between two documents"},
+    {"found invalid Unicode character escape code",
+     "an escaped half of a surrogate pair, as in \\uD83D\\uDE00, is not accepted; write the character itself, or \\U0001F600"},
+};
+
 /* What libyaml found wrong. Its reader has an offset and no line; its scanner adds a line behind a last one without an end. */
 static int yaml_complain(struct yaml_error *error, const yaml_parser_t *parser, const char *bytes, size_t length)
 {
 	const char *problem = parser->problem != NULL ? parser->problem : "not YAML";
 	size_t last = yaml_line(bytes, length), line = parser->problem_mark.line + 1;
 
+	for (size_t i = 0; i < sizeof yaml_remedies / sizeof *yaml_remedies; i++)
+		if (strcmp(problem, yaml_remedies[i].problem) == 0)
+			return yaml_fail(error, line < last ? line : last, "%s", yaml_remedies[i].text);
 	switch (parser->error) {
 	case YAML_MEMORY_ERROR:
 		return -ENOMEM;

@@ -193,7 +193,12 @@ DOCUMENTS = {
              '- {apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 0}]}}\n', 65,
              r':4: Service default/web: spec\.ports\[0\]\.port: "0": must be a port from 1 to 65535.*'),
     "CRLF and BOM": ("\ufeff" + (HEAD + PARENT).replace("\n", "\r\n"), 0, None),
-    "unknown kind": ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n", 0, r".*: kind Deployment \(apps/v1\) is not read"),
+    "unknown kind": ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n", 0, r":1: kind Deployment \(apps/v1\) is not read"),
+    "empty List": ("apiVersion: v1\nkind: List\nitems: null\n", 0, r":3: List: items: missing or null; taken as an empty list"),
+    "two JSON objects": ('{"a": 1}\n{"b": 2}\n', 65, r":2: something follows the end of the document; put a line --- between .*"),
+    "surrogates": ('{"apiVersion": "v1",\n"kind": "\\ud83d\\ude00"}', 65, r":2: an escaped half of a surrogate pair.*"),
+    "named twice": (HEAD + PARENT + "  rules:\n  - name: a\n  - name: a\n", 65,
+                    r':8: HTTPRoute shop/web: spec\.rules\[1\]\.name: "a": must not be the name of rule 0 too'),
     "unknown field": (HEAD + PARENT + "  rules:\n  - tiemouts: {request: 1s}\n", 0,
                       r":7: HTTPRoute shop/web: spec\.rules\[0\]\.tiemouts: unknown field, ignored"),
     "duration": (HEAD + PARENT + "  rules:\n  - timeouts:\n      request: 1.5h\n", 65,
@@ -275,6 +280,10 @@ def check_config_as_json(pod):
     out, errors = tool(pod, "check-config", "--config", "/nowhere", exit_code=65)
     expect(errors == "error: --config /nowhere: No such file or directory\n", errors)
     tool(pod, "check-config", "--no-such-option", exit_code=64)
+    named, _ = tool(pod, "check-config", documents.file("all.yaml"))
+    expect(named.startswith("1 HTTPRoute, 1 Service in 1 file; 0 errors"), f"a path without --config: {named!r}")
+    out, errors = tool(pod, "check-config", exit_code=64)
+    expect(not out and "check-config PATH" in errors, f"no path: {errors!r}")
 
 
 @case(("out4",))

@@ -273,7 +273,7 @@ static void subject_and_value_are_as_given(void **state)
 	fields_leave(&world.reader, mark);
 	assert_true(world.reader.failed);
 	assert_string_equal(world.diagnostics.first->text, "f.yaml:2: HTTPRoute default/web: left out");
-	assert_string_equal(world.diagnostics.last->text, "f.yaml:2: HTTPRoute default/web: spec[12]: given: must be 3");
+	assert_string_equal(world.diagnostics.last->text, "f.yaml:2: HTTPRoute default/web: spec[12]: \"given\": must be 3");
 	arena_free(&world.arena);
 }
 

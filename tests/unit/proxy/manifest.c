@@ -131,10 +131,10 @@ static void unknown_kinds_are_told_of_once(void **state)
 	documents_add(&documents, "a.yaml", text);
 	assert_int_equal(documents.result, 0);
 	assert_int_equal(documents.diagnostics.warnings, 4);
-	assert_string_equal(documents.diagnostics.first->text, "a.yaml: kind Deployment (apps/v1) is not read");
-	assert_non_null(documents_said(&documents, "a.yaml: kind Route (serving.knative.dev/v1) is not read"));
-	assert_non_null(documents_said(&documents, "a.yaml: kind Config (example.com/v1alpha1) is not read"));
-	assert_non_null(documents_said(&documents, "a.yaml: kind Pod (v1) is not read"));
+	assert_string_equal(documents.diagnostics.first->text, "a.yaml:1: kind Deployment (apps/v1) is not read");
+	assert_non_null(documents_said(&documents, "a.yaml:9: kind Route (serving.knative.dev/v1) is not read"));
+	assert_non_null(documents_said(&documents, "a.yaml:12: kind Config (example.com/v1alpha1) is not read"));
+	assert_non_null(documents_said(&documents, "a.yaml:15: kind Pod (v1) is not read"));
 	documents_add(&documents, "b.yaml", text);
 	assert_int_equal(documents.diagnostics.warnings, 8);
 	documents_end(&documents);
@@ -157,6 +157,18 @@ static void lists_are_unpacked(void **state)
 	assert_int_equal(b->line, 9);
 	assert_non_null(catalog_find(documents.catalog, KIND_SERVICE, "default", "c"));
 	documents_end(&documents);
+
+	static const struct documents_answer empty[] = {
+		{"kind: List\n", "a.yaml:1: List: items: missing or null; taken as an empty list", .warning = true},
+		{"kind: List\nitems:\n", "a.yaml:3: List: items: missing or null; taken as an empty list", .warning = true},
+		{"kind: ServiceList\nitems: null\n", "a.yaml:3: ServiceList: items: missing or null; taken as an ", .warning = true},
+		{"kind: ServiceList\n", "a.yaml:1: ServiceList: items: missing or null; taken as an empty list", .warning = true},
+		{"kind: List\nitems: {a: b}\n", "a.yaml:3: List: items: a mapping: must be a list"},
+		{"kind: ServiceList\nitems: 5\n", "a.yaml:3: ServiceList: items: \"5\": must be a list"},
+		{"kind: AllowList\nmetadata: {name: a}\n", "a.yaml:1: kind AllowList (v1) is not read", .warning = true},
+		{"kind: PodList\nitems: []\n", NULL},
+	};
+	DOCUMENTS_ARE_ANSWERED("apiVersion: v1\n", empty);
 
 	for (int i = 0; i < 9; i++)
 		strcat(deep, "{apiVersion: v1, kind: List, items: [");
@@ -210,8 +222,8 @@ static void one_of_several_configs_wins(void **state)
 	documents_add(&documents, "b.yaml", "apiVersion: kubelb.k8c.io/v1alpha1\nkind: Config\nmetadata: {name: b}\n");
 	assert_int_equal(documents.result, 0);
 	assert_int_equal(documents.catalog->counts[KIND_CONFIG], 2);
-	assert_string_equal(documents.diagnostics.first->text, "b.yaml:1: Config default/b: a Config is at a.yaml:1 already; "
-							       "of a field that several set, the last one read counts");
+	assert_string_equal(documents.diagnostics.first->text, "b.yaml:1: Config default/b: Config default/a is at a.yaml:1 already; "
+							       "of a field that both set, this one counts, which is read later");
 	documents_end(&documents);
 }
 

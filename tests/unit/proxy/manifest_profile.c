@@ -21,8 +21,7 @@ static const struct profile *read_one(struct documents *documents, const char *s
 static void a_whole_one(void **state)
 {
 	struct documents documents;
-	const struct profile *profile = read_one(&documents, "  opaquePorts: {'3306': {}}\n"
-							     "  retryBudget: {retryRatio: 0.5, minRetriesPerSecond: 20, ttl: 30s}\n"
+	const struct profile *profile = read_one(&documents, "  retryBudget: {retryRatio: 0.5, minRetriesPerSecond: 20, ttl: 30s}\n"
 							     "  routes:\n"
 							     "  - name: GET /api\n"
 							     "    condition: {method: get, pathRegex: ' /api/[^/]* '}\n"
@@ -227,6 +226,8 @@ static void says_what_is_wrong(void **state)
 {
 	static const struct documents_answer rows[] = {
 		{"  timeouts: {}\n", AT "timeouts: unknown field; known are routes, retryBudget, dstOverrides, opaquePorts"},
+		{"  opaquePorts: {'3306': {}}\n", AT "opaquePorts: not read, ignored; --opaque-ports of the proxy takes such ports",
+		 .warning = true},
 		{"  routes: [{condition: {all: []}}]\n", AT "routes[0].name: this field is required"},
 		{ROUTE("x: y, condition: {all: []}"), AT "routes[0].x: unknown field"},
 		{"  routes: [{name: a}]\n", AT "routes[0].condition: this field is required"},

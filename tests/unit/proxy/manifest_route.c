@@ -88,7 +88,7 @@ static void routes_are_checked(void **state)
 	    {HTTP, "spec: {rules: [" SIXTEEN("{}") ", {}]}", ".rules: a list of 17 elements; at most 16 are accepted"},
 	    {HTTP, "spec: {rules: [" MATCHES64 ", " MATCHES64 "]}", ""},
 	    {HTTP, "spec: {rules: [" MATCHES64 ", " MATCHES64 ", {}]}", ".rules: must have at most 128 matches in all rules, not 129"},
-	    {HTTP, "spec: {rules: [{name: a}, {}, {name: a}]}", ".rules[2]: a: must not be the name of [0] too"},
+	    {HTTP, "spec: {rules: [{name: a}, {}, {name: a}]}", ".rules[2].name: \"a\": must not be the name of rule 0 too"},
 	    {HTTP, "spec: {rules: [{name: a}, {name: b}, {}, {}]}", ""},
 	    {HTTP, "spec: {rules: 5}", ".rules: \"5\": must be a list"},
 	    {HTTP, "spec: {other: 1, useDefaultGateways: All}", "warning .other: unknown field, ignored"},

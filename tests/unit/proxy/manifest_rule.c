@@ -146,8 +146,8 @@ static void headers_and_queries_are_read(void **state)
 	route_document_read(&document, HTTP,
 			    MATCH("method: PATCH, headers: [{name: X-A, value: V}, {name: x-a, value: W}, {name: B, value: '1'}], "
 				  "queryParams: [{name: Q, value: V}, {name: q, value: W}, {name: Q, value: '1'}]"));
-	assert_string_equal(document.said, "warning " AT ".headers: x-a: given more than once; only the first counts\n"
-					   "warning " AT ".queryParams: Q: given more than once; only the first counts");
+	assert_string_equal(document.said, "warning " AT ".headers: \"x-a\": given more than once; only the first counts\n"
+					   "warning " AT ".queryParams: \"Q\": given more than once; only the first counts");
 	const struct route_match *match = &document.route->rules[0].matches[0];
 	assert_string_equal(match->method, "PATCH");
 	assert_int_equal(match->header_count, 2);

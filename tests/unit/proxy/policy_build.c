@@ -144,6 +144,28 @@ static void asked_by_name(void **state)
 	}
 }
 
+/* Of two Tenants for one namespace the first that is read holds, and the other one is told of. */
+static void tenants_of_one_namespace(void **state)
+{
+	static const char documents[] =
+	    "apiVersion: kubelb.k8c.io/v1alpha1\nkind: Tenant\nmetadata: {name: shop}\nspec: {timeouts: {request: 3s}}\n"
+	    "---\napiVersion: kubelb.k8c.io/v1alpha1\nkind: Tenant\nmetadata: {name: tenant-shop}\nspec: {timeouts: {request: 4s}}\n"
+	    "---\napiVersion: kubelb.k8c.io/v1alpha1\nkind: Tenant\nmetadata: {name: other, namespace: other}\n"
+	    SERVICE("tenant-shop", "web", "10.0.0.1", "");
+	const struct diagnostics *diagnostics;
+	struct world world;
+
+	world_new(&world, documents, NULL, NULL, NULL, NULL);
+	expect_timeout(policy_target_timeouts(world_target(&world, DIRECTION_OUTBOUND, "10.0.0.1:80")), TIMEOUT_REQUEST, 3000,
+	               "Tenant shop spec.timeouts.request");
+	diagnostics = policy_diagnostics(world.policy);
+	assert_int_equal(diagnostics->warnings, 1);
+	assert_non_null(strstr(diagnostics->first->text, ".yaml:6: Tenant tenant-shop: does not hold for the namespace tenant-shop: "
+	                                                 "Tenant shop at "));
+	assert_non_null(strstr(diagnostics->first->text, "documents.yaml:1 does, which is read earlier"));
+	world_free(&world);
+}
+
 /* KubeLB's objects go by the Service of their name where they give no endpoints: it is asked of DNS. */
 static void kubelb_without_endpoints(void **state)
 {
@@ -176,6 +198,7 @@ int main(void)
 	    cmocka_unit_test(names_to_resolve),
 	    cmocka_unit_test(asked_by_name),
 	    cmocka_unit_test(kubelb_without_endpoints),
+	    cmocka_unit_test(tenants_of_one_namespace),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
