@@ -208,8 +208,8 @@ void fields_list(struct reader *reader, const struct yaml_node *value, size_t mo
 
 /* --- scalars --- */
 
-/* Complains of what is not text. */
-static bool fields_is_text(struct reader *reader, const struct yaml_node *value, const char *accepted)
+/* Complains of what is not text. of_number: what to do to a number. */
+static bool fields_is_text(struct reader *reader, const struct yaml_node *value, const char *accepted, const char *of_number)
 {
 	static const char *const names[] = {
 	    [YAML_NULL] = "null",
@@ -222,13 +222,14 @@ static bool fields_is_text(struct reader *reader, const struct yaml_node *value,
 	if (value->type != YAML_SCALAR)
 		fields_error(reader, value, NULL, "must be %s", accepted);
 	else if (scalar != YAML_TEXT)
-		fields_error(reader, value, NULL, "must be %s; without quotes this is %s, quote it", accepted, names[scalar]);
+		fields_error(reader, value, NULL, "must be %s; without quotes this is %s, %s", accepted, names[scalar],
+			     scalar == YAML_INT || scalar == YAML_FLOAT ? of_number : "quote it");
 	return value->type == YAML_SCALAR && scalar == YAML_TEXT;
 }
 
 void fields_text(struct reader *reader, const struct yaml_node *value, void *field)
 {
-	if (!fields_is_text(reader, value, "text"))
+	if (!fields_is_text(reader, value, "text", "quote it"))
 		return;
 	const char *text = arena_text(reader->arena, value->text, value->length);
 	if (text == NULL)
@@ -297,7 +298,7 @@ static void fields_read_duration(struct reader *reader, const struct yaml_node *
 	};
 	int64_t milliseconds;
 
-	if (!fields_is_text(reader, value, accepted[grammar]))
+	if (!fields_is_text(reader, value, accepted[grammar], "give it a unit"))
 		return;
 	int result = duration_parse(grammar, value->text, &milliseconds);
 	if (result == -ERANGE)
