@@ -135,7 +135,8 @@ static const struct service_port *policy_attach_port(const struct service *docum
 	return NULL;
 }
 
-static void policy_attach_backend(struct attachment *attachment, const struct route_backend *document, struct policy_backend *backend)
+static void policy_attach_backend(struct attachment *attachment, const struct object *route, const struct route_backend *document,
+                                  struct policy_backend *backend)
 {
 	const struct policy_target *target = attachment->target;
 	struct policy_build *build = attachment->build;
@@ -159,8 +160,13 @@ static void policy_attach_backend(struct attachment *attachment, const struct ro
 	if (service->document) {
 		const struct service_port *found = policy_attach_port(service->document, document->port);
 
-		if (!found)
+		if (!found) {
+			diagnostics_add(&build->policy->diagnostics, false,
+			                "%s:%u: %s %s/%s: the backend %s has no TCP port %u; its share of the requests gets an error",
+			                route->file, route->line, kind_name(route->kind), route->namespace, route->name, service->key,
+			                document->port);
 			return;
+		}
 		/* Behind a headless Service's name are its pods, and nobody there translates ports. */
 		if (service->document->headless && found->target_port)
 			port = found->target_port;
@@ -174,14 +180,15 @@ static void policy_attach_backend(struct attachment *attachment, const struct ro
 	}
 }
 
-static void policy_attach_backends(struct attachment *attachment, const struct route_rule *document, struct policy_rule *rule)
+static void policy_attach_backends(struct attachment *attachment, const struct object *route, const struct route_rule *document,
+                                   struct policy_rule *rule)
 {
 	rule->backends = policy_build_alloc(attachment->build, document->backend_count, sizeof *rule->backends);
 	if (!rule->backends)
 		return;
 	rule->backend_count = document->backend_count;
 	for (size_t i = 0; i < document->backend_count; i++) {
-		policy_attach_backend(attachment, &document->backends[i], &rule->backends[i]);
+		policy_attach_backend(attachment, route, &document->backends[i], &rule->backends[i]);
 		rule->weight += document->backends[i].weight;
 	}
 }
@@ -233,7 +240,7 @@ static struct policy_rule *policy_attach_rule(struct attachment *attachment, con
 		return rule;
 	rule->filters = policy_attach_filters(&document->filters) ? &document->filters : NULL;
 	rule->retry = policy_attach_retry(attachment, route, document);
-	policy_attach_backends(attachment, document, rule);
+	policy_attach_backends(attachment, object, document, rule);
 	return rule;
 }
 

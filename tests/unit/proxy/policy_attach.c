@@ -228,6 +228,21 @@ static void applies_to_nothing(void **state)
 	world_free(&world);
 }
 
+/* A backend that its Service's document does not have is told of; one that may be in DNS is not. */
+static void backend_without_a_port(void **state)
+{
+	static const char documents[] = SERVICE("shop", "web", "10.0.0.1", "")
+	    ROUTE("HTTPRoute", "shop", "a", "shop", "web", "  rules: [{backendRefs: [{name: web, port: 81}, {name: gone, port: 80}]}]\n");
+	const struct diagnostics *diagnostics;
+	struct world world;
+
+	world_new(&world, documents, NULL, NULL, NULL, NULL);
+	diagnostics = policy_diagnostics(world.policy);
+	assert_int_equal(diagnostics->warnings, 1);
+	assert_non_null(strstr(diagnostics->first->text, ".yaml:9: HTTPRoute shop/a: the backend shop/web has no TCP port 81; its share"));
+	world_free(&world);
+}
+
 /* A route is the Gateway's only if one of its parents is, or if it names none. */
 static void parents_of_no_use(void **state)
 {
@@ -325,6 +340,7 @@ int main(void)
 	    cmocka_unit_test(one_kind_wins),
 	    cmocka_unit_test(equal_connection_routes),
 	    cmocka_unit_test(applies_to_nothing),
+	    cmocka_unit_test(backend_without_a_port),
 	    cmocka_unit_test(parents_of_no_use),
 	    cmocka_unit_test(inbound_order),
 	};
