@@ -389,7 +389,8 @@ static int yaml_take(struct yaml_build *build, const yaml_event_t *event)
 static const struct {
 	const char *problem, *text;
 } yaml_remedies[] = {
-    {"did not find expected <document start>", "something follows the end of the document; put a line --- between two documents"},
+    {"did not find expected <document start>",
+     "this does not belong to the document before it; put a line --- between two documents, or mend the indentation"},
     {"found invalid Unicode character escape code",
      "an escaped half of a surrogate pair, as in \\uD83D\\uDE00, is not accepted; write the character itself, or \\U0001F600"},
 };

@@ -195,7 +195,7 @@ DOCUMENTS = {
     "CRLF and BOM": ("\ufeff" + (HEAD + PARENT).replace("\n", "\r\n"), 0, None),
     "unknown kind": ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n", 0, r":1: kind Deployment \(apps/v1\) is not read"),
     "empty List": ("apiVersion: v1\nkind: List\nitems: null\n", 0, r":3: List: items: missing or null; taken as an empty list"),
-    "two JSON objects": ('{"a": 1}\n{"b": 2}\n', 65, r":2: something follows the end of the document; put a line --- between .*"),
+    "two JSON objects": ('{"a": 1}\n{"b": 2}\n', 65, r":2: this does not belong to the document before it; put a line --- between .*"),
     "surrogates": ('{"apiVersion": "v1",\n"kind": "\\ud83d\\ude00"}', 65, r":2: an escaped half of a surrogate pair.*"),
     "named twice": (HEAD + PARENT + "  rules:\n  - name: a\n  - name: a\n", 65,
                     r':8: HTTPRoute shop/web: spec\.rules\[1\]\.name: "a": must not be the name of rule 0 too'),

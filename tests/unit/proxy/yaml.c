@@ -132,7 +132,7 @@ static const struct {
     {BYTES("a: 1\n b: 2\n"), 2, "mapping values are not allowed"},
     {BYTES("a:\n\t- b\n"), 2, "cannot start any token"},
     {BYTES("a: \"x\n"), 2, "unexpected end of stream"},
-    {BYTES("{\"a\": 1}\n{\"b\": 2}\n"), 2, "something follows the end of the document; put a line --- between two documents"},
+    {BYTES("{\"a\": 1}\n{\"b\": 2}\n"), 2, "this does not belong to the document before it; put a line --- between two documents, or mend the indentation"},
     {BYTES("{\"a\":\n\"\\uD83D\\uDE00\"}"), 2, "an escaped half of a surrogate pair, as in \\uD83D\\uDE00, is not accepted; write "},
     {BYTES("a: \"\\q\"\n"), 1, "unknown escape"},
     {BYTES("%YAML 3.0\n---\na: 1\n"), 1, "incompatible"},
