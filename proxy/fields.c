@@ -10,7 +10,7 @@
 #include "proxy/diagnostics.h"
 #include "proxy/yaml.h"
 
-enum { FIELDS_QUOTED_MOST = 80, FIELDS_KNOWN_MOST = 12 };
+enum { FIELDS_QUOTED_MOST = 80, FIELDS_KNOWN_MOST = 14 };
 
 /* --- saying what is wrong --- */
 
@@ -115,13 +115,12 @@ static void fields_unknown(struct reader *reader, const struct yaml_node *field,
 {
 	TEXT_ON_STACK(known, DIAGNOSTIC_SIZE / 2);
 
-	if (!reader->strict) {
-		fields_warn(reader, field, "", "unknown field, ignored");
-		return;
-	}
 	for (size_t i = 0; i < count && count <= FIELDS_KNOWN_MOST; i++)
 		text_printf(&known, "%s%s", i == 0 ? "; known are " : ", ", rows[i].name);
-	fields_error(reader, field, "", "unknown field%s", known.data);
+	if (reader->strict)
+		fields_error(reader, field, "", "unknown field%s", known.data);
+	else
+		fields_warn(reader, field, "", "unknown field, ignored%s", known.data);
 }
 
 static void fields_read_one(struct reader *reader, const struct yaml_node *field, const struct field *rows, size_t count,

@@ -200,7 +200,7 @@ DOCUMENTS = {
     "named twice": (HEAD + PARENT + "  rules:\n  - name: a\n  - name: a\n", 65,
                     r':8: HTTPRoute shop/web: spec\.rules\[1\]\.name: "a": must not be the name of rule 0 too'),
     "unknown field": (HEAD + PARENT + "  rules:\n  - tiemouts: {request: 1s}\n", 0,
-                      r":7: HTTPRoute shop/web: spec\.rules\[0\]\.tiemouts: unknown field, ignored"),
+                      r":7: HTTPRoute shop/web: spec\.rules\[0\]\.tiemouts: unknown field, ignored; known are name, matches, filters, .*"),
     "duration": (HEAD + PARENT + "  rules:\n  - timeouts:\n      request: 1.5h\n", 65,
                  r':8: HTTPRoute shop/web: spec\.rules\[0\]\.timeouts\.request: "1\.5h": must be a duration .*500ms, 30s, 1h30m \(GEP-2257\)'),
     "negative": ("apiVersion: kubelb.k8c.io/v1alpha1\nkind: Config\nmetadata: {name: default, namespace: kubelb}\nspec:\n  timeouts:\n"

@@ -148,7 +148,8 @@ static void filters_are_checked(void **state)
 	    {HTTP, RULE("{type: URLRewrite, urlRewrite: null}"),
 	     AT ": must have urlRewrite with the type URLRewrite, and with no other"},
 	    {HTTP, RULE("{type: URLRewrite, urlRewrite: {}, cors: {}}"), AT ": must have cors with the type CORS, and with no other"},
-	    {HTTP, RULE("{type: URLRewrite, urlRewrite: {}, other: {}}"), "warning " AT ".other: unknown field, ignored"},
+	    {HTTP, RULE("{type: URLRewrite, urlRewrite: {}, other: {}}"), "warning " AT ".other: unknown field, ignored; known are type, requestHeaderModifier, "
+	     "responseHeaderModifier, requestRedirect, urlRewrite, requestMirror, cors, externalAuth, extensionRef"},
 	    {HTTP, RULE(REQUEST("") ", " REQUEST("")), ".rules[0].filters[1]: must not be a second RequestHeaderModifier"},
 	    {HTTP, BACKEND(REQUEST("") ", " REQUEST("")),
 	     ".rules[0].backendRefs[0].filters[1]: must not be a second RequestHeaderModifier"},

@@ -99,7 +99,7 @@ static void says_what_is_wrong(void **state)
 		{"kind: Config\nspec: {timeouts: {request: 1d}}\n", "a.yaml:4: Config b/a: spec.timeouts.request: \"1d\": "},
 		{"kind: Tenant\nspec: {timeouts: {request: ''}}\n", "a.yaml:4: Tenant b/a: spec.timeouts.request: \"\": "},
 		{"kind: Route\nspec: {timeouts: [5s]}\n", "a.yaml:4: Route b/a: spec.timeouts: a list: must be a mapping"},
-		{"kind: Route\nspec: {timeouts: {idle: 5s}}\n", "a.yaml:4: Route b/a: spec.timeouts.idle: unknown field, ignored",
+		{"kind: Route\nspec: {timeouts: {idle: 5s}}\n", "a.yaml:4: Route b/a: spec.timeouts.idle: unknown field, ignored; known are request, backendRequest, streamIdle, ",
 		 .warning = true},
 		{"kind: Route\nspec: {timeouts: {drain: 5s}}\n",
 		 "a.yaml:4: Route b/a: spec.timeouts.drain: \"5s\": has a meaning on a Config or Tenant only, ignored", .warning = true},

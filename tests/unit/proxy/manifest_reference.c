@@ -72,7 +72,7 @@ static void parents_are_checked(void **state)
 	     ".parentRefs[0].namespace: \"a.b\": must be a namespace of lower-case letters, digits and '-', at most 63 bytes"},
 	    {HTTP, PARENTS("{name: A}"),
 	     ".parentRefs[0].name: \"A\": must be a name of lower-case letters, digits, '-' and '.', at most 253 bytes"},
-	    {HTTP, PARENTS("{name: a, x: 1}"), "warning .parentRefs[0].x: unknown field, ignored"},
+	    {HTTP, PARENTS("{name: a, x: 1}"), "warning .parentRefs[0].x: unknown field, ignored; known are group, kind, namespace, name, sectionName, port"},
 	    {HTTP, PARENTS("a"), ".parentRefs[0]: \"a\": must be a mapping"},
 	};
 
@@ -154,7 +154,7 @@ static void backends_are_checked(void **state)
 	    {HTTP, BACKENDS("{name: a, port: 70000}"),
 	     ".rules[0].backendRefs[0].port: \"70000\": must be a port from 1 to 65535, without quotes"},
 	    {"TCPRoute", BACKENDS("{name: a, port: 80, filters: []}"),
-	     "warning .rules[0].backendRefs[0].filters: unknown field, ignored"},
+	     "warning .rules[0].backendRefs[0].filters: unknown field, ignored; known are group, kind, namespace, name, port, weight"},
 	    {HTTP, BACKENDS("{name: a, port: 80, filters: []}"), ""},
 	};
 

@@ -180,7 +180,7 @@ static void matches_are_checked(void **state)
 	    {HTTP, RULE("matches: [" FOUR(SIXTEEN("{}")) "]"), ""},
 	    {HTTP, RULE("matches: [" FOUR(SIXTEEN("{}")) ", {}]"), ".rules[0].matches: a list of 65 elements; at most 64 are accepted"},
 	    {HTTP, RULE("matches: [null]"), ".rules[0].matches[0]: an element of a list must not be null"},
-	    {GRPC, MATCH("path: {}"), "warning " AT ".path: unknown field, ignored"},
+	    {GRPC, MATCH("path: {}"), "warning " AT ".path: unknown field, ignored; known are method, headers"},
 	};
 
 	ROUTE_DOCUMENT_CHECK(rows);
@@ -236,7 +236,8 @@ static void grpc_methods_are_checked(void **state)
 	    {GRPC, METHOD("type: RegularExpression, service: ''"), AT ".method: must have service, method or both"},
 	    {GRPC, METHOD("type: Other, service: a"), AT ".method.type: \"Other\": must be Exact or RegularExpression"},
 	    {GRPC, RULE("timeouts: {request: 1s}, retry: {}"),
-	     "warning .rules[0].timeouts: unknown field, ignored\nwarning .rules[0].retry: unknown field, ignored"},
+	     "warning .rules[0].timeouts: unknown field, ignored; known are name, matches, filters, backendRefs, sessionPersistence\n"
+	     "warning .rules[0].retry: unknown field, ignored; known are name, matches, filters, backendRefs, sessionPersistence"},
 	};
 
 	ROUTE_DOCUMENT_CHECK(rows);
@@ -325,7 +326,7 @@ static void rules_are_checked(void **state)
 	     ".rules[0].timeouts.backendRequest: \"1001ms\": must be at most what request says, unless that is 0s"},
 	    {HTTP, RULE("timeouts: {request: 1.5s}"), ".rules[0].timeouts.request: \"1.5s\": " GEP},
 	    {HTTP, RULE("timeouts: {backendRequest: 1s1s1s1s1s}"), ".rules[0].timeouts.backendRequest: \"1s1s1s1s1s\": " GEP},
-	    {HTTP, RULE("timeouts: {response: 1s}"), "warning .rules[0].timeouts.response: unknown field, ignored"},
+	    {HTTP, RULE("timeouts: {response: 1s}"), "warning .rules[0].timeouts.response: unknown field, ignored; known are request, backendRequest"},
 	    {HTTP, RULE("retry: {codes: [399]}"), ".rules[0].retry.codes[0]: \"399\": must be a number from 400 to 599"},
 	    {HTTP, RULE("retry: {codes: [500, 600]}"), ".rules[0].retry.codes[1]: \"600\": must be a number from 400 to 599"},
 	    {HTTP, RULE("retry: {attempts: -1}"), ".rules[0].retry.attempts: \"-1\": must be a number from 0 to 1000000"},
