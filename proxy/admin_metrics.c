@@ -213,7 +213,7 @@ void admin_metrics_page(struct admin_call *call)
 	for (int i = 0; i < proxy->worker_count && scrape.count < WORKERS_MOST; i++)
 		if (proxy->workers[i])
 			scrape.workers[scrape.count++] = proxy->workers[i]->metrics;
-	result = metrics_print(scrape.workers, scrape.count, scrape.open_metrics, &out);
+	result = metrics_print(scrape.workers, scrape.count, reload_series(call->context->reload), scrape.open_metrics, &out);
 	if (!result)
 		result = admin_metrics_envoy(&scrape, &out);
 	if (!result)

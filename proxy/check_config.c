@@ -118,7 +118,7 @@ int check_config_run(const struct settings *settings, FILE *out, FILE *errors)
 	check.config = config;
 	check_config_count(&check, 0, &config->diagnostics);
 	if (!check.errors) {
-		policy = policy_new(settings, config, NULL, NULL, NULL);
+		policy = policy_new(settings, config, NULL, NULL, NULL, NULL);
 		if (!policy) {
 			config_unref(config);
 			fputs("lapse-proxy: no memory\n", errors);

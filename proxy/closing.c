@@ -168,6 +168,7 @@ static void closing_count(struct conn *conn)
 	metrics_add(metrics, METRIC_CONNECTIONS_ACTIVE, conn->direction, 0, 0, 0, -1);
 	metrics_observe(metrics, METRIC_CONNECTION_SECONDS, conn->direction, conn->protocol, open_ms * 1000);
 	PROBE_CLOSE(conn->id, reason_row(ending->reason)->name, reason_by_name(ending->by), conn_phase_name(ending->phase), open_ms);
+	metrics_add_named(metrics, NAMED_SERVICE_CLOSED, policy_target_series(conn->target), conn->direction, ending->reason, 1);
 	if (conn->half_closed)
 		metrics_add(metrics, METRIC_CONNECTIONS_HALF_CLOSED, conn->direction, 0, 0, 0, -1);
 	if (ending->reason == REASON_REDIRECT_STATE_LOST)

@@ -70,13 +70,29 @@ int exchange_begin(struct conn *conn, const struct http1_head *head)
 	return 0;
 }
 
-/* A failure is what the rule's profile calls one, else 5xx; and what was cut short. */
-static bool exchange_succeeded(const struct exchange *exchange)
+/* What the rule's profile calls a failure, else 5xx; and what was cut short. */
+static enum metric_class exchange_class(const struct exchange *exchange, bool whole, unsigned status)
 {
-	if (!exchange->through)
-		return false;
-	return exchange->choice.profile_route ? !profile_is_failure(exchange->choice.profile_route, exchange->status)
-	                                      : exchange->status < 500;
+	bool failure = exchange->choice.profile_route ? profile_is_failure(exchange->choice.profile_route, status) : status >= 500;
+
+	return whole && !failure ? CLASS_SUCCESS : CLASS_FAILURE;
+}
+
+/* Whether an attempt that ended so failed at the server. */
+static bool exchange_server_failed(enum reason_id reason)
+{
+	return reason_row(reason)->by == BY_SERVER || reason == REASON_CONNECT_UNREACHABLE || reason == REASON_SERVER_VANISHED;
+}
+
+void exchange_count_attempt(struct conn *conn, enum reason_id reason)
+{
+	struct exchange *exchange = conn->exchange;
+	bool answered = exchange->response_head || exchange->response.status >= 200, failed = exchange_server_failed(reason);
+
+	if (!exchange->counted && (answered || failed))
+		metrics_add_named(conn->worker->metrics, NAMED_ROUTE_ACTUAL, policy_rule_series(exchange->choice.rule), conn->direction,
+		                  exchange_class(exchange, !failed, exchange->response.status), 1);
+	exchange->counted = true;
 }
 
 static void exchange_count(struct conn *conn)
@@ -85,9 +101,11 @@ static void exchange_count(struct conn *conn)
 	struct metrics *metrics = conn->worker->metrics;
 	int64_t duration_us = loop_now_us(conn->worker->loop) - exchange->started_us;
 	unsigned status = exchange->status / 100 < STATUS_CLASSES ? exchange->status / 100 : STATUS_NONE;
+	enum metric_class class = exchange_class(exchange, exchange->through, exchange->status);
 
-	metrics_add(metrics, METRIC_RESPONSES, conn->direction, status,
-	            exchange_succeeded(exchange) ? CLASS_SUCCESS : CLASS_FAILURE, 0, 1);
+	exchange_count_attempt(conn, conn->ending.reason);
+	metrics_add(metrics, METRIC_RESPONSES, conn->direction, status, class, 0, 1);
+	metrics_add_named(metrics, NAMED_ROUTE_EFFECTIVE, policy_rule_series(exchange->choice.rule), conn->direction, class, 1);
 	metrics_observe(metrics, METRIC_REQUEST_SECONDS, conn->direction, 0, duration_us);
 	PROBE_REQUEST_END(conn->id, conn->requests, exchange->status, exchange->attempt, duration_us);
 	conn_count_bytes(conn);
@@ -161,6 +179,7 @@ void exchange_retry(struct conn *conn)
 {
 	struct exchange *exchange = conn->exchange;
 
+	exchange->counted = false;
 	http1_body_free(&exchange->response_body);
 	exchange->response = (struct http1_head){0};
 	exchange->scan = (struct http1_scan){0};
@@ -310,6 +329,8 @@ __attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn
 
 	if (retry_after_failure(conn, cause.reason))
 		return;
+	if (conn->exchange)
+		exchange_count_attempt(conn, cause.reason);
 	if (!cause.status)
 		cause.status = reason_row(cause.reason)->status;
 	if (!cause.status || !exchange_can_answer(conn)) {
@@ -328,6 +349,8 @@ __attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn
 		record_exchange(conn, &ending);
 		ending_count(conn, &ending);
 		metrics_add(conn->worker->metrics, METRIC_REQUESTS_FAILED, conn->direction, ending.reason, ending.by, ending.phase, 1);
+		metrics_add_named(conn->worker->metrics, NAMED_SERVICE_FAILED, policy_target_series(conn->target), conn->direction,
+		                  ending.reason, 1);
 		exchange_rest_client(conn);
 	}
 	ending_free(&ending);

@@ -31,6 +31,7 @@ struct exchange {
 	uint16_t status;        /* what the client got, 0 = nothing yet; 101 and 2xx to CONNECT included */
 	bool through;           /* and it got all of it */
 	uint32_t attempt;       /* from 1; those that a reused leg cost are not counted */
+	bool counted;           /* this attempt, by exchange_count_attempt() */
 	bool waiting;           /* for the next attempt */
 	uint8_t loops;          /* dials that the redirect caught and that were made anew */
 	bool reused;            /* this attempt runs on a leg that has served before */
@@ -45,6 +46,10 @@ int exchange_begin(struct conn *conn, const struct http1_head *head);
 
 /* Finds a server leg: the connection's own, an idle one, or a new one. A failure ends the exchange. */
 void exchange_acquire(struct conn *conn);
+
+/* The attempt is over: counts what the backend made of it, once. reason: of its failure, REASON_NONE. What was cancelled before a
+ * response, by a timeout or a client that went, is not counted. */
+void exchange_count_attempt(struct conn *conn, enum reason_id reason);
 
 /* Another attempt, with what was kept of the request. */
 void exchange_retry(struct conn *conn);

@@ -376,7 +376,7 @@ static int explain_with_config(struct explain *explain, FILE *out)
 		config_unref(config);
 		return -EBADMSG;
 	}
-	policy = policy_new(explain->settings, config, NULL, explain->settings->from_namespace, &explain->question);
+	policy = policy_new(explain->settings, config, NULL, NULL, explain->settings->from_namespace, &explain->question);
 	result = policy ? explain_answer(explain, config->catalog, policy, out) : -ENOMEM;
 	policy_unref(policy);
 	config_unref(config);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/buf.h"
+#include "proxy/series.h"
 
 enum { DIMENSIONS = 4 };
 
@@ -138,7 +139,6 @@ enum {
 #define METRIC(id, name, type, a, b, c, d, help) \
 	AT_##id, LAST_##id = AT_##id + SIZE_##a * SIZE_##b * SIZE_##c * SIZE_##d * CELLS_##type - 1,
 #include "lib/metrics.def"
-#undef METRIC
 	CELLS
 };
 
@@ -152,8 +152,18 @@ static const struct {
 #define METRIC(id, name, type, a, b, c, d, help) \
 	[METRIC_##id] = {#name, help, METRIC_##type, CELLS_##type, AT_##id, {DIMENSION_##a, DIMENSION_##b, DIMENSION_##c, DIMENSION_##d}},
 #include "lib/metrics.def"
-#undef METRIC
 };
+
+static const struct {
+	const char *name, *help;
+	enum series_kind kind;
+	enum dimension dimension;
+} named[] = {
+#define NAMED(id, name, kind, dimension, help) [NAMED_##id] = {#name, help, SERIES_##kind, DIMENSION_##dimension},
+#include "lib/metrics.def"
+};
+
+static const char *const kind_labels[] = {[SERIES_ROUTE] = "route", [SERIES_SERVICE] = "service"};
 
 static const int64_t bounds[METRIC_BUCKETS] = {
     100,     250,     500,     1000,     2500,     5000,     10000,     25000,     50000,      100000,     250000,
@@ -162,15 +172,36 @@ static const int64_t bounds[METRIC_BUCKETS] = {
 
 struct metrics {
 	_Atomic uint64_t cells[CELLS];
+	_Atomic(_Atomic uint64_t *) named[NAMED_COUNT][SERIES_END]; /* owned; by direction, then by the family's dimension; NULL: all 0 */
 };
+
+static _Atomic uint64_t *metrics_new_named(enum metric_named family)
+{
+	return calloc((size_t)SIZE_DIRECTION * dimensions[named[family].dimension].size, sizeof(_Atomic uint64_t));
+}
 
 struct metrics *metrics_new(void)
 {
-	return calloc(1, sizeof(struct metrics));
+	struct metrics *metrics = calloc(1, sizeof *metrics);
+	bool all = metrics != NULL;
+
+	for (int family = 0; metrics && family < NAMED_COUNT; family++) {
+		_Atomic uint64_t *cells = metrics_new_named((enum metric_named)family);
+
+		atomic_init(&metrics->named[family][SERIES_OTHER], cells);
+		all &= cells != NULL;
+	}
+	if (all)
+		return metrics;
+	metrics_free(metrics);
+	return NULL;
 }
 
 void metrics_free(struct metrics *metrics)
 {
+	for (int family = 0; metrics && family < NAMED_COUNT; family++)
+		for (unsigned number = 0; number < SERIES_END; number++)
+			free((void *)atomic_load_explicit(&metrics->named[family][number], memory_order_relaxed));
 	free(metrics);
 }
 
@@ -205,6 +236,29 @@ void metrics_observe(struct metrics *metrics, enum metric metric, unsigned a, un
 	metrics_bump(&cells[bucket], 1);
 	metrics_bump(&cells[CELL_SUM], microseconds);
 	metrics_bump(&cells[CELL_COUNT], 1);
+}
+
+/* A series' cells, made when it first counts; those of the others when there is no memory. */
+static _Atomic uint64_t *metrics_named_cells(struct metrics *metrics, enum metric_named family, unsigned number)
+{
+	_Atomic uint64_t *cells = atomic_load_explicit(&metrics->named[family][number], memory_order_relaxed);
+
+	if (cells)
+		return cells;
+	cells = metrics_new_named(family);
+	if (!cells)
+		return atomic_load_explicit(&metrics->named[family][SERIES_OTHER], memory_order_relaxed);
+	atomic_store_explicit(&metrics->named[family][number], cells, memory_order_release);
+	return cells;
+}
+
+void metrics_add_named(struct metrics *metrics, enum metric_named family, unsigned number, unsigned direction, unsigned value_of_dimension,
+                       int64_t value)
+{
+	if (named[family].kind == SERIES_SERVICE && number == SERIES_NONE)
+		return;
+	metrics_bump(&metrics_named_cells(metrics, family, number)[direction * dimensions[named[family].dimension].size + value_of_dimension],
+	             value);
 }
 
 enum metric_level metrics_level(const char *source)
@@ -373,12 +427,72 @@ static int metrics_print_family(struct metrics *const *all, size_t count, enum m
 	return result;
 }
 
-int metrics_print(struct metrics *const *all, size_t count, bool open_metrics, struct buf *out)
+static uint64_t metrics_named_cell(struct metrics *const *all, size_t count, enum metric_named family, unsigned number, unsigned at)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const _Atomic uint64_t *cells = atomic_load_explicit(&all[i]->named[family][number], memory_order_acquire);
+
+		sum += cells ? atomic_load_explicit(&cells[at], memory_order_relaxed) : 0;
+	}
+	return sum;
+}
+
+/* What one name has counted in one direction: nothing at all when that is nothing. */
+static int metrics_print_name(struct metrics *const *all, size_t count, enum metric_named family, unsigned number, const char *label,
+                              unsigned direction, struct buf *out)
+{
+	enum dimension dimension = named[family].dimension;
+	unsigned size = dimensions[dimension].size;
+	uint64_t values[SIZE_REASON], any = 0;
+	int result = 0;
+
+	for (unsigned value = 0; value < size; value++)
+		any |= values[value] = metrics_named_cell(all, count, family, number, direction * size + value);
+	for (unsigned value = 0; any && value < size && !result; value++) {
+		if (dimensions[dimension].sparse && !values[value])
+			continue;
+		result = metrics_line(out, "%s{direction=\"%s\",%s=\"", named[family].name, metrics_direction(direction),
+		                      kind_labels[named[family].kind]);
+		if (!result) /* it may be longer than a line */
+			result = buf_append(out, label, strlen(label));
+		if (!result)
+			result = metrics_line(out, "\",%s=\"%s\"} %" PRIu64 "\n", dimensions[dimension].label, dimensions[dimension].name(value),
+			                      values[value]);
+	}
+	return result;
+}
+
+static bool metrics_has_counted(struct metrics *const *all, size_t count, enum metric_named family, unsigned number)
+{
+	for (size_t i = 0; i < count; i++)
+		if (atomic_load_explicit(&all[i]->named[family][number], memory_order_relaxed))
+			return true;
+	return false;
+}
+
+static int metrics_print_named(struct metrics *const *all, size_t count, const struct series *names, enum metric_named family,
+                               bool open_metrics, struct buf *out)
+{
+	enum series_kind kind = named[family].kind;
+	int result = metrics_head(out, named[family].name, "counter", named[family].help, open_metrics);
+
+	for (unsigned number = 0; number < series_end(names, kind) && !result; number++)
+		for (unsigned direction = 0; direction < SIZE_DIRECTION && !result; direction++)
+			if (metrics_has_counted(all, count, family, number))
+				result = metrics_print_name(all, count, family, number, series_label(names, kind, number), direction, out);
+	return result;
+}
+
+int metrics_print(struct metrics *const *all, size_t count, const struct series *names, bool open_metrics, struct buf *out)
 {
 	int result = 0;
 
 	for (int metric = 0; metric < METRIC_COUNT && !result; metric++)
 		result = metrics_print_family(all, count, (enum metric)metric, open_metrics, out);
+	for (int family = 0; family < NAMED_COUNT && !result; family++)
+		result = metrics_print_named(all, count, names, (enum metric_named)family, open_metrics, out);
 	return result;
 }
 
@@ -394,4 +508,7 @@ void metrics_print_docs(FILE *to)
 				fprintf(to, "%s`%s`", i ? " " : "", dimensions[families[metric].dimensions[i]].label);
 		fprintf(to, " | %s |\n", families[metric].help);
 	}
+	for (int family = 0; family < NAMED_COUNT; family++)
+		fprintf(to, "| `%s` | counter | `direction` `%s` `%s` | %s |\n", named[family].name, kind_labels[named[family].kind],
+		        dimensions[named[family].dimension].label, named[family].help);
 }

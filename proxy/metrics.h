@@ -14,6 +14,7 @@
 #include "proxy/origin.h"
 
 struct buf;
+struct series;
 
 /* Counters of one worker: written by it alone, read by anyone. Base units; label values from bounded sets, never an address. */
 
@@ -22,8 +23,14 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_SECONDS };
 enum metric {
 #define METRIC(id, name, type, a, b, c, d, help) METRIC_##id,
 #include "lib/metrics.def"
-#undef METRIC
 	METRIC_COUNT,
+};
+
+/* Families of which every route or Service has series. */
+enum metric_named {
+#define NAMED(id, name, kind, dimension, help) NAMED_##id,
+#include "lib/metrics.def"
+	NAMED_COUNT,
 };
 
 /* Values of the dimensions that have no enumeration elsewhere. */
@@ -51,6 +58,11 @@ void metrics_add(struct metrics *metrics, enum metric metric, unsigned a, unsign
 /* One observation of a histogram. */
 void metrics_observe(struct metrics *metrics, enum metric metric, unsigned a, unsigned b, int64_t microseconds);
 
+/* Adds to a route's or Service's series, by its number in the struct series; memory for it is taken when it first counts, and when there
+ * is none it counts as SERIES_OTHER. */
+void metrics_add_named(struct metrics *metrics, enum metric_named family, unsigned number, unsigned direction, unsigned value_of_dimension,
+                       int64_t value);
+
 /* The level of a timeout's source. */
 enum metric_level metrics_level(const char *source);
 
@@ -59,8 +71,8 @@ enum metric_dial metrics_dial(enum reason_id reason);
 /* The sum over all workers of one series. */
 uint64_t metrics_sum(struct metrics *const *all, size_t count, enum metric metric, unsigned a, unsigned b, unsigned c, unsigned d);
 
-/* Appends every family as Prometheus text, or OpenMetrics without its "# EOF". 0 or -ENOMEM. */
-int metrics_print(struct metrics *const *all, size_t count, bool open_metrics, struct buf *out);
+/* Appends every family as Prometheus text, or OpenMetrics without its "# EOF". names: whose numbers were counted. 0 or -ENOMEM. */
+int metrics_print(struct metrics *const *all, size_t count, const struct series *names, bool open_metrics, struct buf *out);
 
 /* One line of text, of at most 1 KiB; the HELP and TYPE lines of a family. For families that are no row: they are of the process. */
 int metrics_line(struct buf *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -68,10 +80,5 @@ int metrics_head(struct buf *out, const char *name, const char *type, const char
 
 /* The table of docs/metrics.md. */
 void metrics_print_docs(FILE *to);
-
-/* --- routes: series by name, capped --- */
-
-/* The series of a rule: the same number for the same text over reloads; 0 = "other", when there are ROUTE_SERIES_MOST already. */
-enum { ROUTE_SERIES_MOST = 1024 };
 
 #endif

@@ -7,6 +7,7 @@
 #include "proxy/policy_data.h"
 #include "proxy/profile.h"
 #include "proxy/route_table.h"
+#include "proxy/series.h"
 
 struct policy *policy_ref(struct policy *policy)
 {
@@ -116,6 +117,16 @@ bool policy_target_service(const struct policy_target *target, const char **name
 const char *policy_target_name(const struct policy_target *target)
 {
 	return target->text;
+}
+
+unsigned policy_rule_series(const struct policy_rule *rule)
+{
+	return rule ? rule->series : SERIES_NONE;
+}
+
+unsigned policy_target_series(const struct policy_target *target)
+{
+	return target->series;
 }
 
 void policy_rule_view(const struct policy_rule *rule, struct policy_rule_view *view)

@@ -14,6 +14,7 @@
 struct budget;
 struct config;
 struct resolver;
+struct series;
 struct settings;
 
 /* Which rules and timeouts apply to what: one snapshot of all levels, made of the settings, the documents and what DNS says.
@@ -34,12 +35,13 @@ struct policy_question {
 /* Levels, lowest first: built-in, Config, environment and flags, Tenant, pod annotations, Service annotations, KubeLB's Route or
  * LoadBalancer and its annotations, the route's rule, the route's annotations. config may be NULL: none but the first and third.
  * resolver: for Services without a document, NULL = such names stay unknown. Only read during the call.
+ * series: gives its rules and Services their numbers in the metrics, NULL = none is counted.
  * from_namespace: whose clients we are, NULL = the config's own. The policy keeps a reference to config; settings must outlive it.
  * question: NULL but for explain. With one a Service without a known address counts as there, inbound targets are made of Services
  * that do not select this pod too, and the Service that it names has targets even if no document speaks of it.
  * NULL when there is no memory. */
 struct policy *policy_new(const struct settings *settings, struct config *config, const struct resolver *resolver,
-                          const char *from_namespace, const struct policy_question *question);
+                          struct series *series, const char *from_namespace, const struct policy_question *question);
 struct policy *policy_ref(struct policy *policy);
 void policy_unref(struct policy *policy); /* any thread; NULL is fine */
 
@@ -76,6 +78,10 @@ bool policy_target_service(const struct policy_target *target, const char **name
 
 /* "default/web", NULL: for records. */
 const char *policy_target_name(const struct policy_target *target);
+
+/* Their numbers in the metrics; SERIES_NONE for no rule (NULL), or a target of no Service. */
+unsigned policy_rule_series(const struct policy_rule *rule);
+unsigned policy_target_series(const struct policy_target *target);
 
 /* What is to be done with a request or an opaque connection. Everything borrowed from the policy. */
 struct policy_choice {

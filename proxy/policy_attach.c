@@ -6,6 +6,7 @@
 #include "proxy/options.h"
 #include "proxy/policy_data.h"
 #include "proxy/route_table.h"
+#include "proxy/series.h"
 
 /* The routes that concern one target, before rules are made of them. */
 struct attachment {
@@ -232,6 +233,7 @@ static struct policy_rule *policy_attach_rule(struct attachment *attachment, con
 	                         document->index),
 	};
 	build->no_memory |= !rule->view.text;
+	rule->series = series_number(build->series, SERIES_ROUTE, rule->view.text);
 	rule->timeouts = attachment->base;
 	policy_build_merge(&rule->timeouts, document->timeouts);
 	policy_build_merge(&rule->timeouts, object->annotated);
@@ -380,6 +382,7 @@ static void policy_attach_profile_rule(struct attachment *attachment, const stru
 	    .text = arena_printf(arena, "ServiceProfile %s/%s route \"%s\"", profile->object.namespace, profile->object.name, route->name),
 	};
 	attachment->build->no_memory |= !rule->view.text;
+	rule->series = series_number(attachment->build->series, SERIES_ROUTE, rule->view.text);
 	rule->timeouts = attachment->base;
 	if (route->timeouts)
 		timeouts_merge(&rule->timeouts, route->timeouts);

@@ -6,6 +6,7 @@
 #include "proxy/options.h"
 #include "proxy/policy_data.h"
 #include "proxy/resolve.h"
+#include "proxy/series.h"
 
 void *policy_build_alloc(struct policy_build *build, size_t count, size_t size)
 {
@@ -299,6 +300,7 @@ static struct policy_target *policy_build_target(struct policy_build *build, con
 	target->name = service->name;
 	target->text = service->key;
 	target->port = port;
+	target->series = series_number(build->series, SERIES_SERVICE, target->text);
 	policy_attach(build, service, direction, port_name, target);
 	*slot = target;
 	return target;
@@ -417,7 +419,7 @@ static void policy_build_all(struct policy_build *build)
 }
 
 struct policy *policy_new(const struct settings *settings, struct config *config, const struct resolver *resolver,
-                          const char *from_namespace, const struct policy_question *question)
+                          struct series *series, const char *from_namespace, const struct policy_question *question)
 {
 	struct policy *policy = calloc(1, sizeof *policy);
 	struct policy_build build = {
@@ -425,6 +427,7 @@ struct policy *policy_new(const struct settings *settings, struct config *config
 	    .settings = settings,
 	    .config = config,
 	    .resolver = resolver,
+	    .series = series,
 	    .namespace = from_namespace ? from_namespace : config ? config->namespace : "default",
 	    .question = question,
 	};

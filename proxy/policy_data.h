@@ -38,6 +38,7 @@ struct policy_rule {
 	struct policy_backend *backends; /* none: the destination itself */
 	size_t backend_count;
 	uint64_t weight; /* of all backends */
+	unsigned series; /* in the metrics */
 	_Atomic uint32_t turn;
 };
 
@@ -51,6 +52,7 @@ struct policy_tls {
 struct policy_target {
 	const char *namespace, *name, *text; /* NULL: of no Service */
 	uint16_t port;
+	unsigned series;                 /* of the Service, in the metrics */
 	struct timeouts timeouts;        /* of connections, before a request or a server name is known */
 	struct timeouts unrouted;        /* of requests that no rule takes: without what routes say */
 	const struct retry *retry;       /* of these, NULL = none */
@@ -116,6 +118,7 @@ struct policy_build {
 	const struct settings *settings;
 	const struct config *config; /* NULL */
 	const struct resolver *resolver;
+	struct series *series;
 	const char *namespace;
 	struct map services; /* "namespace/name" → policy_service */
 	struct policy_service *first, **last;

@@ -15,6 +15,7 @@
 #include "proxy/options.h"
 #include "proxy/policy.h"
 #include "proxy/resolve.h"
+#include "proxy/series.h"
 #include "proxy/watch.h"
 
 enum {
@@ -31,6 +32,7 @@ struct reload {
 	struct config_paths paths;
 	struct config *config;
 	struct policy *policy;
+	struct series *series;     /* owned; lives over all policies */
 	struct resolver *resolver; /* NULL until a name is to be resolved */
 	struct watch *watch;       /* NULL without documents */
 	struct wheel_timer rebuild;
@@ -102,7 +104,7 @@ static int reload_want_names(struct reload *reload, const struct policy *policy)
 static int reload_build(struct reload *reload, struct config *config)
 {
 	int64_t start = clock_monotonic_ms();
-	struct policy *policy = policy_new(reload->settings, config, reload->resolver, NULL, NULL);
+	struct policy *policy = policy_new(reload->settings, config, reload->resolver, reload->series, NULL, NULL);
 	int result;
 
 	if (!policy)
@@ -190,8 +192,11 @@ int reload_new(struct reload **out, const struct settings *settings, struct loop
 	    .owner = owner,
 	    .paths = {settings->config.items, settings->config.count, settings->pod_info, settings->namespace},
 	    .rebuild = {.fire = reload_rebuild},
+	    .series = series_new(),
 	};
-	if (reload->paths.count || reload->paths.pod_info) /* first, so that no change is missed */
+	if (!reload->series)
+		result = -ENOMEM;
+	if (!result && (reload->paths.count || reload->paths.pod_info)) /* first, so that no change is missed */
 		result = watch_new(&reload->watch, loop, log, &reload->paths, reload_changed, reload);
 	if (!result)
 		result = reload_read(reload);
@@ -211,12 +216,18 @@ void reload_free(struct reload *reload)
 	resolver_free(reload->resolver);
 	policy_unref(reload->policy);
 	config_unref(reload->config);
+	series_free(reload->series);
 	free(reload);
 }
 
 struct policy *reload_policy(const struct reload *reload)
 {
 	return reload->policy;
+}
+
+const struct series *reload_series(const struct reload *reload)
+{
+	return reload->series;
 }
 
 void reload_status(const struct reload *reload, struct reload_status *out)

@@ -9,6 +9,7 @@ struct log;
 struct loop;
 struct policy;
 struct reload;
+struct series;
 struct settings;
 
 /* The configuration of a running proxy: documents, pod information and DNS answers made into policies, again whenever one of them
@@ -22,6 +23,9 @@ void reload_free(struct reload *reload); /* NULL is fine */
 
 /* The policy in force, borrowed. */
 struct policy *reload_policy(const struct reload *reload);
+
+/* The names that policies have given numbers to, borrowed. */
+const struct series *reload_series(const struct reload *reload);
 
 /* What came of the readings so far. */
 struct reload_status {

@@ -108,6 +108,7 @@ bool retry_after_response(struct conn *conn, bool complete)
 	unsigned status = exchange->response.status;
 
 	if (choice->retry && retry_wants_status(choice, status) && retry_take(conn)) {
+		exchange_count_attempt(conn, REASON_NONE);
 		log_message(conn->worker->log, LOG_DEBUG, "attempt %u was answered with %u; trying again", exchange->attempt, status);
 		if (complete && exchange->request_body.complete && !leg_pending(&conn->upstream->leg)) {
 			conn->upstream->uses++;
@@ -132,6 +133,7 @@ bool retry_after_failure(struct conn *conn, enum reason_id reason)
 		return false;
 	log_message(conn->worker->log, LOG_DEBUG, "attempt %u ended with %s; trying again", exchange->attempt,
 	            reason_row(reason)->name);
+	exchange_count_attempt(conn, reason);
 	upstream_drop(conn, true);
 	retry_schedule(conn);
 	return true;

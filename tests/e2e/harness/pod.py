@@ -132,7 +132,8 @@ class Proxy:
         """What /metrics says: {(name, {label: value} as a frozenset of pairs): number}."""
         status, body = self.admin("/metrics")
         expect(status == 200, f"/metrics: {status}")
-        return {(name, frozenset(re.findall(r'(\w+)="([^"]*)"', labels))): float(value)
+        return {(name, frozenset((label, re.sub(r"\\(.)", lambda found: {"n": "\n"}.get(found[1], found[1]), text))
+                                 for label, text in re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels))): float(value)
                 for name, labels, value in re.findall(r"^(\w+)(?:\{(.*)\})? (\S+)$", body.decode(), re.M)}
 
     def counted(self, name, by=None, metrics=None, **labels):
@@ -393,11 +394,20 @@ class Pod:
             if proxy.counted("lapse_log_lines_dropped_total", metrics=metrics):
                 return True
             wrong.clear()
-            for message, family in ((CLOSED, "lapse_connections_closed_total"), (FAILED, "lapse_requests_failed_total")):
-                said = dict(collections.Counter(record["reason"] for record in proxy.records(message)))
-                counted = proxy.counted(family, by="reason", metrics=metrics)
+            for message, family, label, of in ((CLOSED, "lapse_connections_closed_total", "reason", "reason"),
+                                               (FAILED, "lapse_requests_failed_total", "reason", "reason"),
+                                               (CLOSED, "lapse_service_closed_total", "reason", "service"),
+                                               (FAILED, "lapse_service_failed_total", "reason", "service"),
+                                               (CLOSED, "lapse_service_closed_total", "service", "service"),
+                                               (FAILED, "lapse_service_failed_total", "service", "service")):
+                said = dict(collections.Counter(record[label] for record in proxy.records(message) if of in record))
+                counted = proxy.counted(family, by=label, metrics=metrics)
                 if said != counted:
                     wrong.append(f"{family} counts {counted}, the records say {said}")
+            ended, effective = (proxy.counted(f"lapse_{name}_total", by="classification", metrics=metrics)
+                                for name in ("responses", "route_effective"))
+            if ended != effective:
+                wrong.append(f"lapse_responses_total counts {ended}, lapse_route_effective_total {effective}")
             return not wrong
         until(same, lambda: "; ".join(wrong))
 

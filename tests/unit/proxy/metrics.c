@@ -9,23 +9,33 @@
 #include <cmocka.h>
 
 #include "lib/buf.h"
+#include "proxy/series.h"
 
 static const char *const names[] = {
 #define METRIC(id, name, type, a, b, c, d, help) #name,
+#define NAMED(id, name, kind, dimension, help) #name,
 #include "lib/metrics.def"
-#undef METRIC
 };
 
 /* Everything printed, as text. */
-static char *print(struct metrics *const *all, size_t count, bool open_metrics)
+static char *print_names(struct metrics *const *all, size_t count, const struct series *series, bool open_metrics)
 {
 	struct buf out = {0};
 	char *text;
 
-	assert_int_equal(metrics_print(all, count, open_metrics, &out), 0);
+	assert_int_equal(metrics_print(all, count, series, open_metrics, &out), 0);
 	text = strndup((const char *)buf_bytes(&out), buf_length(&out));
 	assert_non_null(text);
 	buf_release(&out);
+	return text;
+}
+
+static char *print(struct metrics *const *all, size_t count, bool open_metrics)
+{
+	struct series *series = series_new();
+	char *text = print_names(all, count, series, open_metrics);
+
+	series_free(series);
 	return text;
 }
 
@@ -40,7 +50,7 @@ static void must_have(const char *text, const char *line)
 /* base names, units and suffixes as Prometheus wants them */
 static void names_are_proper(void **state)
 {
-	for (int id = 0; id < METRIC_COUNT; id++) {
+	for (int id = 0; id < METRIC_COUNT + NAMED_COUNT; id++) {
 		size_t length = strlen(names[id]);
 
 		assert_memory_equal(names[id], "lapse_", 6);
@@ -120,6 +130,44 @@ static void histograms(void **state)
 	metrics_free(metrics);
 }
 
+/* Routes and Services: summed over workers, both classes once one has counted, reasons only when they have, nothing for what has not. */
+static void names_are_counted(void **state)
+{
+	struct metrics *all[2] = {metrics_new(), metrics_new()};
+	struct series *series = series_new();
+	unsigned route = series_number(series, SERIES_ROUTE, "ServiceProfile web route \"a\\b\"");
+	unsigned service = series_number(series, SERIES_SERVICE, "default/web");
+	char *text;
+
+	series_number(series, SERIES_ROUTE, "HTTPRoute default/silent rule 0");
+	metrics_add_named(all[0], NAMED_ROUTE_EFFECTIVE, route, DIRECTION_OUTBOUND, CLASS_FAILURE, 2);
+	metrics_add_named(all[1], NAMED_ROUTE_EFFECTIVE, route, DIRECTION_OUTBOUND, CLASS_FAILURE, 3);
+	metrics_add_named(all[0], NAMED_ROUTE_ACTUAL, SERIES_NONE, DIRECTION_INBOUND, CLASS_SUCCESS, 1);
+	metrics_add_named(all[0], NAMED_ROUTE_ACTUAL, SERIES_OTHER, DIRECTION_INBOUND, CLASS_SUCCESS, 4);
+	metrics_add_named(all[1], NAMED_SERVICE_CLOSED, service, DIRECTION_INBOUND, REASON_DONE, 1);
+	metrics_add_named(all[1], NAMED_SERVICE_CLOSED, service, DIRECTION_OUTBOUND, REASON_COUNT - 1, 6);
+	metrics_add_named(all[1], NAMED_SERVICE_FAILED, SERIES_NONE, DIRECTION_INBOUND, REASON_DONE, 1);
+	text = print_names(all, 2, series, false);
+	must_have(text, "# TYPE lapse_route_effective_total counter\n");
+	must_have(text, "lapse_route_effective_total{direction=\"outbound\",route=\"ServiceProfile web route \\\"a\\\\b\\\"\","
+	                "classification=\"failure\"} 5\n");
+	must_have(text, "lapse_route_effective_total{direction=\"outbound\",route=\"ServiceProfile web route \\\"a\\\\b\\\"\","
+	                "classification=\"success\"} 0\n");
+	must_have(text, "lapse_route_actual_total{direction=\"inbound\",route=\"none\",classification=\"success\"} 1\n");
+	must_have(text, "lapse_route_actual_total{direction=\"inbound\",route=\"other\",classification=\"success\"} 4\n");
+	must_have(text, "lapse_service_closed_total{direction=\"inbound\",service=\"default/web\",reason=\"done\"} 1\n");
+	assert_null(strstr(text, "silent"));
+	assert_null(strstr(text, "direction=\"inbound\",route=\"ServiceProfile"));
+	assert_null(strstr(text, "lapse_service_failed_total{"));
+	free(text);
+	text = print_names(all, 2, series, true);
+	must_have(text, "# TYPE lapse_service_closed counter\n");
+	free(text);
+	series_free(series);
+	metrics_free(all[0]);
+	metrics_free(all[1]);
+}
+
 static void levels(void **state)
 {
 	static const struct {
@@ -148,7 +196,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(names_are_proper), cmocka_unit_test(series_are_apart), cmocka_unit_test(workers_are_summed),
-	    cmocka_unit_test(histograms),       cmocka_unit_test(levels),
+	    cmocka_unit_test(histograms),       cmocka_unit_test(levels),           cmocka_unit_test(names_are_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
