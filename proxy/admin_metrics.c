@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -198,6 +199,30 @@ static int admin_metrics_own(const struct scrape *scrape, struct buf *out)
 			result = metrics_line(out, "%s%s %s\n", families[i].name, families[i].labels, value);
 	}
 	return result;
+}
+
+/* "result" of '{result="taken"}'. */
+static int admin_metrics_label_length(const char *labels)
+{
+	return (int)strcspn(labels + 1, "=");
+}
+
+void admin_metrics_print_docs(FILE *to)
+{
+	metrics_print_docs(to);
+	for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
+		if (!families[i].help)
+			continue;
+		fprintf(to, "| `%s` | %s | ", families[i].name, families[i].type);
+		if (*families[i].labels)
+			fprintf(to, "`%.*s` ", admin_metrics_label_length(families[i].labels), families[i].labels + 1);
+		fprintf(to, "| %s |\n", families[i].help);
+	}
+	fprintf(to, "\n## Labels\n\n");
+	metrics_print_labels(to);
+	fprintf(to, "\n## Envoy's names\n\n| metric | the timer whose firings it counts |\n|---|---|\n");
+	for (size_t i = 0; i < sizeof envoy / sizeof envoy[0]; i++)
+		fprintf(to, "| `%s` | `%s` |\n", envoy[i].name, timeouts_name(envoy[i].timer));
 }
 
 void admin_metrics_page(struct admin_call *call)

@@ -500,15 +500,31 @@ void metrics_print_docs(FILE *to)
 {
 	static const char *const types[] = {[METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_SECONDS] = "histogram"};
 
-	fprintf(to, "| metric | type | labels | what it counts |\n|---|---|---|---|\n");
+	fprintf(to, "| metric | type | labels | what it says |\n|---|---|---|---|\n");
 	for (int metric = 0; metric < METRIC_COUNT; metric++) {
-		fprintf(to, "| `%s` | %s | ", families[metric].name, types[families[metric].type]);
+		fprintf(to, "| `%s` | %s |", families[metric].name, types[families[metric].type]);
 		for (size_t i = 0; i < DIMENSIONS; i++)
 			if (families[metric].dimensions[i] != DIMENSION_NONE)
-				fprintf(to, "%s`%s`", i ? " " : "", dimensions[families[metric].dimensions[i]].label);
+				fprintf(to, " `%s`", dimensions[families[metric].dimensions[i]].label);
 		fprintf(to, " | %s |\n", families[metric].help);
 	}
 	for (int family = 0; family < NAMED_COUNT; family++)
 		fprintf(to, "| `%s` | counter | `direction` `%s` `%s` | %s |\n", named[family].name, kind_labels[named[family].kind],
 		        dimensions[named[family].dimension].label, named[family].help);
+}
+
+void metrics_print_labels(FILE *to)
+{
+	fprintf(to, "| label | values |\n|---|---|\n");
+	for (int dimension = DIMENSION_NONE + 1; dimension <= DIMENSION_OUTCOME; dimension++) {
+		fprintf(to, "| `%s` |", dimensions[dimension].label);
+		if (dimension == DIMENSION_REASON)
+			fprintf(to, " those of [reasons.md](reasons.md)");
+		else if (dimension == DIMENSION_TIMER)
+			fprintf(to, " those of [timeouts.md](timeouts.md)");
+		else
+			for (unsigned value = 0; value < dimensions[dimension].size; value++)
+				fprintf(to, " `%s`", dimensions[dimension].name(value));
+		fprintf(to, " |\n");
+	}
 }

@@ -78,7 +78,8 @@ int metrics_print(struct metrics *const *all, size_t count, const struct series 
 int metrics_line(struct buf *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int metrics_head(struct buf *out, const char *name, const char *type, const char *help, bool open_metrics);
 
-/* The table of docs/metrics.md. */
+/* For docs/metrics.md: the rows of the table of families, to which others may be added, and the table of their labels. */
 void metrics_print_docs(FILE *to);
+void metrics_print_labels(FILE *to);
 
 #endif

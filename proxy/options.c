@@ -10,6 +10,7 @@
 #include "lib/json.h"
 #include "lib/options.h"
 #include "lib/text.h"
+#include "proxy/admin_pages.h"
 #include "proxy/annotations.h"
 #include "proxy/manifest.h"
 
@@ -144,7 +145,7 @@ static int proxy_options_parse_profile_default(const struct option_call *call, v
 	return 0;
 }
 
-static const char *const docs_names[] = {"none", "man", "timeouts", "reasons", "kinds", "annotations"};
+static const char *const docs_names[] = {"none", "man", "timeouts", "reasons", "kinds", "annotations", "metrics"};
 
 static int proxy_options_parse_docs(const struct option_call *call, void *field, struct text *accepted)
 {
@@ -155,7 +156,7 @@ static int proxy_options_parse_docs(const struct option_call *call, void *field,
 			*(enum proxy_docs *)field = (enum proxy_docs)i;
 			return 0;
 		}
-	text_string(accepted, "man, timeouts, reasons, kinds or annotations");
+	text_string(accepted, "man, timeouts, reasons, kinds, annotations or metrics");
 	return -EINVAL;
 }
 
@@ -259,7 +260,7 @@ static const struct option_row fixed_rows[] = {
     {.name = "json", .commands = OF_EXPLAIN | OF_CHECK, .parse = options_parse_flag, .offset = FIELD(json),
      .help = "One JSON object instead of text."},
     {.name = "print-docs", .argument = "WHICH", .parse = proxy_options_parse_docs, .offset = FIELD(docs),
-     .help = "Prints a part of the documentation and exits: man, timeouts, reasons, kinds, annotations."},
+     .help = "Prints a part of the documentation and exits: man, timeouts, reasons, kinds, annotations, metrics."},
 };
 
 enum { FIXED_ROWS = sizeof fixed_rows / sizeof fixed_rows[0] };
@@ -467,6 +468,9 @@ void proxy_options_print_docs(enum proxy_docs docs, FILE *to)
 		break;
 	case DOCS_ANNOTATIONS:
 		annotations_print(to);
+		break;
+	case DOCS_METRICS:
+		admin_metrics_print_docs(to);
 		break;
 	default:
 		break;

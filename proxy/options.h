@@ -15,7 +15,7 @@
 struct text;
 
 /* What --print-docs prints: the options of the man page (roff), and tables in Markdown. */
-enum proxy_docs { DOCS_NONE, DOCS_MAN, DOCS_TIMEOUTS, DOCS_REASONS, DOCS_KINDS, DOCS_ANNOTATIONS };
+enum proxy_docs { DOCS_NONE, DOCS_MAN, DOCS_TIMEOUTS, DOCS_REASONS, DOCS_KINDS, DOCS_ANNOTATIONS, DOCS_METRICS };
 
 /* What the command line and the environment say; constant once the proxy runs. */
 struct settings {

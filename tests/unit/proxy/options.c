@@ -433,6 +433,7 @@ static void print_docs_values(void **state)
 	    {"--print-docs=reasons", "| reason | by |", DOCS_REASONS},
 	    {"--print-docs=kinds", "| kind | apiVersion |", DOCS_KINDS},
 	    {"--print-docs=annotations", "| annotation | sets |", DOCS_ANNOTATIONS},
+	    {"--print-docs=metrics", "| metric | type |", DOCS_METRICS},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
