@@ -1,4 +1,5 @@
 """Success by route, as its clients saw it and as its backends answered; connections by Service; and how many series there can be."""
+import contextlib
 import time
 
 from .harness import (BINARY, black_hole, case, check_answer, configured, echo, expect, http, ok, request, route, rule, script, service,
@@ -187,3 +188,81 @@ def inbound_and_no_rule(pod):
     opaque.all()
     until(lambda: volumes(pod, "none", direction="inbound") == (1, 1, 1, 1), lambda: f"{volumes(pod, 'none')}")
     expect(volumes(pod, "none") == (1, 1, 1, 1), "outbound too")
+
+
+# How many there can be.
+
+def in_batches(peer, requests, size=100):
+    """Sends them, pipelined; the statuses of the answers."""
+    statuses = []
+    for at in range(0, len(requests), size):
+        batch = requests[at:at + size]
+        peer.send(b"".join(batch))
+        statuses += [peer.response().status for _ in batch]
+    return statuses
+
+
+def lines(pod):
+    """The names and labels of all series."""
+    return {line.rsplit(" ", 1)[0] for line in metrics_text(pod)[1].splitlines() if not line.startswith("#")}
+
+
+METHODS = ("GET", "POST", "PUT", "DELETE", "PROPFIND", "MKCALENDAR")
+
+
+@case(ways=OUT, limit=120)
+def hostile_names(pod):
+    """10,000 hosts and paths, and made-up methods, headers and server names: after the first hundred no series comes with the others."""
+    pod.app()
+    pod.app(echo, port=8081)
+    documents = (service("web", pod.address), route("web", rule("/a"), rule("/b"), hostnames=["*.example"]))
+    pod.start("--config", configured(pod, *documents).path)
+
+    def wave(numbers):
+        for start_at in range(numbers.start, numbers.stop, 500):
+            several = range(start_at, min(start_at + 500, numbers.stop))
+            with contextlib.closing(pod.dial()) as peer:
+                statuses = in_batches(peer, [
+                    request(METHODS[n % len(METHODS)], f"/{'abc'[n % 3]}/{n:x}%22{{route=}}?{n}", f"X-{n}: {n}",
+                            host=f"h{n}.{('example', 'elsewhere')[n % 2]}") for n in several])
+            expect(set(statuses) == {200, 404}, f"{set(statuses)}")
+        for n in range(numbers.start, min(numbers.start + 50, numbers.stop)):
+            for port, bytes_ in ((8080, request("GET", '/"\\\x7f', host='"\\')), (8080, request(f"MADE{n}", "/")),
+                                 (8081, request(f"MADE{n}", "/")), (8081, BINARY + b"%d" % n)):
+                with contextlib.closing(pod.dial(port)) as peer:
+                    peer.send(bytes_)
+                    peer.some()
+    wave(range(100))
+    first = lines(pod)
+    wave(range(100, 10000))
+    until(lambda: pod.proxy.counted("lapse_connections_active") == 0, "connections stay")
+    expect(lines(pod) == first, f"{sorted(lines(pod) - first)[:20]}")
+    expect(len(first) < 1000, f"{len(first)} series at all")
+    promtool(metrics_text(pod)[1])
+
+
+def many_routes(count):
+    return [route(f"r{n}", rule(f"/r{n}"), parent="web") for n in range(count)]
+
+
+@case(ways=OUT, limit=120)
+def three_thousand_routes(pod):
+    """Of 3,000 routes 1,024 have series of their own, the others count as "other"; over a reload each keeps its own."""
+    pod.app()
+    documents = configured(pod, service("web", pod.address), *many_routes(3000))
+    pod.start("--config", documents.path)
+    peer = pod.dial()
+    for round_ in (1, 2):
+        expect(set(in_batches(peer, [request("GET", f"/r{n}") for n in range(3000)])) == {200}, "not every route answers")
+        until(lambda: pod.proxy.counted("lapse_route_effective_total") == 3000 * round_, "not all have ended")
+        for family in ("lapse_route_effective_total", "lapse_route_actual_total"):
+            counted = pod.proxy.counted(family, by="route")
+            other = counted.pop("other")
+            expect(len(counted) == 1024 and other == 1976 * round_ and set(counted.values()) == {round_},
+                   f"{family}: {len(counted)} routes, {set(counted.values())} each, {other} others")
+        if round_ == 1:
+            named = set(counted)
+            documents.replace("all.yaml", service("web", pod.address), *reversed(many_routes(3000)))
+            until(lambda: pod.proxy.counted("lapse_config_reloads_total", result="taken") == 1, "not read again")
+    expect(set(counted) == named, "other routes have series now")
+    promtool(metrics_text(pod)[1])
