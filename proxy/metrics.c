@@ -148,9 +148,12 @@ static const struct {
 	unsigned cells; /* of a series */
 	unsigned at;
 	enum dimension dimensions[DIMENSIONS];
+	unsigned strides[DIMENSIONS]; /* cells from one value of a dimension to the next */
 } families[] = {
 #define METRIC(id, name, type, a, b, c, d, help) \
-	[METRIC_##id] = {#name, help, METRIC_##type, CELLS_##type, AT_##id, {DIMENSION_##a, DIMENSION_##b, DIMENSION_##c, DIMENSION_##d}},
+	[METRIC_##id] = {#name, help, METRIC_##type, CELLS_##type, AT_##id, {DIMENSION_##a, DIMENSION_##b, DIMENSION_##c, DIMENSION_##d}, \
+	                 {SIZE_##b * SIZE_##c * SIZE_##d * CELLS_##type, SIZE_##c * SIZE_##d * CELLS_##type, SIZE_##d * CELLS_##type, \
+	                  CELLS_##type}},
 #include "lib/metrics.def"
 };
 
@@ -207,12 +210,9 @@ void metrics_free(struct metrics *metrics)
 
 static size_t metrics_at(enum metric metric, unsigned a, unsigned b, unsigned c, unsigned d)
 {
-	const unsigned values[DIMENSIONS] = {a, b, c, d};
-	size_t series = 0;
+	const unsigned *strides = families[metric].strides;
 
-	for (size_t i = 0; i < DIMENSIONS; i++)
-		series = series * dimensions[families[metric].dimensions[i]].size + values[i];
-	return families[metric].at + series * families[metric].cells;
+	return (size_t)families[metric].at + a * strides[0] + b * strides[1] + c * strides[2] + d * strides[3];
 }
 
 /* One writer: no read-modify-write is needed, only that readers never see half a value. */
