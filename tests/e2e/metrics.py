@@ -1,10 +1,14 @@
 """/metrics: well-formed for those who scrape it, and equal to what the records say."""
+import contextlib
 import os
 import re
+import signal
+import threading
 import time
 
 from .admin import DEFS, by_target
-from .harness import BINARY, CLOSED, FAILED, black_hole, case, check_answer, configured, expect, http, request, run, service, silent, until
+from .harness import (BINARY, CLOSED, FAILED, PROXY_UID, after, backend, black_hole, case, check_answer, configured, expect, http, ok, request,
+                      route, run, service, silent, table, until)
 
 
 def metrics_text(pod, accept=None):
@@ -56,6 +60,9 @@ def metrics_at_rest(pod):
     near("process_resident_memory_bytes", pages[1], 1 << 22)
 
 
+LABEL = r'\w+="([^"\\]|\\["\\n])*"'
+
+
 def check_open_metrics(text):
     """The rules of OpenMetrics 1.0 that matter to a parser: one block a family, suffixes by type, the end mark."""
     expect(text.endswith("\n# EOF\n") and text.count("# EOF") == 1, "no # EOF at the end")
@@ -70,7 +77,7 @@ def check_open_metrics(text):
             expect(line.split()[2] == family, line)
             kind = line.split()[3]
         else:
-            name = re.match(r'(\w+)(\{(\w+="[^"\\]*"(,\w+="[^"\\]*")*)?\})? [0-9.]+$', line)
+            name = re.match(rf'(\w+)(\{{({LABEL}(,{LABEL})*)?\}})? [0-9.]+$', line)
             expect(name and name[1] in [family + suffix for suffix in suffixes[kind]], f"in family {family}, a {kind}: {line}")
 
 
@@ -167,3 +174,81 @@ def metrics_of_reloads(pod):
     until(lambda: pod.proxy.counted("lapse_config_reloads_total", by="result") == {"taken": 1, "refused": 1},
           lambda: f"{pod.proxy.counted('lapse_config_reloads_total', by='result')}")
     expect(pod.proxy.counted("lapse_config_last_reload_timestamp_seconds") > first, "the time of the reading stays")
+
+
+# Label values that no other case reaches.
+
+@case(ways=("in4", "out4"))
+def metrics_of_half_closed(pod):
+    """The gauge of half-closed connections goes up and down in its direction."""
+    holds = threading.Event()
+    pod.app(lambda peer: (peer.all(), peer.send(b"late"), holds.wait(10)))
+    pod.start()
+    direction = "inbound" if pod.inbound else "outbound"
+
+    def half_closed():
+        return pod.proxy.counted("lapse_connections_half_closed", by="direction")
+    waiting = pod.dial()
+    waiting.send(BINARY)
+    waiting.fin()
+    expect(waiting.exactly(4) == b"late", "no late answer")
+    until(lambda: half_closed() == {direction: 1}, lambda: f"{half_closed()}")
+    holds.set()
+    waiting.end()
+    until(lambda: half_closed() == {}, lambda: f"{half_closed()}")
+
+
+@case()
+def metrics_of_a_drain(pod):
+    """Idle connections that a drain ends are counted before the process is gone."""
+    pod.app(http(lambda message: after(2) if message.target == "/slow" else ok()))
+    pod.start()
+    idle, slow = pod.dial(), pod.dial()
+    idle.ask()
+    slow.send(request("GET", "/slow"))
+    time.sleep(0.2)
+    pod.proxy.signal(signal.SIGTERM)
+    idle.ends("fin")
+    idle.close()
+    until(lambda: pod.proxy.counted("lapse_connections_closed_total", by="reason") == {"drain": 1}, "not counted")
+    expect(slow.response().get("connection") == "close", "the response does not close")
+    slow.ends("fin")
+    slow.close()
+    pod.stop(signals=())
+
+
+@case(ways=("out4",))
+def metrics_of_built_in(pod):
+    """A timer that nobody set: level built-in."""
+    pod.start()
+    with pod.server.ruled(black_hole(8080)):
+        peer = pod.dial()
+        peer.send(request())
+        check_answer(peer.response(), 504, "connect_timeout")
+    expect(pod.proxy.counted("lapse_timeouts_total", timer="connect", level="built-in") == 1, "not counted")
+
+
+@case(ways=("out4",))
+def metrics_of_a_loop(pod):
+    """A dial that meets the redirect is made anew: one retry, its cause redirect_loop; the dial that came back is refused."""
+    pod.app()
+    pod.start()
+    with pod.inside.ruled(table("loop", ("nat", "output", -101, f"meta skuid {PROXY_UID} tcp dport 8080 limit rate 1/hour burst 1 packets "
+                                         "redirect to :4140"))):
+        pod.dial().ask()
+    pod.dials += 1  # its own
+    until(lambda: pod.proxy.counted("lapse_connections_closed_total", reason="redirect_loop") == 1, "no loop")
+    expect(pod.proxy.counted("lapse_retries_total", by="cause") == {"redirect_loop": 1}, "no retry")
+    expect(pod.proxy.counted("lapse_route_actual_total", by="classification") == {"success": 1}, "it was an attempt")
+
+
+@case(ways=("out4",))
+def metrics_of_a_refused_connection(pod):
+    """An opaque connection whose TCPRoute leads to a name without addresses: closed, by reason and Service."""
+    documents = service("web", pod.address), route("web", {"backendRefs": [backend("late")]}, kind="TCPRoute")
+    pod.start("--config", configured(pod, *documents).path, "--dns-server", "127.0.0.1:9")
+    peer = pod.dial()
+    with contextlib.suppress(ConnectionError):  # it may be over already
+        peer.send(BINARY)
+        peer.ends("rst")
+    until(lambda: pod.proxy.counted("lapse_service_closed_total", service="default/web", reason="backend_unresolved") == 1, "not counted")

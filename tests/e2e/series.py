@@ -5,7 +5,7 @@ import time
 from .harness import (BINARY, black_hole, case, check_answer, configured, echo, expect, http, ok, request, route, rule, script, service,
                       silent, stalls_after, until)
 from .harness.documents import profile
-from .metrics import metrics_text, promtool
+from .metrics import check_open_metrics, metrics_text, promtool
 
 OUT = ("out4",)
 RULE = "HTTPRoute default/web rule 0"
@@ -171,6 +171,7 @@ def response_classes(pod):
     name = 'ServiceProfile default/web.default.svc.cluster.local route "GET "/x" \\ all"'
     expect_volumes(pod, 2, 1, 2, 1, name=name)
     promtool(metrics_text(pod)[1])
+    check_open_metrics(metrics_text(pod, "application/openmetrics-text")[1])
 
 
 @case()
