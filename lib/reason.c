@@ -3,7 +3,8 @@
 #include <string.h>
 
 static const struct reason rows[] = {
-#define REASON(id, name, by, ending, status, sentence) [REASON_##id] = {#name, sentence, BY_##by, ENDING_##ending, status},
+#define REASON(id, name, by, ending, status, sentence, remedy) \
+	[REASON_##id] = {#name, sentence, remedy, BY_##by, ENDING_##ending, status},
 #include "lib/reasons.def"
 #undef REASON
 };

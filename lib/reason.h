@@ -3,7 +3,7 @@
 
 /* Why a connection, or one exchange on it, ended. One member per row of reasons.def. REASON_NONE: it has not. */
 enum reason_id {
-#define REASON(id, name, by, ending, status, sentence) REASON_##id,
+#define REASON(id, name, by, ending, status, sentence, remedy) REASON_##id,
 #include "lib/reasons.def"
 #undef REASON
 	REASON_COUNT,
@@ -18,6 +18,7 @@ enum reason_ending { ENDING_NONE, ENDING_FIN, ENDING_RST };
 struct reason {
 	const char *name;     /* log, metric label, docs: "idle_timeout" */
 	const char *sentence; /* what happened, without a full stop */
+	const char *remedy;   /* what to do, with placeholders, "" = nothing; read by proxy/advice.c */
 	enum reason_by by;
 	enum reason_ending ending;
 	int status; /* of the synthesised answer where one is possible, 0 = none */

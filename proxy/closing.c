@@ -7,12 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/duration.h"
+#include "lib/conntrack.h"
 #include "lib/loop.h"
 #include "lib/slab.h"
 #include "lib/sock.h"
 #include "lib/text.h"
 #include "lib/wheel.h"
+#include "proxy/advice.h"
 #include "proxy/conn.h"
 #include "proxy/exchange.h"
 #include "proxy/policy.h"
@@ -32,8 +33,6 @@ enum {
 	LINGER_MS = 1000,  /* of silence */
 	LINGER_MOST_MS = 30000,
 };
-
-enum { DETAIL_SIZE = 512 };
 
 struct cause cause_of(enum reason_id reason)
 {
@@ -56,19 +55,6 @@ const struct timeout_value *conn_timeout(const struct conn *conn, enum timeout_i
 	return &(timer == TIMEOUT_DRAIN ? policy_timeouts(conn->worker->snapshot->policy) : conn->timeouts)->of[timer];
 }
 
-static void ending_add_timer(struct text *detail, const struct conn *conn, enum timeout_id timer)
-{
-	const struct timeout_value *value = conn_timeout(conn, timer);
-	char duration[DURATION_TEXT_SIZE], flag[TIMEOUTS_FLAG_SIZE];
-
-	duration_format(value->milliseconds, duration);
-	timeouts_flag_name(timer, flag);
-	if (strcmp(value->source, "built-in") == 0)
-		text_printf(detail, "; %s=%s is the built-in default, --%s changes it", timeouts_name(timer), duration, flag);
-	else
-		text_printf(detail, "; %s=%s comes from the %s", timeouts_name(timer), duration, value->source);
-}
-
 static void ending_add_leg(struct text *text, const char *name, const struct leg *leg)
 {
 	struct tcp_info info;
@@ -88,7 +74,7 @@ static void ending_add_leg(struct text *text, const char *name, const struct leg
 
 static char *ending_tcp_info(const struct conn *conn)
 {
-	TEXT_ON_STACK(text, DETAIL_SIZE);
+	TEXT_ON_STACK(text, 512);
 
 	ending_add_leg(&text, "client", &conn->client);
 	if (conn->upstream)
@@ -96,26 +82,67 @@ static char *ending_tcp_info(const struct conn *conn)
 	return text.length ? strdup(text_bytes) : NULL;
 }
 
+/* The flow was forgotten: how long its silence may last by our own timers, if it is by time that conntrack forgot it. */
+static void ending_add_conntrack(const struct conn *conn, struct advice *advice)
+{
+	int64_t silent = conn_now(conn) - conn->instants[INSTANT_LAST_BYTE], wanted;
+	bool half_closed = conn->client.fin_received != conn->client.fin_sent;
+	enum timeout_id timer = TIMEOUT_IDLE_CONNECTION;
+	uint32_t kept;
+
+	advice->state = half_closed ? CONNTRACK_CLOSE_WAIT : CONNTRACK_ESTABLISHED;
+	if (!conntrack_timeout_read(advice->state, &kept) && (int64_t)kept * 1000 > silent)
+		return;
+	if (conn->stage == STAGE_EXCHANGE)
+		timer = TIMEOUT_STREAM_IDLE;
+	else if (conn->stage == STAGE_OPAQUE || conn->stage == STAGE_TUNNEL)
+		timer = half_closed ? TIMEOUT_HALF_CLOSE : conn->stage == STAGE_OPAQUE ? TIMEOUT_TCP_IDLE : TIMEOUT_STREAM_IDLE;
+	wanted = advice_conntrack_ms(conn_timeout(conn, timer)->milliseconds);
+	advice->keep_ms = wanted > silent ? wanted : silent + 1;
+}
+
+/* The sentence of an ending: what was seen, which attempt it was, and the remedy. */
+static char *ending_describe(const struct conn *conn, const struct ending *ending, const char *fact)
+{
+	struct advice advice = {.timer = TIMEOUT_NONE};
+	TEXT_ON_STACK(attempt, 64);
+	TEXT_ON_STACK(detail, ADVICE_DETAIL_SIZE);
+
+	if (reason_row(ending->reason)->by != BY_CLIENT)
+		retry_describe(conn, &attempt);
+	switch (ending->reason) {
+	case REASON_REDIRECT_STATE_LOST: /* the timer that noticed is not to blame */
+		ending_add_conntrack(conn, &advice);
+		break;
+	case REASON_KEEPALIVE_RACE:
+	case REASON_KEEPALIVE_RACE_UNSENT:
+		advice.server_idle = conn_timeout(conn, TIMEOUT_SERVER_IDLE);
+		advice.idle_ms = conn->upstream ? conn->upstream->idle_before : 0;
+		break;
+	case REASON_IDLE_RACE:
+		advice.idle_ms = conn_now(conn) - conn->instants[INSTANT_IDLE];
+		break;
+	default:
+		break;
+	}
+	if (ending->timer != TIMEOUT_NONE && ending->reason != REASON_REDIRECT_STATE_LOST) {
+		advice.timer = ending->timer;
+		advice.value = conn_timeout(conn, ending->timer);
+	}
+	advice_detail(ending->reason, &advice, fact, attempt_bytes, &detail);
+	return strdup(detail_bytes);
+}
+
 void ending_fill(struct ending *ending, struct conn *conn, struct cause cause, const char *format, va_list arguments)
 {
 	const struct reason *row = reason_row(cause.reason);
-	TEXT_ON_STACK(detail, DETAIL_SIZE);
-	bool retries = row->by != BY_CLIENT && conn->exchange && conn->exchange->choice.retry;
-	char bytes[DETAIL_SIZE];
+	char fact[2 * ADVICE_DETAIL_SIZE];
 
 	*ending = (struct ending){
 	    .reason = cause.reason, .by = cause.by, .timer = cause.timer, .at = conn_now(conn), .phase = conn_phase(conn)};
-	if (format) {
-		vsnprintf(bytes, sizeof bytes, format, arguments);
-		text_string(&detail, bytes);
-	} else if (cause.timer != TIMEOUT_NONE || retries) {
-		text_string(&detail, row->sentence);
-	}
-	if (cause.timer != TIMEOUT_NONE)
-		ending_add_timer(&detail, conn, cause.timer);
-	if (retries)
-		retry_describe(conn, &detail);
-	ending->detail = detail.length ? strdup(detail_bytes) : NULL;
+	if (format)
+		vsnprintf(fact, sizeof fact, format, arguments);
+	ending->detail = ending_describe(conn, ending, format ? fact : row->sentence);
 	if (row->ending == ENDING_RST || row->ending == ENDING_NONE)
 		ending->tcp_info = ending_tcp_info(conn);
 }
@@ -254,8 +281,7 @@ void conn_close_list(struct conn *conn, struct cause cause, const char *format, 
 	if (conn->stage != STAGE_ACCEPT)
 		cause = closing_examine(conn, cause);
 	if (cause.reason == REASON_REDIRECT_STATE_LOST)
-		format = "conntrack has forgotten this connection, so its packets no longer reach the proxy; raise its timeout with "
-			 "lapse-init --close-wait-timeout or --conntrack-timeout, or keep TCP keep-alive below it";
+		format = "conntrack has forgotten this connection, so its packets no longer reach the proxy";
 	ending_fill(&conn->ending, conn, cause, format, arguments);
 	end = cause.answered || cause.at_rest ? ENDING_FIN : reason_row(cause.reason)->ending;
 	exchange_free(conn);
@@ -310,7 +336,7 @@ bool conn_close_admin(struct conn *conn)
 
 void conn_close_dial_failed(struct conn *conn, int error)
 {
-	TEXT_ON_STACK(dial, DETAIL_SIZE);
+	TEXT_ON_STACK(dial, 256);
 
 	upstream_describe_dial(conn, error, &dial);
 	conn_close(conn, upstream_dial_cause(error), "%s", dial_bytes);
@@ -351,9 +377,7 @@ static void closing_client_readable(struct conn *conn)
 		if (conn->ending.reason == REASON_IDLE_TIMEOUT) {
 			conn->ending.reason = REASON_IDLE_RACE;
 			free(conn->ending.detail);
-			conn->ending.detail = strdup("a request arrived while the connection was being closed as idle: the client keeps "
-			                             "connections for as long as idleConnection; make its keep-alive shorter or "
-			                             "--timeout-idle-connection longer");
+			conn->ending.detail = ending_describe(conn, &conn->ending, reason_row(REASON_IDLE_RACE)->sentence);
 		}
 	}
 	if (got < 0)

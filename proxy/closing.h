@@ -28,7 +28,7 @@ struct cause cause_timer(enum reason_id reason, enum timeout_id timer);
 
 /* The one close door. The first call wins. Ends the exchange and the server leg, and the client's socket as the reason's row says:
  * RST at once, or FIN behind what is still to be flushed, with a short lingering read so that our last bytes are not lost to a RST.
- * The record goes out when the client's socket is closed. format: the detail sentence without full stop; NULL: the row's. */
+ * The record goes out when the client's socket is closed. format: what was seen, without full stop; NULL: the row's sentence. The remedy is added. */
 void conn_close(struct conn *conn, struct cause cause, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void conn_close_list(struct conn *conn, struct cause cause, const char *format, va_list arguments)
     __attribute__((format(printf, 3, 0)));
@@ -39,7 +39,7 @@ bool conn_close_admin(struct conn *conn);
 /* What the timer is set to for this connection, and where. */
 const struct timeout_value *conn_timeout(const struct conn *conn, enum timeout_id timer);
 
-/* Fills *ending for a cause as of now. The timer's value and source are added to the detail. */
+/* Fills *ending for a cause as of now. The remedy is added to the detail. */
 void ending_fill(struct ending *ending, struct conn *conn, struct cause cause, const char *format, va_list arguments)
     __attribute__((format(printf, 4, 0)));
 

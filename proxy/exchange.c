@@ -399,11 +399,10 @@ static void exchange_race(struct conn *conn, int error)
 	learned_describe(&conn->worker->learned, &conn->upstream->destination, &known);
 	exchange_fail(conn, cause_of(unsent ? REASON_KEEPALIVE_RACE_UNSENT : REASON_KEEPALIVE_RACE),
 	              "the server %s this connection, idle for %lld.%lld s before, as the request arrived, and the request cannot be sent "
-	              "twice (%s): %s%sits idle timeout is shorter than the client's period; raise the server's keep-alive timeout or set "
-	              "--timeout-server-idle below it",
+	              "twice (%s)%s%s",
 	              error ? "reset" : "closed", (long long)(idle_ms / 1000), (long long)(idle_ms % 1000 / 100),
 	              exchange->replayable ? "it may have been acted on and its method is not idempotent" : "its body is over 64 KiB",
-	              known_bytes, known.length ? "; " : "");
+	              known.length ? "; " : "", known_bytes);
 }
 
 static void exchange_lost_before_response(struct conn *conn, int error)

@@ -11,6 +11,7 @@
 #include "lib/addr.h"
 #include "lib/sock.h"
 #include "lib/text.h"
+#include "proxy/advice.h"
 #include "proxy/closing.h"
 #include "proxy/conn.h"
 #include "proxy/options.h"
@@ -28,14 +29,16 @@ enum {
 #define listener_of(pointer, member) ((struct listener *)(void *)((char *)(pointer) - offsetof(struct listener, member)))
 
 /* Over --max-connections: a client that has sent a request already learns why. */
-static bool listener_answer_limit(int fd, const struct settings *settings)
+static bool listener_answer_limit(int fd, const struct settings *settings, const char *fact)
 {
+	static const struct advice nothing_known = {.timer = TIMEOUT_NONE};
+	TEXT_ON_STACK(detail, ADVICE_DETAIL_SIZE);
 	uint8_t bytes[16];
 	ssize_t got = recv(fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
 	const struct reply reply = {
 	    .status = 503,
 	    .reason = REASON_CONN_LIMIT,
-	    .detail = reason_row(REASON_CONN_LIMIT)->sentence,
+	    .detail = detail_bytes,
 	    .reason_headers = !settings->no_reason_headers,
 	    .close = true,
 	};
@@ -43,6 +46,7 @@ static bool listener_answer_limit(int fd, const struct settings *settings)
 
 	if (got <= 0 || detect_protocol(bytes, (size_t)got) != PROTOCOL_HTTP1)
 		return false;
+	advice_detail(REASON_CONN_LIMIT, &nothing_known, fact, "", &detail);
 	reply_write(&reply, &text);
 	return send(fd, text_bytes, text.length, MSG_NOSIGNAL) == (ssize_t)text.length;
 }
@@ -54,17 +58,13 @@ static void listener_refuse(struct conn *conn, enum reason_id reason, const stru
 	addr_format(&conn->server_addr, server);
 	switch (reason) {
 	case REASON_NOT_REDIRECTED:
-		conn_close(conn, cause_of(reason), "%s is the proxy's own port; connect to the application's port instead", server);
+		conn_close(conn, cause_of(reason), "%s is the proxy's own port", server);
 		break;
 	case REASON_REDIRECT_LOOP:
 		if (conn->server_addr.port == guard->inbound_port || conn->server_addr.port == guard->outbound_port)
 			conn_close(conn, cause_of(reason), "the original destination %s is the proxy itself", server);
 		else
-			conn_close(conn, cause_of(reason),
-			           "the proxy's own connection to %s was redirected back to it: its uid must be lapse-init's --proxy-uid; a "
-			           "single one met the conntrack entry of a connection that was reset (lapse-init --conntrack-timeout "
-			           "close=1s makes that rarer)",
-			           server);
+			conn_close(conn, cause_of(reason), "the proxy's own connection to %s was redirected back to it", server);
 		break;
 	default:
 		conn_close(conn, cause_of(reason), "the kernel has no original destination for this connection (SO_ORIGINAL_DST)");
@@ -106,10 +106,11 @@ static void listener_accepted(struct listener *listener, int fd, const struct so
 		listener_refuse(conn, reason, &proxy->guard);
 	} else if (!listener_admit(conn)) {
 		struct cause cause = cause_of(REASON_CONN_LIMIT);
+		TEXT_ON_STACK(fact, 64);
 
-		cause.answered = listener_answer_limit(fd, proxy->settings);
-		conn_close(conn, cause, "%llu connections are open, as many as --max-connections allows",
-		           (unsigned long long)proxy->max_connections);
+		text_printf(&fact, "%llu connections are open, as many as may be", (unsigned long long)proxy->max_connections);
+		cause.answered = listener_answer_limit(fd, proxy->settings, fact_bytes);
+		conn_close(conn, cause, "%s", fact_bytes);
 		conn_settle(conn); /* it may linger behind its answer */
 	} else {
 		proto_detect_start(conn);

@@ -11,6 +11,7 @@
 #include "lib/options.h"
 #include "lib/text.h"
 #include "proxy/admin_pages.h"
+#include "proxy/advice.h"
 #include "proxy/annotations.h"
 #include "proxy/manifest.h"
 
@@ -437,14 +438,16 @@ static void proxy_options_print_reasons(FILE *to)
 {
 	static const char *const endings[] = {[ENDING_NONE] = "–", [ENDING_FIN] = "FIN", [ENDING_RST] = "RST"};
 
-	fprintf(to, "| reason | by | answer | client gets | meaning |\n|---|---|---|---|---|\n");
+	fprintf(to, "| reason | by | answer | client gets | meaning | what to do |\n|---|---|---|---|---|---|\n");
 	for (int id = REASON_NONE + 1; id < REASON_COUNT; id++) {
 		const struct reason *row = reason_row(id);
+		TEXT_ON_STACK(remedy, 512);
 
+		advice_write(id, NULL, &remedy);
 		fprintf(to, "| `%s` | %s | ", row->name, reason_by_name(row->by));
 		if (row->status)
 			fprintf(to, "%d", row->status);
-		fprintf(to, " | %s | %s |\n", endings[row->ending], row->sentence);
+		fprintf(to, " | %s | %s | %s |\n", endings[row->ending], row->sentence, remedy_bytes);
 	}
 }
 

@@ -5,6 +5,7 @@
 #include "lib/duration.h"
 #include "lib/log.h"
 #include "lib/text.h"
+#include "proxy/advice.h"
 #include "proxy/closing.h"
 #include "proxy/conn.h"
 #include "proxy/metrics.h"
@@ -165,7 +166,9 @@ void record_unborn(struct worker *worker, const struct origin *origin)
 {
 	const struct reason *row = reason_row(REASON_MEMORY_LIMIT);
 	uint64_t suppressed = 0;
+	const struct advice nothing_known = {.timer = TIMEOUT_NONE};
 	struct log_line line;
+	TEXT_ON_STACK(detail, ADVICE_DETAIL_SIZE);
 
 	metrics_add(worker->metrics, METRIC_CONNECTIONS_OPENED, origin->direction, 0, 0, 0, 1);
 	metrics_add(worker->metrics, METRIC_CONNECTIONS_CLOSED, origin->direction, REASON_MEMORY_LIMIT, row->by, STAGE_ACCEPT, 1);
@@ -181,7 +184,8 @@ void record_unborn(struct worker *worker, const struct origin *origin)
 	log_number(&line, "sent_server", 0);
 	if (suppressed)
 		log_number(&line, "suppressed", (int64_t)suppressed);
-	log_string(&line, "detail", row->sentence);
+	advice_detail(REASON_MEMORY_LIMIT, &nothing_known, row->sentence, "", &detail);
+	log_string(&line, "detail", detail_bytes);
 	log_end(&line);
 }
 

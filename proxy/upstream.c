@@ -400,13 +400,8 @@ void upstream_describe_dial(const struct conn *conn, int error, struct text *out
 		text_printf(out, "connecting to %s failed: %s", server, strerror(-error));
 	else
 		text_printf(out, "%s did not accept the connection in time", server);
-	if (error == -ECONNREFUSED)
-		text_string(out, "; nothing listens on that port there");
-	else if (error == -EMFILE && !getrlimit(RLIMIT_NOFILE, &limit))
-		text_printf(out, "; the limit is %llu open files, ulimit -n raises it, --max-connections keeps below it",
-		            (unsigned long long)limit.rlim_cur);
-	else if (error == -EADDRNOTAVAIL)
-		text_string(out, "; net.ipv4.ip_local_port_range has no free port towards it");
+	if (error == -EMFILE && !getrlimit(RLIMIT_NOFILE, &limit))
+		text_printf(out, "; the limit is %llu open files", (unsigned long long)limit.rlim_cur);
 	else if (!error && conn->upstream && !sock_info(conn->upstream->leg.source.fd, &info))
 		text_printf(out, "; its SYN was sent again %u time%s", info.tcpi_total_retrans, info.tcpi_total_retrans == 1 ? "" : "s");
 }

@@ -1,0 +1,271 @@
+"""Advice: what a record, an answer's body and its lapse-detail say to do is one sentence, is right, and helps when it is followed."""
+import re
+import time
+
+from .harness import (BINARY, PodInfo, black_hole, case, check_answer, configured, document, expect, ok, readings, request, route,
+                      rule, script, service, silent, took, until, until_reset)
+
+OUT = ("out4",)
+CONNTRACK = "netfilter/nf_conntrack_tcp_timeout_"
+TEXT = "Accept: text/plain"
+REQUEST = "no response came in time; if the response may take longer, raise request="
+
+
+def says(record, detail):
+    """The whole detail: text, or a pattern."""
+    expect(re.fullmatch(detail, record["detail"]) if isinstance(detail, re.Pattern) else record["detail"] == detail,
+           f"detail:   {record['detail']}\nexpected: {detail}")
+
+
+def answered(pod, peer, status, reason, detail, **fields):
+    """The answer of the proxy: record, body and lapse-detail say the same."""
+    response = peer.response()
+    check_answer(response, status, reason, text=True)
+    record = pod.record(reason=reason, **fields)
+    says(record, detail)
+    expect(response.get("lapse-detail") == record["detail"], f"lapse-detail: {response.get('lapse-detail')}")
+    expect(response.body.decode().endswith(f": {reason}: {record['detail']}\n"), f"body: {response.body}")
+
+
+# Where a timer is to be changed: each level names itself, and only itself.
+
+IDLE = "no request came after the answer to 1 request; to keep it longer raise idleConnection=600ms "
+LEVELS = {"Config": "(Config default/c spec.timeouts.idleConnection)",
+          "environment": "(LAPSE_TIMEOUT_IDLE_CONNECTION or annotation lapse.proxy/timeout-idle-connection)",
+          "flag": "(--timeout-idle-connection or annotation lapse.proxy/timeout-idle-connection)",
+          "pod": "(annotation lapse.proxy/timeout-idle-connection on the pod)",
+          "route": "(annotation kubelb.k8c.io/timeout-idle-connection on HTTPRoute default/web)"}
+
+
+@case(ways=OUT, each={level: level for level in LEVELS})
+def idle_timeout(pod, level):
+    """idle_timeout: what to raise is what is in force, whatever the levels below it say."""
+    pod.app()
+    order = list(LEVELS)
+    set_here = order[:order.index(level) + 1]
+    value = {each: "600ms" if each == level else "300ms" for each in order}
+    documents = [document("Config", "c", {"timeouts": {"idleConnection": value["Config"]}})]
+    if "route" in set_here:
+        documents += [service("web", pod.address),
+                      route("web", rule("/"), annotations={"kubelb.k8c.io/timeout-idle-connection": value["route"]})]
+    arguments = ["--config", configured(pod, *documents).path]
+    environment = {"LAPSE_TIMEOUT_IDLE_CONNECTION": value["environment"]} if "environment" in set_here else {}
+    if "flag" in set_here:
+        arguments += ["--timeout-idle-connection", value["flag"]]
+    if "pod" in set_here:
+        arguments += ["--pod-info", PodInfo(pod, annotations={"lapse.proxy/timeout-idle-connection": value["pod"]}).path]
+    pod.start(*arguments, environment=environment)
+    peer = pod.dial()
+    with took(0.6):
+        peer.ask()
+        peer.ends("fin")
+    says(pod.ended("idle_timeout"), IDLE + LEVELS[level])
+
+
+@case()
+def idle_race(pod):
+    """idle_race: the time at which the request came is the time to raise idleConnection above."""
+    pod.app()
+    pod.start(idle_connection="600ms")
+    peer = pod.dial()
+    peer.ask()
+    expect(peer.end()[0] == "fin", "no FIN")
+    peer.send(request())
+    record = pod.ended("idle_race")
+    says(record, re.compile(
+        r"a request arrived while the connection was being closed as idle; let the client give up idle connections sooner, or raise "
+        r"idleConnection=600ms \(--timeout-idle-connection or annotation lapse\.proxy/timeout-idle-connection\) above (.*)"))
+    needed = record["detail"].rsplit(" ", 1)[1]
+    seen = re.fullmatch(r"(?:(\d+)s)?(?:(\d+)ms)?", needed)
+    expect(seen, f"above {needed!r}")
+    seen = int(seen[1] or 0) + int(seen[2] or 0) / 1000
+    expect(0.6 <= seen <= 0.6 + 1.2, f"above {seen} s")
+
+
+@case()
+def followed(pod):
+    """The annotation that a record names is set: the flag is overridden, and the next connection lives longer."""
+    pod.app()
+    info = PodInfo(pod)
+    pod.start("--pod-info", info.path, idle_connection="500ms")
+    peer = pod.dial()
+    peer.ask()
+    peer.ends("fin")
+    key = re.search(r"annotation ([^ )]+)", pod.record(reason="idle_timeout")["detail"])[1]
+    before = readings(pod)
+    info.annotate({key: "30s"})
+    until(lambda: readings(pod) > before, "the annotation was not read")
+    time.sleep(0.2)
+    fresh = pod.dial()
+    fresh.ask()
+    fresh.stays(1.2)
+
+
+# Answers.
+
+@case(ways=OUT, each={"flag": None, "route": "HTTPRoute default/web spec.rules[0].timeouts.request"})
+def request_timeout(pod, source):
+    """request_timeout: the flag or annotation, or the rule that set it."""
+    pod.app(silent)
+    if source:
+        documents = configured(pod, service("web", pod.address), route("web", rule("/", {"request": "500ms"})))
+        pod.start("--config", documents.path, request="10s")
+    else:
+        pod.start(request="500ms")
+    peer = pod.dial()
+    peer.send(request("GET", "/", TEXT))
+    answered(pod, peer, 504, "request_timeout",
+             f"{REQUEST}500ms ({source or '--timeout-request or annotation lapse.proxy/timeout-request'})", timer="request")
+
+
+@case()
+def stream_idle_timeout(pod):
+    """stream_idle_timeout: a server that stays silent."""
+    pod.app(silent)
+    pod.start(stream_idle="500ms")
+    peer = pod.dial()
+    peer.send(request("GET", "/", TEXT))
+    answered(pod, peer, 504, "stream_idle_timeout", "the server sent no response; if such silence is right, raise streamIdle=500ms "
+             "(--timeout-stream-idle or annotation lapse.proxy/timeout-stream-idle)", timer="streamIdle")
+
+
+@case(ways=OUT)
+def connect_refused(pod):
+    """connect_refused: see that a server listens there."""
+    pod.server
+    pod.start()
+    peer = pod.dial(9)
+    peer.send(request("GET", "/", TEXT))
+    answered(pod, peer, 502, "connect_refused", f"connecting to {pod.address}:9 failed: Connection refused; see that a server listens "
+             "on that address and port, not only on 127.0.0.1")
+
+
+CONNECT = r"10\.77\.2\.1:9 did not accept the connection in time; its SYN was sent again \d+ times?; see that the server is up and no " \
+          r"packet filter drops its SYN; for a slow one raise connect="
+
+
+@case(ways=OUT, each={"flag": "700ms", "built-in": "5s"})
+def connect_timeout(pod, value):
+    """connect_timeout: the server first, and the timer, which is set by the flag or built in."""
+    built_in = value == "5s"
+    pod.start(**({} if built_in else {"connect": value}))
+    with pod.server.ruled(black_hole()):
+        peer = pod.dial(9)
+        peer.send(request("GET", "/", TEXT))
+        expect(pod.address == "10.77.2.1", f"the server is {pod.address}")
+        answered(pod, peer, 504, "connect_timeout", re.compile(
+            CONNECT + rf"{value} \({'built-in; ' if built_in else ''}--timeout-connect or annotation lapse\.proxy/timeout-connect\)"))
+
+
+RACE = r"the server closed this connection, idle for 0\.[5-9] s before, as the request arrived, and the request cannot be sent twice " \
+       r"\(it may have been acted on and its method is not idempotent\); if the server closes idle connections, raise its keep-alive " \
+       r"timeout above [5-9]\d0ms or set serverIdle="
+
+
+@case(each={"built-in": r"1m \(built-in; --timeout-server-idle or annotation lapse\.proxy/timeout-server-idle\)",
+            "pod": r"20s \(annotation lapse\.proxy/timeout-server-idle on the pod\)"})
+def keepalive_race(pod, setting):
+    """keepalive_race: the idle time seen is what both settings are measured by, and serverIdle is named where it is set."""
+    pod.app(script("request", ok(), "request"))
+    arguments = ["--workers", "1", "--no-learned-idle"]
+    if setting.startswith("20s"):
+        info = PodInfo(pod, annotations={"lapse.proxy/timeout-server-idle": "20s"})
+        arguments += ["--pod-info", info.path, "--timeout-server-idle", "40s"]
+    pod.start(*arguments)
+    peer = pod.dial()
+    peer.ask()
+    peer.stays(0.5)
+    peer.send(request("POST", "/", TEXT, body=b"once only"))
+    answered(pod, peer, 502, "keepalive_race", re.compile(RACE + setting + " well below that"))
+
+
+@case(ways=OUT)
+def retried(pod):
+    """After the attempts of a route the remedy is said once, behind their number."""
+    pod.app(script("request", "fin"))
+    documents = configured(pod, service("web", pod.address),
+                           route("web", rule("/", retry={"attempts": 2, "backoff": "10ms", "codes": [503]})))
+    pod.start("--config", documents.path)
+    peer = pod.dial()
+    peer.send(request("GET", "/", TEXT))
+    answered(pod, peer, 502, "server_closed_early", f"{pod.address}:8080 closed the connection without a response; attempt 3 of 3; "
+             "the server's log should say why: a crash, a restart, a limit of its own")
+
+
+@case(ways=OUT)
+def long_fact(pod):
+    """A fact that is too long for a detail is cut, its remedy is not."""
+    pod.app()
+    documents = configured(pod, service("web", pod.address), route("web", rule("/only")))
+    pod.start("--config", documents.path)
+    peer = pod.dial()
+    peer.send(request("GET", "/" + "p" * 300, TEXT, host="h" * 240 + ".example"))
+    answered(pod, peer, 404, "no_route", re.compile(
+        r"no rule of the routes of Service default/web takes GET /p{199} with Host h+\.\.\.; add a rule for it; lapse-proxy explain "
+        r"shows what applies"))
+    expect(len(pod.record(reason="no_route")["detail"]) == 511, "not all room was used")
+
+
+@case()
+def conn_limit(pod):
+    """conn_limit: the answer made without a connection of its own says what the record says."""
+    pod.app()
+    pod.start("--max-connections", "1")
+    pod.dial().ask()
+    peer = pod.dial()
+    try:
+        peer.send(request())
+        response = peer.response()
+    except ConnectionError:  # reset before its request was here
+        response = None
+    record = pod.record(reason="conn_limit")
+    says(record, "1 connections are open, as many as may be; raise --max-connections, or the limit of open files it comes from")
+    expect(not response or response.get("lapse-detail") == record["detail"], "another lapse-detail")
+
+
+# Half-closed, and forgotten by conntrack.
+
+@case()
+def half_close_timeout(pod):
+    """half_close_timeout: names the side that had not finished, and what to raise."""
+    pod.app(until_reset)
+    pod.start(half_close="500ms")
+    peer = pod.dial()
+    peer.send(BINARY).fin()
+    peer.ends("rst")
+    says(pod.ended("half_close_timeout"), "the client had finished and the server sent nothing more; if the other side may be silent "
+         "longer, raise halfClose=500ms (--timeout-half-close or annotation lapse.proxy/timeout-half-close)")
+
+
+FORGOTTEN = "conntrack has forgotten this connection, so its packets no longer reach the proxy; "
+STATUS = "lapse-init status shows how long conntrack keeps what and whether it is full"
+
+
+@case(each={"built-in": "1h", "flag": "90s"})
+def redirect_state_lost(pod, half_close):
+    """redirect_state_lost after too long a silence: the lapse-init command, with the value that halfClose needs; it helps."""
+    pod.app(script("all", 3, b"late answer"))
+    pod.start(**({} if half_close == "1h" else {"half_close": half_close}))
+    pod.inside.sysctl(CONNTRACK + "close_wait", 1)
+    peer = pod.dial()
+    peer.send(BINARY).fin()
+    record = pod.ended("redirect_state_lost")
+    value = {"1h": "1h", "90s": "1m30s"}[half_close]
+    says(record, f"{FORGOTTEN}make conntrack keep it: lapse-init --close-wait-timeout {value}; {STATUS}")
+    peer.close()
+    pod.init(*re.search("lapse-init (--[^;]*)", record["detail"])[1].split())
+    fresh = pod.dial()
+    fresh.send(BINARY).fin()
+    fresh.ends("fin", data=b"late answer")
+
+
+@case()
+def deleted_from_conntrack(pod):
+    """redirect_state_lost though conntrack keeps such flows long enough: no command that would not help."""
+    pod.app(silent)
+    pod.start(unacknowledged="1s", stream_idle="1s")
+    peer = pod.dial()
+    peer.send(request())
+    peer.stays(0.3)
+    pod.inside.run(["conntrack", "-D", "-p", "tcp", "--sport", str(peer.local[1])])
+    says(pod.record(reason="redirect_state_lost"), FORGOTTEN + STATUS)
