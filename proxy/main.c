@@ -26,6 +26,7 @@
 #include "lib/text.h"
 #include "lib/wheel.h"
 #include "proxy/admin.h"
+#include "proxy/advice.h"
 #include "proxy/check_config.h"
 #include "proxy/explain.h"
 #include "proxy/options.h"
@@ -125,24 +126,50 @@ static int main_drop_rights(const struct settings *settings, struct log *log)
 
 /* --- conntrack --- */
 
-static void main_warn_conntrack(const struct process *process, enum timeout_id id, enum conntrack_state state, const char *remedy)
-{
-	const struct timeout_value *value = &policy_timeouts(process->proxy.policy)->of[id];
-	char duration[DURATION_TEXT_SIZE], kept[DURATION_TEXT_SIZE];
-	int64_t keepalive_ms = process->settings.keepalive_idle + process->settings.keepalive_interval;
-	uint32_t seconds;
+/* A state of conntrack, and the timeouts that let a connection be silent in it. */
+static const struct remembered {
+	enum conntrack_state state;
+	enum timeout_id timers[3];
+} remembered[] = {
+    {CONNTRACK_ESTABLISHED, {TIMEOUT_TCP_IDLE, TIMEOUT_IDLE_CONNECTION, TIMEOUT_STREAM_IDLE}},
+    {CONNTRACK_CLOSE_WAIT, {TIMEOUT_HALF_CLOSE, TIMEOUT_NONE, TIMEOUT_NONE}},
+    {CONNTRACK_FIN_WAIT, {TIMEOUT_HALF_CLOSE, TIMEOUT_NONE, TIMEOUT_NONE}},
+};
 
-	if (conntrack_timeout_read(state, &seconds) || !value->milliseconds || value->milliseconds <= (int64_t)seconds * 1000)
+static void main_warn_conntrack(const struct process *process, const struct remembered *row)
+{
+	int64_t keepalive_ms = process->settings.keepalive_idle + process->settings.keepalive_interval, kept_ms, wanted_ms = 0;
+	char duration[DURATION_TEXT_SIZE];
+	uint32_t seconds;
+	bool asked = false;
+	TEXT_ON_STACK(longer, 1024);
+	TEXT_ON_STACK(remedy, 96);
+
+	if (conntrack_timeout_read(row->state, &seconds))
 		return;
+	kept_ms = (int64_t)seconds * 1000;
 	/* Keep-alive probes refresh the entry, on a half-closed leg at a third of close_wait. */
-	if (state == CONNTRACK_ESTABLISHED && keepalive_ms < (int64_t)seconds * 1000)
+	if (row->state == CONNTRACK_ESTABLISHED && keepalive_ms < kept_ms)
 		return;
+	for (size_t i = 0; i < sizeof row->timers / sizeof row->timers[0] && row->timers[i] != TIMEOUT_NONE; i++) {
+		const struct timeout_value *value = &policy_timeouts(process->proxy.policy)->of[row->timers[i]];
+		int64_t ms = advice_conntrack_ms(value->milliseconds);
+
+		if (ms <= kept_ms)
+			continue;
+		text_printf(&longer, "%s%s=%s (%s)", longer.length ? ", " : "", timeouts_name(row->timers[i]),
+		            duration_format(value->milliseconds, duration), value->source);
+		asked = asked || strcmp(value->source, "built-in") != 0;
+		wanted_ms = ms > wanted_ms ? ms : wanted_ms;
+	}
+	if (!wanted_ms)
+		return;
+	advice_conntrack(row->state, wanted_ms, &remedy);
 	/* Only what somebody asked for is worth a warning at every start. */
-	log_message(process->log, strcmp(value->source, "built-in") == 0 ? LOG_INFO : LOG_WARN,
-	            "conntrack forgets a silent connection in state %s after %s, earlier than %s=%s (%s) allows%s; %s",
-	            conntrack_state_name(state), duration_format((int64_t)seconds * 1000, kept), timeouts_name(id),
-	            duration_format(value->milliseconds, duration), value->source,
-	            state == CONNTRACK_CLOSE_WAIT ? ": TCP keep-alive holds it while both hosts answer" : "", remedy);
+	log_message(process->log, asked ? LOG_WARN : LOG_INFO,
+	            "conntrack forgets a silent connection in state %s after %s, earlier than %s; %s makes it remember%s",
+	            conntrack_state_name(row->state), duration_format(kept_ms, duration), longer_bytes, remedy_bytes,
+	            row->state == CONNTRACK_CLOSE_WAIT ? "; without, TCP keep-alive holds it while both hosts answer" : "");
 }
 
 static void main_read_conntrack(struct process *process)
@@ -151,11 +178,8 @@ static void main_read_conntrack(struct process *process)
 
 	(void)conntrack_timeout_read(CONNTRACK_CLOSE_WAIT, &close_wait);
 	process->proxy.half_closed_keepalive_s = close_wait > 6 ? (int)(close_wait - 1) / 3 : 1;
-	main_warn_conntrack(process, TIMEOUT_HALF_CLOSE, CONNTRACK_CLOSE_WAIT, "lapse-init --close-wait-timeout raises it");
-	main_warn_conntrack(process, TIMEOUT_TCP_IDLE, CONNTRACK_ESTABLISHED,
-	                    "lapse-init --conntrack-timeout established=DURATION raises it");
-	main_warn_conntrack(process, TIMEOUT_IDLE_CONNECTION, CONNTRACK_ESTABLISHED,
-	                    "lapse-init --conntrack-timeout established=DURATION raises it");
+	for (size_t i = 0; i < sizeof remembered / sizeof remembered[0]; i++)
+		main_warn_conntrack(process, &remembered[i]);
 }
 
 /* --- running --- */
@@ -269,8 +293,10 @@ static int main_start_workers(struct process *process)
 			result = worker_new(&process->workers[i], &process->proxy, process->log_fd);
 		}
 		if (result) {
-			log_message(process->log, LOG_ERROR, "listening on ports %u (inbound) and %u (outbound) failed: %s",
-			            settings->inbound_port, settings->outbound_port, strerror(-result));
+			log_message(process->log, LOG_ERROR, "listening on ports %u (inbound) and %u (outbound) failed: %s%s",
+			            settings->inbound_port, settings->outbound_port, strerror(-result),
+			            result != -EADDRINUSE ? "" : "; another process has one of them: end it, or give lapse-proxy and "
+			            "lapse-init another --inbound-port or --outbound-port");
 			return result;
 		}
 	}

@@ -269,3 +269,50 @@ def deleted_from_conntrack(pod):
     peer.stays(0.3)
     pod.inside.run(["conntrack", "-D", "-p", "tcp", "--sport", str(peer.local[1])])
     says(pod.record(reason="redirect_state_lost"), FORGOTTEN + STATUS)
+
+
+# At start.
+
+def warned(pod, state, level="warn"):
+    return pod.line(f"in state {state} ", level=level)["msg"]
+
+
+@case()
+def conntrack_warnings(pod):
+    """At start: for each state what the kernel keeps, every timeout that outlives it with its source, and the command; it helps."""
+    for state, seconds in (("established", 30), ("close_wait", 20), ("fin_wait", 25)):
+        pod.inside.sysctl(CONNTRACK + state, seconds)
+    info = PodInfo(pod, annotations={"lapse.proxy/timeout-half-close": "2h"})
+    pod.start("--pod-info", info.path, tcp_idle="90m", stream_idle="20s")
+    lines = [warned(pod, state) for state in ("established", "close_wait", "fin_wait")]
+    half_close = "halfClose=2h (annotation lapse.proxy/timeout-half-close on the pod)"
+    expected = [
+        "conntrack forgets a silent connection in state established after 30s, earlier than tcpIdle=1h30m (flag --timeout-tcp-idle), "
+        "idleConnection=1h (built-in); lapse-init --conntrack-timeout established=1h30m makes it remember",
+        f"conntrack forgets a silent connection in state close_wait after 20s, earlier than {half_close}; "
+        "lapse-init --close-wait-timeout 2h makes it remember; without, TCP keep-alive holds it while both hosts answer",
+        f"conntrack forgets a silent connection in state fin_wait after 25s, earlier than {half_close}; "
+        "lapse-init --conntrack-timeout fin_wait=2h makes it remember"]
+    expect(lines == expected, "\n".join(lines))
+    pod.stop()
+    options = [option for line in lines for option in re.search("lapse-init (--[^;]*) makes", line)[1].split()]
+    pod.start("--pod-info", info.path, init=options, tcp_idle="90m", stream_idle="20s")
+    time.sleep(0.2)
+    expect(not [line for line in pod.proxy.lines if "conntrack forgets" in line["msg"]], "still warned")
+
+
+@case()
+def conntrack_of_the_kernel(pod):
+    """At start with the kernel's own values: said once for each state of a half-closed connection, but not as a warning."""
+    pod.start()
+    expect("halfClose=1h (built-in); lapse-init --close-wait-timeout 1h makes" in warned(pod, "close_wait", "info"), "close_wait")
+    expect("halfClose=1h (built-in); lapse-init --conntrack-timeout fin_wait=1h makes" in warned(pod, "fin_wait", "info"), "fin_wait")
+    expect(not [line for line in pod.proxy.lines if line["level"] == "warn"], "a warning")
+
+
+@case()
+def conntrack_of_what_never_ends(pod):
+    """At start: a timeout that is off may be silent for as long as conntrack can be wanted to remember."""
+    pod.start(half_close="0s")
+    expect("earlier than halfClose=0s (flag --timeout-half-close); lapse-init --close-wait-timeout 120h makes" in
+           warned(pod, "close_wait"), warned(pod, "close_wait"))
