@@ -1,8 +1,9 @@
 """Advice: what a record, an answer's body and its lapse-detail say to do is one sentence, is right, and helps when it is followed."""
+import os
 import re
 import time
 
-from .harness import (BINARY, PodInfo, black_hole, case, check_answer, configured, document, expect, ok, readings, request, route,
+from .harness import (BINARY, REASONS, PodInfo, black_hole, case, check_answer, configured, document, expect, ok, readings, request, route,
                       rule, script, service, silent, took, until, until_reset)
 
 OUT = ("out4",)
@@ -316,3 +317,52 @@ def conntrack_of_what_never_ends(pod):
     pod.start(half_close="0s")
     expect("earlier than halfClose=0s (flag --timeout-half-close); lapse-init --close-wait-timeout 120h makes" in
            warned(pod, "close_wait"), warned(pod, "close_wait"))
+
+
+# The guide.
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+
+
+def text_of_file(name):
+    with open(os.path.join(ROOT, name)) as file:
+        return file.read()
+
+
+def remedies():
+    """The clauses of each reason's remedy as patterns, from the rows."""
+    rows = re.findall(r'^REASON\(\w+, (\w+), \w+, \w+, \d+, "[^"]*",((?:\s*"[^"]*")+)\)$', text_of_file("lib/reasons.def"), re.M)
+    expect(len(rows) == len(REASONS) + 1, f"{len(rows)} rows of reasons.def were understood")
+    return {name: [re.sub(r"\\\{\w+\\\}", ".+", re.escape(clause)) for clause in "".join(re.findall('"([^"]*)"', text)).split("|")]
+            for name, text in rows}
+
+
+@case()
+def debugging_guide(pod):
+    """docs/debugging.md: its reasons, flags, commands and pages exist, and its records say what the rows say today."""
+    guide = re.sub(r"\n  (?=\S)", " ", text_of_file("docs/debugging.md"))
+    first_cells = " ".join(re.findall(r"^\| (`.*?) \|", guide, re.M))
+    named = set(re.findall(r"reason(?:=|: )([a-z_]+)", guide)) | set(re.findall(r"`([a-z_]+)`", first_cells))
+    expect(len(named) > 20 and named <= REASONS.keys(), f"no reasons: {named - REASONS.keys()}")
+
+    help_of = {name: pod.inside.run([path, "--help"]).stdout for name, path in (("init", pod.context.init), ("proxy", pod.context.proxy))}
+    flags = set(re.findall(r"--[a-z]+(?:-[a-z]+)*", guide))
+    unknown = {flag for flag in flags if not re.search(rf"{flag}[ ,\n]", help_of["init"] + help_of["proxy"])}
+    expect(len(flags) > 10 and not unknown, f"no flags: {unknown}")
+    commands = re.findall(r"(?:`|\$ )lapse-(init|proxy) ([^`\n]+)", guide)
+    expect(len(commands) > 6, "too few commands were found")
+    for program, line in commands:
+        for word in re.findall(r"^[a-z-]+|--[a-z-]+", line):
+            where = rf"\n  (?:.*, )?{word}[ ,\n]"
+            expect(re.search(where, help_of[program]), f"lapse-{program} {line}: {word} is not in --help")
+
+    pod.start()
+    index = pod.proxy.admin("/")[1].decode()
+    pages = set(re.findall(r"(?:127\.0\.0\.1:4191|`)(/[a-z-]+)", guide))
+    expect(pages and all(f" {page} " in index for page in pages), f"pages {pages}, there are {index}")
+
+    records = re.findall(r"^ts=.* reason=(\w+) .* detail=\"(.*)\"$", guide, re.M)
+    rows = remedies()
+    expect(len(records) >= 12, f"{len(records)} records")
+    for reason, detail in records:
+        expect(any(re.search(f"; {clause}(;|$)", detail) for clause in rows[reason]), f"{reason}: another remedy in {detail!r}")
