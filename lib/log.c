@@ -23,6 +23,9 @@ struct log {
 	enum log_format format;
 	_Atomic int level;         /* set and read by any thread */
 	bool immediate;
+	bool failing;              /* the last write failed for good */
+	bool inside;               /* the last write ended within a line */
+	bool torn;                 /* the rest of that line was dropped: the file lacks its newline */
 	_Atomic uint64_t dropped;  /* written by the log's own thread, read by any */
 	size_t start, end, capacity; /* of bytes; start is the beginning of a line unless the kernel took only a part of one */
 	char bytes[];
@@ -109,6 +112,17 @@ int log_open_fd(int fd)
 	return fd;
 }
 
+void log_fill_standard(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 void log_set_level(struct log *log, enum log_level level)
 {
 	atomic_store_explicit(&log->level, (int)level, memory_order_relaxed);
@@ -124,28 +138,59 @@ uint64_t log_dropped(const struct log *log)
 	return atomic_load_explicit(&log->dropped, memory_order_relaxed);
 }
 
+bool log_failing(const struct log *log)
+{
+	return log->failing;
+}
+
 /* The descriptor is broken: nobody will ever read what is waiting. */
 static void log_drop_all(struct log *log)
 {
 	uint64_t lines = 0;
 
+	log->failing = true;
+	log->torn |= log->inside;
+	log->inside = false;
 	for (size_t i = log->start; i < log->end; i++)
 		lines += log->bytes[i] == '\n';
 	log->dropped += lines;
 	log->start = log->end = 0;
 }
 
+/* A disk that was full took a part of a line: what follows begins on a line of its own. */
+static ssize_t log_write_newline(struct log *log)
+{
+	ssize_t written = write(log->fd, "\n", 1);
+
+	if (written > 0)
+		log->torn = false;
+	return written;
+}
+
+static ssize_t log_write_lines(struct log *log)
+{
+	const char *from = log->bytes + log->start;
+	size_t length = log->end - log->start;
+	ssize_t written;
+
+	if (length > PIPE_BUF) /* every line fits: LOG_LINE_SIZE is PIPE_BUF */
+		length = (size_t)((const char *)memrchr(from, '\n', PIPE_BUF) - from) + 1;
+	written = write(log->fd, from, length);
+	if (written > 0) {
+		log->start += (size_t)written;
+		log->inside = from[written - 1] != '\n';
+		log->failing = false;
+	}
+	return written;
+}
+
 bool log_flush(struct log *log)
 {
 	while (log->start < log->end) {
-		const char *from = log->bytes + log->start;
-		size_t length = log->end - log->start;
+		ssize_t written = log->torn ? log_write_newline(log) : log_write_lines(log);
 
-		if (length > PIPE_BUF) /* every line fits: LOG_LINE_SIZE is PIPE_BUF */
-			length = (size_t)((const char *)memrchr(from, '\n', PIPE_BUF) - from) + 1;
-		ssize_t written = write(log->fd, from, length);
 		if (written > 0) {
-			log->start += (size_t)written;
+			continue;
 		} else if (written == 0 || errno == EAGAIN) {
 			return true;
 		} else if (errno != EINTR) {
@@ -279,6 +324,15 @@ void log_seconds(struct log_line *line, const char *key, int64_t milliseconds)
 	if (log_key(line, key, 24))
 		text_printf(&line->text, "%s%llu.%llu", milliseconds < 0 && tenths > 0 ? "-" : "",
 			    (unsigned long long)(tenths / 10), (unsigned long long)(tenths % 10));
+}
+
+void log_precise_seconds(struct log_line *line, const char *key, int64_t microseconds)
+{
+	uint64_t size = microseconds < 0 ? -(uint64_t)microseconds : (uint64_t)microseconds;
+
+	if (log_key(line, key, 24))
+		text_printf(&line->text, "%s%llu.%06llu", microseconds < 0 ? "-" : "", (unsigned long long)(size / 1000000),
+			    (unsigned long long)(size % 1000000));
 }
 
 void log_begin(struct log_line *line, struct log *log, enum log_level level, const char *message)

@@ -28,6 +28,10 @@ void log_free(struct log *log); /* one last log_flush() */
  * fd keep blocking writes, else fd itself made non-blocking. */
 int log_open_fd(int fd);
 
+/* Standard descriptors that are closed lead to /dev/null from now on: otherwise the next socket becomes "standard output" and is sent
+ * the log. Before anything else is opened. */
+void log_fill_standard(void);
+
 /* "debug" and back. 0 or -EINVAL. */
 const char *log_level_name(enum log_level level);
 int log_find_level(const char *name, enum log_level *level);
@@ -40,6 +44,8 @@ bool log_wants(const struct log *log, enum log_level level);
  * Returns true when something is left because the descriptor takes no more now. */
 bool log_flush(struct log *log);
 uint64_t log_dropped(const struct log *log);
+/* The last write failed, and not because its reader is slow: a full disk, a pipe that nobody reads any more. */
+bool log_failing(const struct log *log);
 
 /* A line under construction, on the caller's stack. logfmt: key=value, quoted when it holds blanks, quotes, '=', control bytes
  * or nothing; JSON: one object. The same names in both. Control bytes, quotes, backslashes and invalid UTF-8 are escaped. */
@@ -58,6 +64,8 @@ void log_bytes(struct log_line *line, const char *key, const char *value, size_t
 void log_number(struct log_line *line, const char *key, int64_t value);
 /* milliseconds as seconds with one decimal: 4210.3 */
 void log_seconds(struct log_line *line, const char *key, int64_t milliseconds);
+/* the same from microseconds, all of them: 0.001234 */
+void log_precise_seconds(struct log_line *line, const char *key, int64_t microseconds);
 void log_end(struct log_line *line);
 
 /* A line of message and nothing else; format as printf. Checks log_wants() itself. */

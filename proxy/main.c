@@ -248,6 +248,7 @@ static int main_watch_signals(struct process *process)
 	sigset_t set;
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a log file as large as RLIMIT_FSIZE allows */
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -418,6 +419,7 @@ static int main_run(const struct settings *settings)
 	struct process *process = calloc(1, sizeof *process);
 	int result;
 
+	log_fill_standard();
 	if (!process)
 		return EXIT_FAILURE;
 	process->settings = *settings;

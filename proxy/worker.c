@@ -90,8 +90,8 @@ static void worker_flush_log(struct worker *worker)
 	bool more = log_flush(worker->log);
 	uint64_t dropped = log_dropped(worker->log);
 
-	if (!more && dropped > worker->log_dropped) {
-		log_message(worker->log, LOG_WARN, "%llu log lines were dropped: the reader of standard output was too slow",
+	if (!more && !log_failing(worker->log) && dropped > worker->log_dropped) {
+		log_message(worker->log, LOG_WARN, "%llu log lines were dropped: standard output did not take them in time",
 		            (unsigned long long)(dropped - worker->log_dropped));
 		worker->log_dropped = dropped;
 		more = log_flush(worker->log);

@@ -143,17 +143,6 @@ def stdout_blocked(pod, own):
     expect(lines >= 100, f"only {lines} of 3001 records came after all")
 
 
-@case()
-def stdout_closed(pod):
-    """The reader of the log goes away for good: the proxy neither dies nor stops."""
-    pod.app()
-    pod.start(prefix=["sh", "-c", "exec \"$@\" >&-", "sh"])
-    pod.uncounted()
-    for _ in range(20):
-        with pod.near.connect(pod.address, 8080) as peer:
-            peer.ask()
-
-
 def large_head(size):
     """A request whose head has exactly this many bytes."""
     empty = request("GET", "/", "X: ")

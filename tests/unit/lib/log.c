@@ -199,6 +199,30 @@ static void seconds_are_rounded(void **state)
 	}
 }
 
+static void precise_seconds_keep_microseconds(void **state)
+{
+	static const struct {
+		int64_t us;
+		const char *text;
+	} rows[] = {{0, "0.000000"}, {1, "0.000001"}, {999999, "0.999999"}, {1000000, "1.000000"}, {-1500000, "-1.500000"},
+		    {INT64_C(3600000042), "3600.000042"}, {INT64_MAX, "9223372036854.775807"}, {INT64_MIN, "-9223372036854.775808"}};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct fixture *fixture = setup(LOG_JSON, 0);
+		struct log_line line;
+		char expected[64];
+
+		log_begin(&line, fixture->log, LOG_INFO, "m");
+		log_precise_seconds(&line, "s", rows[i].us);
+		log_end(&line);
+		snprintf(expected, sizeof expected, ",\"s\":%s}", rows[i].text);
+		body(fixture);
+		assert_ends_with(fixture->read, expected);
+		assert_true(json_object(fixture->read));
+		teardown(fixture);
+	}
+}
+
 static void escapes(void **state)
 {
 	static const struct {
@@ -431,59 +455,6 @@ static void writes_are_whole_lines_up_to_pipe_buf(void **state)
 	close(fds[1]);
 }
 
-static void broken_descriptor_counts(void **state)
-{
-	struct log *log;
-	int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	assert_int_equal(log_new(&log, fd, LOG_TEXT, LOG_INFO, 8192), 0);
-	for (int i = 0; i < 3; i++)
-		log_message(log, LOG_INFO, "lost");
-	assert_false(log_flush(log));
-	assert_int_equal(log_dropped(log), 3);
-	log_free(log);
-	close(fd);
-}
-
-static void opens_a_descriptor_of_its_own(void **state)
-{
-	int fds[2];
-
-	assert_int_equal(pipe(fds), 0);
-	int own = log_open_fd(fds[1]);
-	assert_int_not_equal(own, fds[1]);
-	assert_true(fcntl(own, F_GETFL) & O_NONBLOCK);
-	assert_false(fcntl(fds[1], F_GETFL) & O_NONBLOCK);
-	close(own);
-	close(fds[0]);
-	close(fds[1]);
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0); /* cannot be opened again */
-	assert_int_equal(log_open_fd(fds[1]), fds[1]);
-	assert_true(fcntl(fds[1], F_GETFL) & O_NONBLOCK);
-	close(fds[0]);
-	close(fds[1]);
-}
-
-static void file_keeps_what_it_holds(void **state)
-{
-	char path[] = "/tmp/lapse-log-XXXXXX", content[64] = "";
-	int fd = mkstemp(path);
-
-	assert_true(fd >= 0);
-	assert_int_equal(write(fd, "before ", 7), 7);
-	int own = log_open_fd(fd);
-	assert_int_equal(write(own, "ours ", 5), 5);
-	assert_int_equal(write(fd, "after", 5), 5);
-	assert_int_equal(pread(fd, content, sizeof content, 0), 17);
-	assert_string_equal(content, "before ours after");
-	unlink(path);
-	if (own != fd)
-		close(own);
-	close(fd);
-}
-
 static void limit(void **state)
 {
 	struct log_limit bucket = {0};
@@ -543,6 +514,7 @@ int main(void)
 		cmocka_unit_test(logfmt_fields),
 		cmocka_unit_test(json_fields),
 		cmocka_unit_test(seconds_are_rounded),
+		cmocka_unit_test(precise_seconds_keep_microseconds),
 		cmocka_unit_test(escapes),
 		cmocka_unit_test(overlong_lines_are_cut),
 		cmocka_unit_test(random_bytes_stay_json),
@@ -550,9 +522,6 @@ int main(void)
 		cmocka_unit_test(ring_waits_for_flush),
 		cmocka_unit_test(full_pipe_drops_and_counts),
 		cmocka_unit_test(writes_are_whole_lines_up_to_pipe_buf),
-		cmocka_unit_test(broken_descriptor_counts),
-		cmocka_unit_test(opens_a_descriptor_of_its_own),
-		cmocka_unit_test(file_keeps_what_it_holds),
 		cmocka_unit_test(limit),
 		cmocka_unit_test(parsers),
 	};
