@@ -9,6 +9,7 @@
 #include "lib/slab.h"
 #include "lib/sock.h"
 #include "lib/text.h"
+#include "proxy/access.h"
 #include "proxy/conn.h"
 #include "proxy/metrics.h"
 #include "proxy/profile.h"
@@ -109,6 +110,8 @@ static void exchange_count(struct conn *conn)
 	metrics_observe(metrics, METRIC_REQUEST_SECONDS, conn->direction, 0, duration_us);
 	PROBE_REQUEST_END(conn->id, conn->requests, exchange->status, exchange->attempt, duration_us);
 	conn_count_bytes(conn);
+	if (conn->worker->proxy->settings->access_log)
+		access_end(conn, class == CLASS_SUCCESS);
 }
 
 void exchange_free(struct conn *conn)
@@ -292,6 +295,10 @@ static int exchange_send_reply(struct conn *conn, const struct reply *reply)
 	if (conn->exchange) {
 		conn->exchange->status = (uint16_t)reply->status;
 		conn->exchange->through = true;
+		conn->exchange->own_answer = true;
+		conn->exchange->failure = reply->reason;
+	} else {
+		access_refused(conn, reply->reason, reply->status);
 	}
 	return leg_send(&conn->client, text_bytes, text.length, conn_now(conn));
 }

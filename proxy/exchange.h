@@ -10,6 +10,7 @@
 #include "proxy/http1.h"
 #include "proxy/policy.h"
 
+struct access;
 struct conn;
 
 /* A request is kept for another attempt up to this many bytes. */
@@ -30,6 +31,9 @@ struct exchange {
 	int64_t started_us;     /* loop_now_us() when its head was complete */
 	uint16_t status;        /* what the client got, 0 = nothing yet; 101 and 2xx to CONNECT included */
 	bool through;           /* and it got all of it */
+	bool own_answer;        /* which is the proxy's */
+	enum reason_id failure; /* and says this; REASON_NONE: a redirect */
+	struct access *access;  /* owned; NULL without --access-log */
 	uint32_t attempt;       /* from 1; those that a reused leg cost are not counted */
 	bool counted;           /* this attempt, by exchange_count_attempt() */
 	bool waiting;           /* for the next attempt */

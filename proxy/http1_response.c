@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <sys/types.h>
 
+#include "lib/loop.h"
+#include "proxy/access.h"
 #include "proxy/closing.h"
 #include "proxy/conn.h"
 #include "proxy/exchange.h"
@@ -123,6 +125,7 @@ static void http1_response_decided(struct conn *conn)
 
 	exchange->response_head = true;
 	exchange->status = exchange->response.status;
+	access_first_byte(exchange->access, loop_now_us(conn->worker->loop));
 	exchange->replayable = false;
 	buf_release(&exchange->replay);
 	if (exchange->choice.until_head)

@@ -11,6 +11,7 @@
 #include "lib/addr.h"
 #include "lib/sock.h"
 #include "lib/text.h"
+#include "proxy/access.h"
 #include "proxy/advice.h"
 #include "proxy/closing.h"
 #include "proxy/conn.h"
@@ -110,6 +111,8 @@ static void listener_accepted(struct listener *listener, int fd, const struct so
 
 		text_printf(&fact, "%llu connections are open, as many as may be", (unsigned long long)proxy->max_connections);
 		cause.answered = listener_answer_limit(fd, proxy->settings, fact_bytes);
+		if (cause.answered)
+			access_refused(conn, REASON_CONN_LIMIT, reason_row(REASON_CONN_LIMIT)->status);
 		conn_close(conn, cause, "%s", fact_bytes);
 		conn_settle(conn); /* it may linger behind its answer */
 	} else {

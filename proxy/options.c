@@ -226,6 +226,8 @@ static const struct option_row fixed_rows[] = {
      .help = "debug, info, warn, error or off."},
     {.name = "log-paths", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(log_paths),
      .help = "Adds the last method, path and status to HTTP records."},
+    {.name = "access-log", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(access_log),
+     .help = "A line for each HTTP request, with its path, as it ends. --log-rate does not hold these back."},
     {.name = "log-rate", .commands = OF_RUN, .argument = "N", .default_value = "50", .parse = options_parse_number,
      .greatest = 1000000, .offset = FIELD(log_rate),
      .help = "Records a second for each reason and worker; the next one says how many were held back. 0 = no limit."},

@@ -25,7 +25,7 @@ struct settings {
 	int64_t workers; /* 0 = as many as this cgroup's CPUs */
 	enum log_level log_level;
 	enum log_format log_format;
-	bool log_paths;
+	bool log_paths, access_log;
 	int64_t log_rate;        /* close records a second and reason, 0 = no limit */
 	int64_t max_connections; /* 0 = from RLIMIT_NOFILE */
 	struct ports opaque_ports;

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "lib/log.h"
+#include "proxy/access.h"
 #include "proxy/closing.h"
 #include "proxy/conn.h"
 #include "proxy/exchange.h"
@@ -40,6 +41,15 @@ static void proto_http1_forward_request(struct conn *conn, const uint8_t *bytes,
 	buf_release(&changed);
 }
 
+/* The access log shows the line that a refused head begins with. */
+static void proto_http1_refuse_head(struct conn *conn, struct input *input, size_t skipped, const struct http1_error *error)
+{
+	if (conn->worker->proxy->settings->access_log && input_hold(input, &conn->client, skipped))
+		exchange_no_memory(conn);
+	else
+		exchange_refuse(conn, error);
+}
+
 /* A complete head: begins the exchange, takes what is here of its body, holds what lies behind. */
 static void proto_http1_begin(struct conn *conn, struct input *input, const uint8_t *bytes, size_t length, size_t head_length)
 {
@@ -49,7 +59,7 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 	size_t body = 0, skipped = (size_t)(bytes - input->bytes);
 
 	if (http1_parse_head(HTTP1_REQUEST, bytes, head_length, NULL, exchange_limits(conn), &head, &error)) {
-		exchange_refuse(conn, &error);
+		proto_http1_refuse_head(conn, input, skipped, &error);
 		return;
 	}
 	if (exchange_begin(conn, &head)) {
@@ -57,11 +67,14 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 		return;
 	}
 	exchange = conn->exchange;
+	if (conn->worker->proxy->settings->access_log)
+		access_begin(conn, bytes, head_length, &head);
 	if (http1_body_feed(&exchange->request_body, HTTP1_REQUEST, bytes + head_length, length - head_length, exchange_limits(conn),
 	                    &body, &error)) {
 		exchange_refuse(conn, &error);
 		return;
 	}
+	access_count_body(exchange->access, body);
 	conn->client_read_hold = exchange->request_body.complete;
 	if (!input->taken.data && input_hold(input, &conn->client, skipped + head_length + body)) {
 		exchange_no_memory(conn);
@@ -110,7 +123,7 @@ static void proto_http1_head(struct conn *conn, struct input *input)
 	}
 	conn->scan = (struct http1_scan){0};
 	if (result)
-		exchange_refuse(conn, &error);
+		proto_http1_refuse_head(conn, input, (size_t)(bytes - input->bytes), &error);
 	else
 		proto_http1_begin(conn, input, bytes, length, head_length);
 }
@@ -155,6 +168,7 @@ static void proto_http1_request_body(struct conn *conn)
 		exchange_refuse(conn, &error);
 		return;
 	}
+	access_count_body(exchange->access, consumed);
 	conn->client_read_hold = exchange->request_body.complete;
 	if (input_hold(&input, &conn->client, consumed))
 		exchange_no_memory(conn);

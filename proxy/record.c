@@ -87,14 +87,21 @@ static void record_http(struct log_line *line, const struct conn *conn)
 		log_number(line, "last_status", conn->last_status);
 }
 
-/* What of the configuration applied: the Service, the rule of the last request, and where that sent it. */
-static void record_policy(struct log_line *line, const struct conn *conn)
+void record_subject(struct log_line *line, const struct conn *conn)
+{
+	log_string(line, "direction", origin_direction_name(conn->direction));
+	record_protocol(line, conn);
+	record_addresses(line, &conn->client_addr, &conn->server_addr);
+	if (policy_target_name(conn->target))
+		log_string(line, "service", policy_target_name(conn->target));
+}
+
+/* What of the configuration applied: the rule, and where that sent it. */
+void record_rule(struct log_line *line, const struct conn *conn)
 {
 	struct policy_rule_view view;
 	char text[ADDR_TEXT_SIZE];
 
-	if (policy_target_name(conn->target))
-		log_string(line, "service", policy_target_name(conn->target));
 	if (conn->rule) {
 		policy_rule_view(conn->rule, &view);
 		log_string(line, "route", view.text);
@@ -131,10 +138,8 @@ static void record_write(struct conn *conn, const struct ending *ending, const c
 		return;
 	log_string(&line, "by", reason_by_name(ending->by));
 	log_string(&line, "phase", conn_phase_name(ending->phase));
-	log_string(&line, "direction", origin_direction_name(conn->direction));
-	record_protocol(&line, conn);
-	record_addresses(&line, &conn->client_addr, &conn->server_addr);
-	record_policy(&line, conn);
+	record_subject(&line, conn);
+	record_rule(&line, conn);
 	if (conn->protocol == PROTOCOL_HTTP1)
 		log_number(&line, "requests", conn->requests);
 	log_seconds(&line, "open_s", ending->at - conn->instants[INSTANT_ACCEPTED]);

@@ -3,6 +3,7 @@
 
 struct conn;
 struct ending;
+struct log_line;
 struct origin;
 struct worker;
 
@@ -15,5 +16,10 @@ void record_unborn(struct worker *worker, const struct origin *origin);
 void record_suppressed(struct worker *worker);
 
 void record_exchange(struct conn *conn, const struct ending *ending);
+
+/* What records and the lines of requests have in common: direction, protocol, client, server and Service; then route and backend of
+ * the last request. */
+void record_subject(struct log_line *line, const struct conn *conn);
+void record_rule(struct log_line *line, const struct conn *conn);
 
 #endif

@@ -13,7 +13,7 @@ from .app import App, http
 from .case import Failure, expect, until
 from .net import Host, link
 from .peer import ResetPeer, request
-from .record import CLOSED, FAILED, check_record
+from .record import CLOSED, FAILED, REQUEST, check_record, check_request
 
 PORT = 8080
 PROXY_UID = 2102
@@ -44,6 +44,7 @@ class Proxy:
         self.pid, self.json_log = self.process.pid, "json" in command
         # Every record is logged, so that they can be compared with the counters.
         self.complete = self.json_log and command.count("--log-level") == command.count("--log-rate") == 1 and "off" not in command
+        self.access_log = "--access-log" in command
         self.reader = threading.Thread(target=self._read, args=(out,), daemon=True)
         self.reader.start()
 
@@ -408,8 +409,26 @@ class Pod:
                                 for name in ("responses", "route_effective"))
             if ended != effective:
                 wrong.append(f"lapse_responses_total counts {ended}, lapse_route_effective_total {effective}")
+            if proxy.access_log:
+                wrong.extend(self._wrong_requests(metrics))
             return not wrong
         until(same, lambda: "; ".join(wrong))
+
+    def _wrong_requests(self, metrics):
+        """Where the access log and the counters of requests differ: a line each, its direction, status, class and duration."""
+        lines = [line for line in self.proxy.records(REQUEST) if "duration_s" in line]
+        for family in ("lapse_requests_total", "lapse_request_seconds_count"):
+            counted = self.proxy.counted(family, by="direction", metrics=metrics)
+            if counted != collections.Counter(line["direction"] for line in lines):
+                yield f"{family} counts {counted}, the access log has {len(lines)} lines"
+        said = collections.Counter((f"{line['status'] // 100}xx" if "status" in line else "none", line["classification"]) for line in lines)
+        for (status, kind), number in said.items():
+            counted = self.proxy.counted("lapse_responses_total", metrics=metrics, status=status, classification=kind)
+            if counted != number:
+                yield f"lapse_responses_total counts {counted} of {status} {kind}, the access log says {number}"
+        seconds = self.proxy.counted("lapse_request_seconds_sum", metrics=metrics)
+        if abs(seconds - sum(line["duration_s"] for line in lines)) > 1e-5:
+            yield f"lapse_request_seconds_sum is {seconds}, not what the access log's lines add up to"
 
     def _fd_list(self):
         links = []
@@ -439,6 +458,8 @@ class Pod:
                 expect(not proxy.bad_lines, f"log line that is not JSON: {proxy.bad_lines[:1]}")
             for record in proxy.records():
                 check_record(record)
+            for line in proxy.records(REQUEST):
+                check_request(line)
 
     def _end_hosts(self):
         left = []

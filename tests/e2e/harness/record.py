@@ -4,6 +4,7 @@ import re
 from .case import expect
 
 CLOSED, FAILED = "connection closed", "request failed"
+REQUEST = "request"  # a line of the access log
 
 # What DESIGN.md §8 promises of every record, whatever the case is about.
 PHASES = {"accept", "detect", "connect", "idle", "head", "request", "wait", "backoff", "response", "opaque", "tunnel", "closing"}
@@ -36,6 +37,27 @@ def check_record(record):
         must(timer in TIMED and record.get("value") and record.get("set_by"), "timer without value or set_by")
     elif reason in TIMED.values() and reason not in ("client_vanished", "drain_forced"):  # keep-alive and a second signal do it too
         must(False, "a timeout's reason without its timer")
+
+
+def check_request(line):
+    """What every line of the access log says, one way or the other."""
+    def must(condition, why):
+        expect(condition, f"{why} in the access log's {line}")
+    answer, reason, status, refused = line.get("answer"), line.get("reason"), line.get("status"), "duration_s" not in line
+    must(line.get("direction") in ("inbound", "outbound") and line.get("client") and line.get("server"), "no addresses")
+    must(answer in ("server", "proxy", "cut", "none"), "unknown answer")
+    must(line.get("classification") in ("success", "failure"), "no classification")
+    must((status is None) == (answer == "none"), "wrong status")
+    must(reason is None or reason in REASONS, "unknown reason")
+    must(bool(reason) == (answer in ("cut", "none") or answer == "proxy" and status >= 400), "wrong reason")
+    must(answer not in ("cut", "none") or line["classification"] == "failure", "a success without an answer")
+    if refused:
+        must(answer == "proxy" and status >= 400 and "method" not in line, "neither refused nor a request")
+        return
+    must(line.get("method") and line.get("path"), "no request line")
+    must(line["duration_s"] >= 0 and line["duration_s"] >= line.get("first_byte_s", 0), "wrong times")
+    must(line["request_bytes"] >= 16 and (line["response_bytes"] > 0 or answer == "none"), "wrong bytes")
+    must(("first_byte_s" in line) == (answer in ("server", "cut")), "wrong first byte")
 
 
 # Answers the proxy makes itself.
