@@ -289,8 +289,12 @@ static bool exchange_lives_on(const struct conn *conn)
 static int exchange_send_reply(struct conn *conn, const struct reply *reply)
 {
 	TEXT_ON_STACK(text, REPLY_MOST);
+	int result;
 
 	reply_write(reply, &text);
+	result = leg_send(&conn->client, text_bytes, text.length, conn_now(conn));
+	if (result)
+		return result;
 	conn->last_status = (uint16_t)reply->status;
 	if (conn->exchange) {
 		conn->exchange->status = (uint16_t)reply->status;
@@ -300,7 +304,7 @@ static int exchange_send_reply(struct conn *conn, const struct reply *reply)
 	} else {
 		access_refused(conn, reply->reason, reply->status);
 	}
-	return leg_send(&conn->client, text_bytes, text.length, conn_now(conn));
+	return 0;
 }
 
 static void exchange_rest_client(struct conn *conn)

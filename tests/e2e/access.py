@@ -386,12 +386,11 @@ def level(pod):
     """The lines are of level info: POST /log-level turns them off and on again."""
     pod.app()
     started(pod)
-    peer = pod.dial()
-    peer.ask("GET", "/one")
-    pod.proxy.admin("/log-level", "POST", body=b"warn")
-    peer.ask("GET", "/two")
-    pod.proxy.admin("/log-level", "POST", body=b"info")
-    peer.ask("GET", "/three")
-    until(lambda: any(line["path"] == "/three" for line in pod.proxy.records(REQUEST)), "no line after it was turned on again")
-    expect([line["path"] for line in pod.proxy.records(REQUEST)] == ["/one", "/three"], "wrong lines")
+    for number, name in enumerate(("info", "warn", "info"), 1):
+        pod.proxy.admin("/log-level", "POST", body=name.encode())
+        with pod.dial() as peer:
+            peer.ask("GET", f"/{name}/{number}")
+        until(lambda: pod.proxy.counted("lapse_connections_closed_total") == number, "not closed")
+    expect([line["path"] for line in lines(pod, 2)] == ["/info/1", "/info/3"], "wrong lines")
+    pod.uncounted()
     pod.proxy.complete = False  # what was turned off is not there to be counted

@@ -79,7 +79,7 @@ def chaos(pod):
     """800 connections of random words, pauses and ends on both sides, under short timeouts: all recorded, nothing left."""
     seed = os.environ.get("LAPSE_CHAOS", pod.way)  # another seed by hand; the same world every time otherwise
     pod.app(server(seed))
-    pod.start(**SHORT)
+    pod.start("--access-log", **SHORT)
     numbers = random.Random(seed)
 
     def clients(own):
