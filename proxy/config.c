@@ -128,6 +128,20 @@ static const char *config_join(struct config_reader *reader, const char *directo
 	return arena_printf(&reader->config->arena, "%s%s%s", directory, length && directory[length - 1] == '/' ? "" : "/", name);
 }
 
+/* That it was read. 0 or -ENOMEM. */
+static int config_note_file(struct config_reader *reader, const char *path)
+{
+	struct config *config = reader->config;
+	struct config_file *file = arena_alloc(&config->arena, sizeof *file);
+
+	if (!file)
+		return -ENOMEM;
+	*file = (struct config_file){.path = path, .bytes = reader->length};
+	*config->last_file = file;
+	config->last_file = &file->next;
+	return 0;
+}
+
 /* --- documents --- */
 
 /* Whether there is room for one more; says so once when there is none. */
@@ -161,7 +175,9 @@ static int config_read_documents(struct config_reader *reader, const char *given
 	} else {
 		config->files++;
 		config->bytes += reader->length;
-		result = manifest_read(config->catalog, &config->diagnostics, path, reader->bytes, reader->length);
+		result = config_note_file(reader, path);
+		if (!result)
+			result = manifest_read(config->catalog, &config->diagnostics, path, reader->bytes, reader->length);
 	}
 	return result == -ENOMEM ? result : 0;
 }
@@ -306,6 +322,8 @@ static int config_read_podinfo(struct config_reader *reader, const char *path, c
 	int result = config_read_path(reader, path, POD_BYTES_MOST);
 
 	if (!result)
+		result = config_note_file(reader, path);
+	if (!result)
 		return read(&config->podinfo, &config->arena, &config->diagnostics, path, reader->bytes, reader->length);
 	if (result == -ENOMEM)
 		return result;
@@ -393,6 +411,7 @@ int config_load(struct config **out, const struct config_paths *paths)
 		return -ENOMEM;
 	atomic_init(&config->users, 1);
 	config->diagnostics.arena = &config->arena;
+	config->last_file = &config->first_file;
 	config->pod = (struct object){.kind = KIND_POD, .namespace = "", .name = "", .file = "", .created = INT64_MAX};
 	config->catalog = catalog_new();
 	result = config->catalog ? config_find_namespace(&reader, paths->namespace) : -ENOMEM;

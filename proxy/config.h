@@ -20,6 +20,12 @@ struct config_paths {
 
 enum { CONFIG_FILES_MOST = 10000 };
 
+struct config_file {
+	struct config_file *next;
+	const char *path;
+	size_t bytes;
+};
+
 /* One reading of all of it. Constant once read; shared by the policies made of it, in any thread. */
 struct config {
 	_Atomic unsigned users;
@@ -29,7 +35,8 @@ struct config {
 	struct podinfo podinfo;
 	struct object pod;     /* KIND_POD: its annotations as timeouts */
 	const char *namespace; /* our own */
-	size_t files;          /* with documents, that could be read */
+	struct config_file *first_file, **last_file; /* those read, in order */
+	size_t files;          /* of these, with documents */
 	size_t bytes;          /* of these */
 };
 

@@ -8,6 +8,8 @@
 
 #include <llhttp.h>
 
+#include "lib/text.h"
+
 /* Longest method and version around a target, when the limit must be judged before the line has ended. */
 enum { REQUEST_LINE_EXTRA = 64 };
 
@@ -492,4 +494,9 @@ bool http1_line_is(const uint8_t *bytes, size_t length, const char *name)
 	size_t name_length = strlen(name);
 
 	return length > name_length && bytes[name_length] == ':' && strncasecmp((const char *)bytes, name, name_length) == 0;
+}
+
+void http1_library(struct text *out)
+{
+	text_printf(out, "%d.%d.%d", LLHTTP_VERSION_MAJOR, LLHTTP_VERSION_MINOR, LLHTTP_VERSION_PATCH);
 }

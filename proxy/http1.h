@@ -7,6 +7,8 @@
 
 #include "lib/reason.h"
 
+struct text;
+
 /* HTTP/1 messages as bytes: where a head ends, what it says, where a body ends. Pure, and the only door to llhttp, in its
  * strict mode. A message whose framing two parsers could read differently is an error here (RFC 9112 §6.3, §11.2). */
 
@@ -85,5 +87,8 @@ int http1_body_feed(struct http1_body *body, enum http1_kind kind, const uint8_t
 
 /* Whether a header field line (at bytes, up to its CRLF) has this name, given in lower case. */
 bool http1_line_is(const uint8_t *bytes, size_t length, const char *name);
+
+/* The version of llhttp. */
+void http1_library(struct text *out);
 
 #endif

@@ -195,20 +195,22 @@ void learned_survive(struct learned *learned, const struct addr *destination, in
 	learned_publish(entry);
 }
 
-int64_t learned_limit(struct learned *learned, const struct addr *destination)
+int64_t learned_view_limit(const struct learned_view *view)
 {
-	const struct learned_entry *entry = learned->off ? NULL : learned_find(learned, destination);
-	int32_t closes, announced, known;
+	int32_t closes = view->closes_after, announced = view->announced;
+	int32_t known = !announced || (closes && closes < announced) ? closes : announced;
 
-	if (!entry)
-		return 0;
-	closes = entry->view.closes_after;
-	announced = entry->view.announced;
-	known = !announced || (closes && closes < announced) ? closes : announced;
 	if (!known)
 		return 0;
 	known = learned_before(known);
 	return known < LEARNED_LEAST_MS ? 1 : known;
+}
+
+int64_t learned_limit(struct learned *learned, const struct addr *destination)
+{
+	const struct learned_entry *entry = learned->off ? NULL : learned_find(learned, destination);
+
+	return entry ? learned_view_limit(&entry->view) : 0;
 }
 
 int64_t learned_disproof(struct learned *learned, const struct addr *destination)
@@ -242,19 +244,23 @@ static void learned_seconds(struct text *out, int32_t ms)
 		text_printf(out, "%d s", tenths / 10);
 }
 
+void learned_view_describe(const struct learned_view *view, struct text *out)
+{
+	if (view->closes_after) {
+		text_string(out, "this server closes idle connections after about ");
+		learned_seconds(out, view->closes_after);
+	} else if (view->announced) {
+		text_string(out, "this server announces to close idle connections after ");
+		learned_seconds(out, view->announced);
+	}
+}
+
 void learned_describe(struct learned *learned, const struct addr *destination, struct text *out)
 {
 	const struct learned_entry *entry = learned->off ? NULL : learned_find(learned, destination);
 
-	if (!entry || (!entry->view.closes_after && !entry->view.announced))
-		return;
-	if (entry->view.closes_after) {
-		text_string(out, "this server closes idle connections after about ");
-		learned_seconds(out, entry->view.closes_after);
-	} else {
-		text_string(out, "this server announces to close idle connections after ");
-		learned_seconds(out, entry->view.announced);
-	}
+	if (entry)
+		learned_view_describe(&entry->view, out);
 }
 
 static bool learned_read(const struct learned_entry *entry, struct learned_view *out)

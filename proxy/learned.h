@@ -64,6 +64,7 @@ void learned_survive(struct learned *learned, const struct addr *destination, in
 
 /* After how long a rest a connection to it is not to be used any more: 10 % or 1 s, but no more than half, before the server closes
  * it. 1 where reuse has become pointless, 0 = not known. */
+int64_t learned_view_limit(const struct learned_view *view);
 int64_t learned_limit(struct learned *learned, const struct addr *destination);
 
 /* A connection that rests longer than this disproves what is known. 0 = nothing is. */
@@ -74,6 +75,7 @@ int64_t learned_disproof(struct learned *learned, const struct addr *destination
 bool learned_trusts(struct learned *learned, const struct addr *destination, int64_t idle_ms);
 
 /* "this server closes idle connections after about 5 s", or what it announces; nothing where nothing is known. */
+void learned_view_describe(const struct learned_view *view, struct text *out);
 void learned_describe(struct learned *learned, const struct addr *destination, struct text *out);
 
 /* Copies what is known, at most `most`, in no order; how many. Any thread: an entry that changes just then is left out. */

@@ -83,7 +83,7 @@ const struct policy_target *policy_target_next(const struct policy *policy, enum
 	while (*at < named->capacity) {
 		const struct policy_target *target = named->entries[(*at)++].value;
 
-		if (target && strcmp(target->namespace, namespace) == 0 && strcmp(target->name, name) == 0)
+		if (target && (!name || (strcmp(target->namespace, namespace) == 0 && strcmp(target->name, name) == 0)))
 			return target;
 	}
 	return NULL;

@@ -62,7 +62,8 @@ const struct policy_target *policy_target(const struct policy *policy, enum dire
 const struct policy_target *policy_target_named(const struct policy *policy, enum direction direction, const char *namespace,
                                                 const char *name, uint16_t port);
 
-/* The targets of all ports of a Service, one a call, in no order: *at is 0 at first. NULL: there are no more. */
+/* The targets of all ports of a Service, or with NULL for both names of every Service, one a call, in no order: *at is 0 at first.
+ * NULL: there are no more. */
 const struct policy_target *policy_target_next(const struct policy *policy, enum direction direction, const char *namespace,
                                                const char *name, size_t *at);
 

@@ -77,3 +77,11 @@ bool regex_matches(const struct regex *regex, const char *subject, size_t length
 	pcre2_match_context_free(limits);
 	return matches;
 }
+
+void regex_library(struct text *out)
+{
+	char version[64]; /* "10.42 2022-12-11" */
+
+	if (pcre2_config(PCRE2_CONFIG_VERSION, NULL) <= (int)sizeof version && pcre2_config(PCRE2_CONFIG_VERSION, version) > 0)
+		text_append(out, version, strcspn(version, " "));
+}

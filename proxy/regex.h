@@ -19,4 +19,7 @@ int regex_compile(struct arena *arena, const char *pattern, const struct regex *
 /* Any thread. */
 bool regex_matches(const struct regex *regex, const char *subject, size_t length);
 
+/* The version of PCRE2. */
+void regex_library(struct text *out);
+
 #endif

@@ -39,6 +39,9 @@ struct reload {
 	int64_t build_ms; /* what the last policy took */
 	uint64_t taken, refused; /* readings after the first */
 	int64_t read_ms;         /* wall clock, when config was read */
+	int64_t tried_ms;        /* and when the last reading was */
+	size_t refusals;         /* its errors */
+	char refusal[DIAGNOSTIC_SIZE]; /* the first of them; empty: it was taken */
 };
 
 #define reload_of(pointer, member) ((struct reload *)(void *)((char *)(pointer) - offsetof(struct reload, member)))
@@ -121,24 +124,44 @@ static int reload_build(struct reload *reload, struct config *config)
 	return 0;
 }
 
+/* Why a reading is not taken, for who asks later. */
+static void reload_refuse(struct reload *reload, const struct diagnostics *diagnostics, int error)
+{
+	const struct diagnostic *first = diagnostics->first;
+	struct text text;
+
+	while (first && !first->error)
+		first = first->next;
+	text_init(&text, reload->refusal, sizeof reload->refusal);
+	text_string(&text, error == -EBADMSG && first ? first->text : strerror(-error));
+	reload->refusals = error == -EBADMSG ? diagnostics->errors : 1;
+}
+
 static int reload_read(struct reload *reload)
 {
 	const struct diagnostics *before = reload->config ? &reload->config->diagnostics : NULL;
 	int64_t start = clock_monotonic_ms();
 	struct config *config;
-	int result = config_load(&config, &reload->paths);
+	int result;
 
-	if (result)
+	reload->tried_ms = clock_realtime_ms();
+	reload->refusal[0] = '\0';
+	reload->refusals = 0;
+	result = config_load(&config, &reload->paths);
+	if (result) {
+		reload_refuse(reload, &(struct diagnostics){0}, result);
 		return result;
+	}
 	reload_say(reload, &config->diagnostics, before);
 	result = config->diagnostics.errors ? -EBADMSG : reload_build(reload, config);
 	if (result) {
+		reload_refuse(reload, &config->diagnostics, result);
 		config_unref(config);
 		return result;
 	}
 	config_unref(reload->config);
 	reload->config = config;
-	reload->read_ms = clock_realtime_ms();
+	reload->read_ms = reload->tried_ms;
 	if (reload->paths.count || reload->paths.pod_info)
 		reload_say_read(reload, config, clock_monotonic_ms() - start);
 	return 0;
@@ -237,6 +260,9 @@ void reload_status(const struct reload *reload, struct reload_status *out)
 	    .taken = reload->taken,
 	    .refused = reload->refused,
 	    .read_ms = reload->read_ms,
+	    .tried_ms = reload->tried_ms,
+	    .refusal = reload->refusal[0] ? reload->refusal : NULL,
+	    .refusals = reload->refusals,
 	    .warnings = reload->config->diagnostics.warnings + policy_diagnostics(reload->policy)->warnings,
 	};
 }

@@ -32,6 +32,9 @@ struct reload_status {
 	const struct config *config; /* the documents in force, borrowed until the next turn of the loop */
 	uint64_t taken, refused;     /* readings after the first */
 	int64_t read_ms;             /* clock_realtime_ms() when those in force were read */
+	int64_t tried_ms;            /* and when the last reading was, which may have been refused */
+	const char *refusal;         /* of the last reading, in words; NULL: it was taken. Borrowed as config is */
+	size_t refusals;             /* how many errors it had, the first of which is told */
 	size_t warnings;             /* about them, and about what policy was made of them */
 };
 void reload_status(const struct reload *reload, struct reload_status *out);

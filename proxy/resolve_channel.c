@@ -9,6 +9,7 @@
 #include <sys/time.h>
 
 #include "lib/loop.h"
+#include "lib/text.h"
 #include "lib/wheel.h"
 
 /* c-ares answers from inside its own functions, perhaps while it is being asked: answers only take notes, and the queue moves when
@@ -305,4 +306,9 @@ void resolve_channel_free(struct resolve_channel *channel)
 	ares_destroy(channel->ares);
 	wheel_cancel(loop_wheel(channel->loop), &channel->timer);
 	free(channel);
+}
+
+void resolve_channel_library(struct text *out)
+{
+	text_string(out, ares_version(NULL));
 }

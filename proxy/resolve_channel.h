@@ -7,6 +7,7 @@
 
 #include "lib/addr.h"
 
+struct text;
 struct loop;
 struct resolve_channel;
 
@@ -48,5 +49,8 @@ void resolve_channel_ask(struct resolve_channel *channel, struct resolve_questio
 
 /* True: it is not asked any more. False: it is under way and will be answered. */
 bool resolve_channel_withdraw(struct resolve_question *question);
+
+/* The version of c-ares. */
+void resolve_channel_library(struct text *out);
 
 #endif

@@ -9,6 +9,7 @@
 #include <yaml.h>
 
 #include "lib/arena.h"
+#include "lib/text.h"
 #include "proxy/diagnostics.h"
 
 #define YAML_BOM "\xef\xbb\xbf"
@@ -468,4 +469,9 @@ const struct yaml_node *yaml_field(const struct yaml_node *mapping, const char *
 		if (strcmp(field->key, key) == 0)
 			return field;
 	return NULL;
+}
+
+void yaml_library(struct text *out)
+{
+	text_string(out, yaml_get_version_string());
 }

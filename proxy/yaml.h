@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct text;
 struct arena;
 
 /* YAML 1.1 (and JSON, a part of it) as a tree. The only door to libyaml. */
@@ -49,5 +50,8 @@ bool yaml_is_null(const struct yaml_node *node);
 
 /* The length of the UTF-8 character at bytes (RFC 3629), 0 when there is none that is whole and valid. */
 size_t yaml_character(const char *bytes, size_t length);
+
+/* The version of libyaml. */
+void yaml_library(struct text *out);
 
 #endif

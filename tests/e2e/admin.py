@@ -8,8 +8,8 @@ import socket
 import threading
 import time
 
-from .harness import (BINARY, CLOSED, after, case, check_answer, configured, echo, expect, http, ok, request, route, rule, script,
-                      service, silent, took, until, until_reset)
+from .harness import (BINARY, CLOSED, PodInfo, after, case, check_answer, configured, echo, expect, http, ok, request, route, rule,
+                      script, service, silent, took, until, until_reset)
 from .scale import ManyApp, ask_all
 
 ADMIN = ("127.0.0.1", 4191)
@@ -177,13 +177,22 @@ def config_page(pod):
     expect(shown["timeouts"]["connect"] == {"value": "5s", "ms": 5000, "source": "built-in"}, f"{shown['timeouts']['connect']}")
     with open(f"{DEFS}/timeouts.def") as file:
         expect(list(shown["timeouts"]) == re.findall(r"^TIMEOUT\(\w+, (\w+),", file.read(), re.M), "not every timeout")
-    expect(shown["namespace"] == "shop" and shown["draining"] is False and "targets" not in shown, f"{shown}")
+    expect(shown["namespace"] == "shop" and shown["draining"] is False, f"{shown}")
+    expect(sorted(target["port"] for target in shown["targets"]) == [8080, 8081] and shown["targets_differing"] == 2, f"{shown}")
+    for target in shown["targets"]:
+        expect(list(target["timeouts"]) == ["connect"] and target["timeouts"]["connect"]["ms"] == 2000, f"more than what differs: {target}")
+        expect("Service default/web" in target["timeouts"]["connect"]["source"], f"{target}")
     expect(shown["version"] in pod.proxy.admin("/version")[1].decode(), "version")
+    versions = shown["versions"]
+    expect(versions["lapse"] == shown["version"] and versions["kernel"] == os.uname().release, f"{versions}")
+    expect(all(re.fullmatch(r"\d+\.\d+(\.\d+)?", versions[name]) for name in ("llhttp", "c-ares", "libyaml", "PCRE2")), f"{versions}")
     documents = shown["documents"]
-    expect(documents["files"] == 1 and documents["objects"] == {"Service": 1, "HTTPRoute": 1}, f"{documents}")
+    expect([os.path.basename(each["path"]) for each in documents["files"]] == ["all.yaml"], f"{documents['files']}")
+    expect(documents["files"][0]["bytes"] == documents["bytes"] and documents["objects"] == {"Service": 1, "HTTPRoute": 1}, f"{documents}")
     expect(len(documents["warnings"]) == 1 and "soon" in documents["warnings"][0], f"{documents['warnings']}")
     expect(shown["conntrack"]["timeouts_s"]["close_wait"] == int(pod.inside.sysctl("netfilter/nf_conntrack_tcp_timeout_close_wait")),
            f"{shown['conntrack']}")
+    expect(shown["conntrack"]["timeouts_s"]["syn_sent2"] is None, "a number that the kernel shows nowhere")
     expect(shown["settings"] == {"max-head-size": "32768", "opaque-ports": "3306,9000-9010", "log-paths": "true", "log-format": "json",
                                  "log-level": "debug", "log-rate": "0", "config": directory.path, "namespace": "shop"},
            f"{shown['settings']}")
@@ -193,6 +202,27 @@ def config_page(pod):
     expect(len(targets) == 1 and targets[0]["service"] == "default/web", f"{targets}")
     expect(targets[0]["timeouts"]["connect"]["ms"] == 2000 and "annotation" in targets[0]["timeouts"]["connect"]["source"], f"{targets}")
     expect(page(pod, "/config?service=default/none")["targets"] == [], "a Service that is not")
+
+
+@case()
+def config_says_what_was_refused(pod):
+    """/config names the files read and what came of the last reading: taken, refused for its first error, taken again."""
+    directory = configured(pod, service("web", pod.inside.v4))
+    info = PodInfo(pod, annotations={"lapse.proxy/timeout-connect": "4s"})
+    pod.start("--config", directory.path, "--pod-info", info.path)
+    documents = page(pod, "/config")["documents"]
+    expect([os.path.basename(each["path"]) for each in documents["files"]] == ["all.yaml", "annotations", "labels"], f"{documents}")
+    expect(documents["last_reading"] == {"at": documents["read_at"], "result": "taken", "errors": 0, "first_error": None}, f"{documents}")
+    directory.write("all.yaml", service("web", pod.inside.v4, port="http"))
+    until(lambda: page(pod, "/config")["documents"]["reloads_refused"], "not read again")
+    refused = page(pod, "/config")["documents"]
+    last = refused["last_reading"]
+    expect(last["result"] == "refused" and last["errors"] == 1 and "default/web" in last["first_error"], f"{last}")
+    expect(last["at"] > refused["read_at"] == documents["read_at"] and refused["files"] == documents["files"], f"{refused}")
+    directory.write("all.yaml", service("web", pod.inside.v4), service("other", "10.99.0.1"))
+    until(lambda: page(pod, "/config")["documents"]["last_reading"]["result"] == "taken", "the right documents are not taken")
+    taken = page(pod, "/config")["documents"]
+    expect(taken["objects"] == {"Service": 2} and taken["read_at"] == taken["last_reading"]["at"] > last["at"], f"{taken}")
 
 
 # /connections

@@ -1,5 +1,6 @@
 """What is learned of servers that close idle connections (DESIGN.md §11): no request is sent on a connection that is about to end."""
 import contextlib
+import json
 import re
 import socket
 import threading
@@ -67,6 +68,13 @@ def until_learned(pod, seconds, times=1, within=10):
     expect(abs(learned(pod)[-1][1] - seconds) <= 0.25, f"learned {learned(pod)}, wanted {seconds} s")
 
 
+def shown(pod):
+    """What /config tells of the servers' idle timeouts, by destination."""
+    said = json.loads(pod.proxy.admin("/config")[1])["learned_server_idle"]
+    expect(said["destinations"] == len(said["servers"]), f"{said}")
+    return {server["destination"]: server for server in said["servers"]}, said["enabled"]
+
+
 def teach(pod, app, seconds, closes=2, port=8080):
     """GETs whose connection the server closes, until it has done so that many times more."""
     for _ in range(closes):
@@ -83,12 +91,42 @@ def period_of_the_idle_timeout(pod, learns):
     failures = rounds(pod, 50, 10, 1.2, spread=0.03)
     if not learns:
         expect(failures and set(failures) <= {"keepalive_race", "keepalive_race_unsent"}, f"failures: {failures}")
-        expect(not learned(pod), "something was learned")
+        expect(not learned(pod) and shown(pod) == ({}, False), "something was learned")
         return
     expect(not failures, f"{len(failures)} of 500 requests failed: {failures[:3]}")
     expect(app.count >= 450, f"{app.count} connections")
     until_learned(pod, 1.2)
     expect(len(learned(pod)) == 1, f"said more than once: {learned(pod)}")
+    servers, enabled = shown(pod)
+    server = servers[f"{pod.address}:8080"]
+    expect(enabled and server["closes_seen"] >= 2 and abs(server["closes_after_ms"] - 1200) < 250, f"{server}")
+
+
+@case()
+def shown_in_config(pod):
+    """/config shows what is known of each server, by whom of the workers, after how many closes, and until when it is reused."""
+    announcing = pod.app(http(lambda message: ok(b"ok\n", "Keep-Alive: timeout=5")), port=8081)
+    app = pod.app(closes_after(0.8))
+    pod.start("--workers", "2")
+    workers = ()
+    for _ in range(20):  # the kernel deals the connections out
+        teach(pod, app, 0.8, closes=1)
+        workers = {each["worker"]: each for each in shown(pod)[0].get(f"{pod.address}:8080", {"workers": ()})["workers"]}
+        if len(workers) == 2 and all(each["closes_after_ms"] for each in workers.values()):
+            break
+    expect(sorted(workers) == [0, 1], f"the workers that know are {sorted(workers)}")
+    with pod.dial(8081) as peer:
+        peer.ask()
+        server = shown(pod)[0][f"{pod.address}:8081"]
+    expect(announcing.count == 1 and server["announced_ms"] == 5000 and server["reused_until_ms"] == 4000, f"{server}")
+    expect(server["known"] == "this server announces to close idle connections after 5 s" and server["closes_seen"] == 0, f"{server}")
+    expect(server["closes_after_ms"] is None and len(server["workers"]) == 1, f"{server}")
+    server = shown(pod)[0][f"{pod.address}:8080"]
+    expect(server["known"] == "this server closes idle connections after about 0.8 s", server["known"])
+    closes = [each["closes_seen"] for each in server["workers"]]
+    expect(server["closes_seen"] == sum(closes) and min(closes) >= 2, f"{server}")
+    expect(server["closes_after_ms"] == min(each["closes_after_ms"] for each in server["workers"]), f"{server}")
+    expect(server["reused_until_ms"] < server["closes_after_ms"] and server["announced_ms"] is None, f"{server}")
 
 
 @case(weight=2)
