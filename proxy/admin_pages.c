@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lib/addr.h"
 #include "lib/log.h"
 #include "lib/text.h"
 #include "proxy/admin.h"
@@ -165,6 +166,48 @@ bool admin_pages_field_has(const struct admin_call *call, const char *name, cons
 	return false;
 }
 
+/* A field's value without the blanks around it. False: there is no such field. */
+static bool admin_pages_field(const struct admin_call *call, const char *name, struct text *value)
+{
+	const char *line = (const char *)call->fields.bytes, *end = line + call->fields.length, *next;
+
+	for (; line < end; line = next + 1) {
+		const char *from, *to;
+
+		next = memchr(line, '\n', (size_t)(end - line));
+		if (!next)
+			break;
+		if (!http1_line_is((const uint8_t *)line, (size_t)(next - line), name))
+			continue;
+		from = line + strlen(name) + 1;
+		for (to = next; to > from && strchr(" \t\r", to[-1]);)
+			to--;
+		while (from < to && strchr(" \t", *from))
+			from++;
+		text_append(value, from, (size_t)(to - from));
+		return true;
+	}
+	return false;
+}
+
+/* Whether Host is an address or localhost. A page in a browser can make its own name mean 127.0.0.1 and then ask us as its own host. */
+static bool admin_pages_host_is_plain(const struct admin_call *call)
+{
+	struct addr addr;
+	TEXT_ON_STACK(host, 128);
+
+	if (!admin_pages_field(call, "host", &host) || !host.length || host.truncated)
+		return false;
+	if (strncasecmp(host_bytes, "localhost", 9) == 0 && (!host_bytes[9] || host_bytes[9] == ':'))
+		return true;
+	if (!addr_parse(host_bytes, &addr) || !addr_parse_host(host_bytes, &addr))
+		return true;
+	if (host_bytes[0] != '[' || host_bytes[host.length - 1] != ']')
+		return false;
+	host_bytes[host.length - 1] = '\0';
+	return !addr_parse_host(host_bytes + 1, &addr);
+}
+
 /* A parameter that is not known would be a filter that does not filter. */
 static bool admin_pages_known(struct admin_call *call, const char *known)
 {
@@ -204,6 +247,8 @@ void admin_pages_answer(struct admin_call *call)
 		admin_pages_say(call, 403, "this is done from the same host only: connect to a loopback address");
 	} else if (method == METHOD_POST && admin_pages_field_has(call, "origin", "")) {
 		admin_pages_say(call, 403, "this is not done for pages in a browser, which send an Origin field");
+	} else if (method == METHOD_POST && !admin_pages_host_is_plain(call)) {
+		admin_pages_say(call, 403, "this is done only where Host is an address or localhost, so that no page in a browser can ask it");
 	} else if (!pages[found].parameters || admin_pages_known(call, pages[found].parameters)) {
 		pages[found].run(call);
 	}

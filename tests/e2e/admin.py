@@ -146,7 +146,7 @@ def descriptors_run_out(pod):
 
 @case(each={"IPv4": 4, "IPv6": 6})
 def posts_from_elsewhere(pod, family):
-    """From another host, pages are readable and posts refused; so are those a browser sends for some page."""
+    """From another host, pages are readable and posts refused; so are those a browser sends for some page, whatever name it uses."""
     pod.start("--admin", "0.0.0.0:4191" if family == 4 else "[::]:4191", init=["--skip-inbound-ports", "4191"])
     address = pod.inside.address(family)
     far = {"host": pod.client, "address": address}
@@ -156,8 +156,14 @@ def posts_from_elsewhere(pod, family):
         expect("loopback" in post(pod, path, status=403, **far), "no reason given")
         post(pod, path, status=403, address=address)  # its own host, but not by a loopback address
         post(pod, path, "Origin: http://evil.example", status=403)
+        post(pod, path, "Origin: null", status=403)
+        for name in ("evil.example", "evil.example:4191", "localhost.evil.example", "127.0.0.1.evil.example", "[::1].evil.example", "[]"):
+            expect("Host" in post(pod, path, status=403, named_as=name), f"Host: {name}")
     expect(pod.proxy.admin("/ready")[0] == 200, "it drains")
-    expect(post(pod, "/log-level?level=debug", address="127.0.0.1" if family == 4 else "::1") == "debug\n", "loopback is refused")
+    loopback = {"address": "127.0.0.1" if family == 4 else "::1"}
+    expect(post(pod, "/log-level?level=debug", **loopback) == "debug\n", "loopback is refused")
+    for name in ("localhost", "LOCALHOST:4191", "127.0.0.1", "[::1]", "[::1]:9", "10.0.0.1:4191"):
+        expect(post(pod, "/log-level?level=debug", named_as=name, **loopback) == "debug\n", f"Host: {name} is refused")
 
 
 # /config

@@ -118,10 +118,11 @@ class Proxy:
             fields = file.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def ask_admin(self, path, method="GET", *fields, body=b"", address="127.0.0.1", port=4191, host=None):
-        """The admin listener's answer, to this host or to another."""
+    def ask_admin(self, path, method="GET", *fields, body=b"", address="127.0.0.1", port=4191, host=None, named_as=None):
+        """The admin listener's answer, to this host or to another; named_as: what its Host field says instead of the address."""
         with (host or self.host).connect(address, port, timeout=3) as peer:
-            peer.send(request(method, path, *fields, body=body, host="admin"))
+            named = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+            peer.send(request(method, path, *fields, body=body, host=named if named_as is None else named_as))
             return peer.response()
 
     def admin(self, path, method="GET", *fields, **options):
