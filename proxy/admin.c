@@ -217,7 +217,8 @@ static void admin_client_answer(struct admin_client *client, struct admin_answer
 	client->start_length = (size_t)snprintf(client->start, sizeof client->start,
 	                                        "HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %zu\r\ncache-control: no-store\r\n"
 	                                        "x-content-type-options: nosniff\r\n"
-	                                        "content-security-policy: default-src 'none'; style-src 'unsafe-inline'\r\n"
+	                                        "content-security-policy: default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; "
+	                                        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'\r\n"
 	                                        "%s%s%sconnection: close\r\n\r\n",
 	                                        answer->status, admin_phrase(answer->status), type, answer->length,
 	                                        answer->allow ? "allow: " : "", answer->allow ? answer->allow : "",

@@ -36,6 +36,7 @@ static const struct {
      "those open now, as a page or as JSON; ?direction= client= server= service= protocol= stage= timer= id= sort=deadline|age limit= "
      "format=html|json",
      " direction client server service protocol stage timer id sort limit format refresh "},
+    {METHOD_GET, "/connections.js", admin_html_script, "the script by which that page refreshes itself", NULL},
     {METHOD_GET, "/half-closed", admin_view_half_closed, "those of which one side has finished, as JSON; filters as above",
      " direction client server service protocol stage timer id sort limit "},
     {METHOD_POST, "/drain", admin_pages_drain, "begins to shut down, as SIGTERM does", ""},

@@ -56,6 +56,7 @@ typedef void admin_page(struct admin_call *call);
 admin_page admin_metrics_page;
 void admin_metrics_print_docs(FILE *to); /* the tables of docs/metrics.md */
 admin_page admin_config_page;
+admin_page admin_html_script;
 admin_page admin_view_connections, admin_view_half_closed, admin_view_close;
 
 #endif

@@ -160,19 +160,24 @@ static int admin_view_read_refresh(struct view *view, const char *value)
 	return result;
 }
 
+/* choices: how many `choice` names; 0: any text that `read` takes. */
 static const struct {
 	const char *name;
 	int (*read)(struct view *view, const char *value);
 	const char *accepted;
+	unsigned choices;
+	const char *(*choice)(unsigned at);
 } parameters[VIEW_PARAMETERS] = {
-    [VIEW_DIRECTION] = {"direction", admin_view_read_direction, "inbound or outbound"},
+    [VIEW_DIRECTION] = {"direction", admin_view_read_direction, "inbound or outbound", DIRECTION_OUTBOUND + 1, admin_view_direction},
     [VIEW_CLIENT] = {"client", admin_view_read_client, "an address, as 10.1.0.7, 10.1.0.7:40112, [::1]:80 or 10.1.0.0/16"},
     [VIEW_SERVER] = {"server", admin_view_read_server, "an address, as 10.1.0.9, 10.1.0.9:8080, [::1]:80 or 10.1.0.0/16"},
     [VIEW_SERVICE] = {"service", admin_view_read_service, "NAMESPACE/NAME"},
-    [VIEW_PROTOCOL] = {"protocol", admin_view_read_protocol, "undetected, http/1.1, http/2, tls or opaque"},
+    [VIEW_PROTOCOL] = {"protocol", admin_view_read_protocol, "undetected, http/1.1, http/2, tls or opaque", PROTOCOL_OPAQUE + 1,
+                       admin_view_protocol},
     [VIEW_STAGE] = {"stage", admin_view_read_stage,
-                    "accept, detect, connect, opaque, idle, head, exchange (request, wait, backoff or response), tunnel or closing"},
-    [VIEW_TIMER] = {"timer", admin_view_read_timer, "a timeout's name, as idleConnection, or none"},
+                    "accept, detect, connect, opaque, idle, head, exchange (request, wait, backoff or response), tunnel or closing",
+                    PHASE_COUNT, conn_phase_name},
+    [VIEW_TIMER] = {"timer", admin_view_read_timer, "a timeout's name, as idleConnection, or none", TIMEOUT_NONE + 1, admin_view_timer},
     [VIEW_ID] = {"id", admin_view_read_id, "the number of a connection"},
     [VIEW_SORT] = {"sort", admin_view_read_sort, "deadline or age"},
     [VIEW_LIMIT] = {"limit", admin_view_read_limit, "a number from 1 to 10000"},
@@ -183,6 +188,11 @@ static const struct {
 const char *admin_view_parameter_name(enum view_parameter parameter)
 {
 	return parameters[parameter].name;
+}
+
+const char *admin_view_parameter_choice(enum view_parameter parameter, unsigned at)
+{
+	return at < parameters[parameter].choices ? parameters[parameter].choice(at) : NULL;
 }
 
 /* --- JSON --- */
@@ -274,6 +284,8 @@ static bool admin_view_read(struct view *view, struct admin_call *call)
 		text_init(&text, view->values[i], sizeof view->values[i]);
 		if (!admin_pages_parameter(call, parameters[i].name, &text))
 			continue;
+		if (!text.length && view->walk.action == WALK_LIST) /* a field of the page's form that was left empty */
+			continue;
 		if (text.truncated || parameters[i].read(view, view->values[i])) {
 			admin_pages_say(call, 400, "%s: %s", parameters[i].name, parameters[i].accepted);
 			return false;
@@ -283,7 +295,8 @@ static bool admin_view_read(struct view *view, struct admin_call *call)
 }
 
 /* A view of this call with its parameters read; NULL: the call is answered. */
-static struct view *admin_view_new(struct admin_call *call, void (*print)(const struct view *, FILE *), const char *type)
+static struct view *admin_view_new(struct admin_call *call, enum walk_action action, void (*print)(const struct view *, FILE *),
+                                   const char *type)
 {
 	struct view *view = calloc(1, sizeof *view);
 
@@ -292,6 +305,7 @@ static struct view *admin_view_new(struct admin_call *call, void (*print)(const 
 		return NULL;
 	}
 	walk_filter_init(&view->walk.filter);
+	view->walk.action = action;
 	view->walk.limit = LIMIT_DEFAULT;
 	view->walk.client = call->client;
 	view->walk.done = admin_view_done;
@@ -316,7 +330,7 @@ static void admin_view_start(struct view *view, struct admin_call *call)
 void admin_view_connections(struct admin_call *call)
 {
 	bool json = admin_pages_field_has(call, "accept", json_type);
-	struct view *view = admin_view_new(call, json ? admin_view_print_json : admin_html_print, json ? json_type : html_type);
+	struct view *view = admin_view_new(call, WALK_LIST, json ? admin_view_print_json : admin_html_print, json ? json_type : html_type);
 
 	if (view)
 		admin_view_start(view, call);
@@ -324,7 +338,7 @@ void admin_view_connections(struct admin_call *call)
 
 void admin_view_half_closed(struct admin_call *call)
 {
-	struct view *view = admin_view_new(call, admin_view_print_json, json_type);
+	struct view *view = admin_view_new(call, WALK_LIST, admin_view_print_json, json_type);
 
 	if (!view)
 		return;
@@ -334,7 +348,7 @@ void admin_view_half_closed(struct admin_call *call)
 
 void admin_view_close(struct admin_call *call)
 {
-	struct view *view = admin_view_new(call, admin_view_print_closed, json_type);
+	struct view *view = admin_view_new(call, WALK_CLOSE, admin_view_print_closed, json_type);
 	TEXT_ON_STACK(which, 512);
 
 	if (!view)
@@ -348,6 +362,5 @@ void admin_view_close(struct admin_call *call)
 		return;
 	}
 	log_message(call->context->log, LOG_INFO, "POST /connections/close:%s", which_bytes);
-	view->walk.action = WALK_CLOSE;
 	admin_view_start(view, call);
 }

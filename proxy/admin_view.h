@@ -26,6 +26,9 @@ struct view {
 /* "direction", … */
 const char *admin_view_parameter_name(enum view_parameter parameter);
 
+/* The values of a parameter that has few, one by one; NULL: there is no such one. */
+const char *admin_view_parameter_choice(enum view_parameter parameter, unsigned at);
+
 /* The page for people. */
 void admin_html_print(const struct view *view, FILE *out);
 

@@ -298,16 +298,18 @@ class Page(html.parser.HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.rows, self.links, self.fetches = [], [], [], []
+        self.open, self.rows, self.links, self.fetches, self.fields = [], [], [], [], {}
         self.feed(text)
         expect(not self.open, f"not closed: {self.open}")
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         self.fetches += [attributes[name] for name in ("src", "srcset", "action") if name in attributes]
+        if tag in ("input", "select"):
+            self.fields[attributes["name"]] = attributes.get("value")
         if tag == "a":
             self.links.append(attributes["href"])
-        if tag in ("meta", "wbr"):
+        if tag in ("meta", "wbr", "input"):
             return
         if tag == "tr":
             self.rows.append([])
@@ -326,24 +328,31 @@ class Page(html.parser.HTMLParser):
 
 @case()
 def connections_page(pod):
-    """The page: sound HTML that fetches nothing, refreshes itself, links that filter, and nothing that a value could smuggle in."""
+    """The page: sound HTML that fetches but its own script, links and fields that filter, and nothing that a value could smuggle in."""
     pod.app()
     pod.start()
     pod.dial().ask()
     response = pod.proxy.ask_admin("/connections")
     text = response.body.decode()
     expect(response.get("content-type") == "text/html; charset=utf-8", response.get("content-type"))
-    expect("default-src 'none'" in response.get("content-security-policy"), "no content security policy")
+    policy = response.get("content-security-policy").split("; ")
+    expect({"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"} <= set(policy), f"{policy}")
     found = Page(text)
-    expect("http-equiv=refresh content=5" in text and "<script" not in text and not found.fetches and "url(" not in text, "the page")
+    expect("<noscript><meta http-equiv=refresh content=5></noscript>" in text and "url(" not in text, "the page")
+    expect(found.fetches == ["/connections.js", "/connections"] and text.count("<script") == 1, f"{found.fetches}")
+    expect(list(found.fields) == ["direction", "client", "server", "service", "protocol", "stage", "timer", "id"], f"{found.fields}")
+    kind = pod.proxy.ask_admin("/connections.js").get("content-type")
+    expect(kind == "text/javascript; charset=utf-8", f"the script is {kind}")
+    empty = "/connections?" + "&".join(f"{name}=" for name in found.fields)
+    expect(Page(pod.proxy.admin(empty)[1].decode()).rows[-1][:4] == found.rows[-1][:4], "a form with empty fields does not show all")
     row = found.rows[-1]
     expect(row[1] == "inbound" and "idleConnection 1h" in row and "built-in" in row and "http/1.1" in row, f"{row}")
     for link in set(found.links):
         expect(pod.proxy.admin(link.replace("&amp;", "&"))[0] == 200, f"a link leads nowhere: {link}")
     hostile = '/connections?service="><b/%3Cscript%3Ealert(1)</script>&refresh=0'
     text = pod.proxy.admin(hostile)[1].decode()
-    expect("<script" not in text and "&lt;script&gt;alert" in text and "http-equiv" not in text, f"{text[-600:]}")
-    Page(text)
+    expect(text.count("<script") == 1 and "&lt;script&gt;alert" in text and "http-equiv" not in text, f"{text[-600:]}")
+    expect(Page(text).fields["service"] == '"><b/<script>alert(1)</script>', "the field does not hold what was asked for")
 
 
 @case()
@@ -392,6 +401,7 @@ def close_connections(pod):
     rows = {row["client"].rsplit(":", 1)[1]: row["id"] for row in connections(pod)["connections"]}
     expect("say which" in post(pod, "/connections/close", status=400), "all of them were closed")
     post(pod, "/connections/close?limit=1", status=400)
+    post(pod, "/connections/close?id=&protocol=http/1.1", status=400)  # a variable that was empty must not mean all
     post(pod, "/connections/close?id=4711", status=404)
     post(pod, "/connections/close?stage=tunnel&direction=" + ("inbound" if pod.inbound else "outbound"))
     expect(connections(pod)["open"] == 7, "one was closed")
