@@ -65,6 +65,13 @@ static void walk_swap(struct walk_row *a, struct walk_row *b)
 	*b = held;
 }
 
+/* The heap holds again above `at`, whose row is new. */
+static void walk_part_rise(struct walk_part *part, size_t at)
+{
+	for (size_t parent; at && walk_row_before(&part->rows[parent = (at - 1) / 2], &part->rows[at]); at = parent)
+		walk_swap(&part->rows[parent], &part->rows[at]);
+}
+
 /* The heap holds again below `at`, whose row may have got better. */
 static void walk_part_sink(struct walk_part *part, size_t at)
 {
@@ -122,10 +129,8 @@ void walk_part_keep(struct walk_part *part, size_t limit, struct walk_row *row, 
 		return;
 	}
 	if (!full) {
-		part->rows[part->count++] = *row;
-		if (part->count == limit) /* from now on a heap */
-			for (size_t at = limit / 2; at-- > 0;)
-				walk_part_sink(part, at);
+		part->rows[part->count] = *row;
+		walk_part_rise(part, part->count++);
 		return;
 	}
 	free(part->rows[0].texts);

@@ -82,7 +82,7 @@ struct walk {
 /* One worker's part of a walk. */
 struct walk_part {
 	struct walk *walk;
-	struct walk_row *rows; /* owned; a heap, the worst first, once there are `limit` */
+	struct walk_row *rows; /* owned; a heap, the worst first */
 	size_t count, capacity;
 	uint64_t open, matched;
 	bool no_memory;
