@@ -27,6 +27,7 @@ enum {
 	TURN_MS = 250,    /* what each has, when others wait */
 	PAUSE_MS = 100,   /* until the next try of accepting that was not possible */
 	BACKLOG = 128,
+	SENDING_MOST = 64 << 10, /* bytes of an answer in the kernel: left to itself it takes megabytes, also of who is let go then */
 	WAITING_MOST = 8 << 20, /* bytes of answers not taken yet, in all */
 };
 
@@ -370,6 +371,7 @@ static void admin_accepted(struct admin *admin, int fd, const struct addr *peer)
 		loop_close(loop, &gone);
 		return;
 	}
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &(int){SENDING_MOST}, sizeof(int));
 	client->admin = admin;
 	client->source = (struct loop_source){.fd = fd, .ready = admin_client_ready};
 	client->timer.fire = admin_client_expired;
