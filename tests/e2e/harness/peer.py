@@ -96,7 +96,10 @@ class Peer:
         if self.buffer:
             return True
         poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
+        try:
+            poll.register(self.sock, select.POLLIN)
+        except ValueError:  # closed by another thread
+            raise ConnectionAbortedError from None
         return bool(poll.poll(seconds * 1000))
 
     def some(self, most=65536):
