@@ -39,8 +39,7 @@ INIT := main options plan rules image batch netlink cttimeout conntrack_apply ne
 	half_closed_watch
 PROXY := main options explain explain_print check_config worker listener origin snapshot conn deadline leg input proto_detect detect tls_hello \
 	proto_opaque proto_http1 http1 http1_response steer exchange access retry upstream learned pump rewrite reply closing advice record \
-	metrics series \
-	walk admin admin_pages admin_metrics admin_config admin_view admin_html \
+	metrics series walk admin admin_pages admin_metrics admin_config admin_view admin_html \
 	reload config watch podinfo annotations diagnostics yaml fields catalog manifest manifest_kubelb manifest_service \
 	manifest_ingress manifest_profile manifest_route manifest_rule manifest_filter manifest_reference manifest_text \
 	policy policy_build policy_attach route route_table profile regex filter budget resolve resolve_channel
