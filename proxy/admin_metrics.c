@@ -133,6 +133,16 @@ static double admin_metrics_reloaded(const struct scrape *scrape)
 	return (double)scrape->reload->read_ms / 1000;
 }
 
+static double admin_metrics_up_to_date(const struct scrape *scrape)
+{
+	return !scrape->reload->refusal;
+}
+
+static double admin_metrics_limit(const struct scrape *scrape)
+{
+	return (double)scrape->proxy->max_connections;
+}
+
 static double admin_metrics_warnings(const struct scrape *scrape)
 {
 	return (double)scrape->reload->warnings;
@@ -173,7 +183,10 @@ static const struct {
     {"lapse_config_reloads_total", "counter", "{result=\"refused\"}", NULL, admin_metrics_refused, 0},
     {"lapse_config_last_reload_timestamp_seconds", "gauge", "", "When the configuration in force was read.", admin_metrics_reloaded,
      3},
+    {"lapse_config_last_reload_successful", "gauge", "", "1: the last reading of the configuration was taken; 0: it was refused.",
+     admin_metrics_up_to_date, 0},
     {"lapse_config_warnings", "gauge", "", "Warnings about the configuration in force.", admin_metrics_warnings, 0},
+    {"lapse_connections_limit", "gauge", "", "Connections carried at a time, at most.", admin_metrics_limit, 0},
     {"lapse_log_lines_dropped_total", "counter", "", "Log lines lost because nobody read standard output fast enough.",
      admin_metrics_dropped, 0},
     {"lapse_build_info", "gauge", "{version=\"" LAPSE_VERSION "\"}", "The version that runs; always 1.", admin_metrics_one, 0},

@@ -1,6 +1,7 @@
 #ifndef LAPSE_PROXY_RELOAD_H
 #define LAPSE_PROXY_RELOAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 

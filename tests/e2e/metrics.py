@@ -38,8 +38,8 @@ def metrics_at_rest(pod):
         wanted = set(re.findall(r"^METRIC\(\w+, (\w+),", file.read(), re.M))
     wanted |= {f"process_{name}" for name in ("cpu_seconds_total", "resident_memory_bytes", "virtual_memory_bytes", "open_fds", "max_fds",
                                               "start_time_seconds")}
-    wanted |= {"lapse_config_reloads_total", "lapse_config_last_reload_timestamp_seconds", "lapse_config_warnings",
-               "lapse_log_lines_dropped_total", "lapse_build_info", *ENVOY}
+    wanted |= {"lapse_config_reloads_total", "lapse_config_last_reload_timestamp_seconds", "lapse_config_last_reload_successful",
+               "lapse_config_warnings", "lapse_connections_limit", "lapse_log_lines_dropped_total", "lapse_build_info", *ENVOY}
     expect(not wanted - set(families(text)), f"missing: {wanted - set(families(text))}")
     metrics = pod.proxy.metrics()
     version = pod.proxy.admin("/version")[1].decode().split()[1]
@@ -173,6 +173,9 @@ def metrics_of_reloads(pod):
     directory.replace("all.yaml", "kind: [")
     until(lambda: pod.proxy.counted("lapse_config_reloads_total", by="result") == {"taken": 1, "refused": 1},
           lambda: f"{pod.proxy.counted('lapse_config_reloads_total', by='result')}")
+    expect(pod.proxy.counted("lapse_config_last_reload_successful") == 0, "the last reading counts as taken")
+    directory.replace("all.yaml", service("web", pod.inside.v4))
+    until(lambda: pod.proxy.counted("lapse_config_last_reload_successful") == 1, "the last reading counts as refused")
     expect(pod.proxy.counted("lapse_config_last_reload_timestamp_seconds") > first, "the time of the reading stays")
 
 
