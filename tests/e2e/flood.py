@@ -24,18 +24,20 @@ def take(sock):
         ends["bytes" if sock.recv(1) else "fin"] += 1
     except TimeoutError:
         ends["late"] += 1
-    except OSError:  # as it was waited for, or before connect() had returned
+    except OSError:
         ends["rst"] += 1
     sock.close()
 for number in range(count):
     sock = socket.socket()
-    sock.settimeout(20)
-    waiting.append(sock)
     try:
         sock.connect((address, port))
         sock.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
+    except OSError:  # reset already
+        ends["rst"] += 1
+        sock.close()
+        continue
+    sock.settimeout(20)
+    waiting.append(sock)
     if len(waiting) > 64:
         take(waiting.popleft())
 for sock in waiting:
