@@ -132,9 +132,12 @@ class Prometheus:
         try:
             with self.host.connect("127.0.0.1", 9090) as peer:
                 peer.send(request("GET", f"/api/v1/{path}?{urllib.parse.urlencode(parameters)}", "Connection: close"))
-                answer = json.loads(peer.response().body)
+                response = peer.response()
         except OSError:  # it does not listen yet
             return {"result": []}
+        if response.status == 503:  # it is not ready yet
+            return {"result": []}
+        answer = json.loads(response.body)
         expect(answer["status"] == "success", f"{answer.get('error')} in {parameters}")
         return answer["data"]
 
@@ -146,12 +149,12 @@ class Prometheus:
         families = ("lapse_requests_total", "lapse_connections_closed_total", "lapse_config_reloads_total")
         metrics = proxy.metrics()
         wanted = [proxy.counted(family, metrics=metrics) for family in families]
-        until(lambda: all(self.values(f"sum by (job) ({family})") == [value] * 2 for family, value in zip(families, wanted)),
-              "Prometheus has not what the proxy has counted", every=0.2)
+        until(lambda: all(len(self.values(f"sum by (job) ({family}) >= {value}")) == 2 for family, value in zip(families, wanted)),
+              "Prometheus has not what the proxy has counted", within=20, every=0.2)
 
 
 def serve():
-    """The server's handler: /slow takes its time, /flaky fails every second time, /second ends reused connections without a word."""
+    """The server's handler: /slow and /late take their time, /flaky fails every second time, /second ends reused connections without a word."""
     flaky = itertools.cycle([True, False])
 
     def handle(peer):
@@ -159,8 +162,7 @@ def serve():
         while message := peer.request():
             if message.target == "/second" and answered:
                 return
-            if message.target == "/slow":
-                time.sleep(0.6)
+            time.sleep({"/slow": 0.6, "/late": 2}.get(message.target, 0))
             bad = message.target == "/flaky" and next(flaky)
             peer.send(ok(status="503 Service Unavailable") if bad else ok())
             answered += 1
@@ -197,7 +199,7 @@ def traffic(pod):
 def lost(pod):
     """A connection that conntrack forgets."""
     with pod.dial() as peer:
-        peer.send(request("GET", "/slow")).stays(0.1)
+        peer.send(request("GET", "/late")).stays(0.1)
         forget(pod, peer)
         until(lambda: pod.proxy.counted("lapse_redirect_state_lost_total"), "redirect_state_lost is not counted")
 
