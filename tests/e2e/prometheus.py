@@ -154,7 +154,7 @@ class Prometheus:
 
 
 def serve():
-    """The server's handler: /slow and /late take their time, /flaky fails every second time, /second ends reused connections without a word."""
+    """The server: /slow and /late take their time, /flaky fails every second time, /second ends reused connections without a word."""
     flaky = itertools.cycle([True, False])
 
     def handle(peer):
