@@ -40,7 +40,7 @@ void slab_free(struct slab *slab)
 
 #else
 
-enum { SLAB_BLOCK = 64 << 10, SLAB_ALIGNMENT = 16 };
+enum { SLAB_BLOCK = 32 << 10, SLAB_ALIGNMENT = 8 };
 
 /* In a released object. */
 struct slab_piece {

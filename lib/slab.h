@@ -11,7 +11,7 @@ struct slab;
 enum { SLAB_MOST = 4096 };
 struct slab *slab_new(size_t size);
 
-/* Zeroed and aligned to 16 bytes; NULL when there is no memory. */
+/* Zeroed and aligned to 8 bytes; NULL when there is no memory. */
 void *slab_alloc(struct slab *slab);
 
 /* object: from slab_alloc() of this slab, or NULL. */

@@ -167,9 +167,7 @@ static void closing_swept(struct loop_deferred *deferred)
 
 	snapshot_release(conn->snapshot);
 	ending_free(&conn->ending);
-	free(conn->tls);
-	free(conn->server_leg);
-	free(conn->last_request);
+	free(conn->seen);
 	slab_release(conn->worker->conn_memory, conn);
 }
 

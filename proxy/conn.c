@@ -113,29 +113,24 @@ const char *conn_phase_name(unsigned phase)
 	return phase < STAGE_COUNT ? stages[phase].name : names[phase - STAGE_COUNT];
 }
 
-static void conn_count_leg(struct conn *conn, enum metric_leg leg, uint64_t sent, uint64_t received)
+static void conn_count_way(struct conn *conn, enum metric_leg leg, enum metric_way way, uint64_t now, uint64_t *counted)
 {
-	const uint64_t now[WAYS] = {[WAY_SENT] = sent, [WAY_RECEIVED] = received};
-
-	for (unsigned way = 0; way < WAYS; way++) {
-		if (now[way] == conn->counted[leg][way])
-			continue;
-		metrics_add(conn->worker->metrics, METRIC_BYTES, conn->direction, leg, way, 0, (int64_t)(now[way] - conn->counted[leg][way]));
-		conn->counted[leg][way] = now[way];
-	}
+	if (now == *counted)
+		return;
+	metrics_add(conn->worker->metrics, METRIC_BYTES, conn->direction, leg, way, 0, (int64_t)(now - *counted));
+	*counted = now;
 }
 
 void conn_count_bytes(struct conn *conn)
 {
-	const struct upstream *upstream = conn->upstream;
-	uint64_t sent = conn->sent_server, received = conn->received_server;
+	struct upstream *upstream = conn->upstream;
 
-	if (upstream) {
-		sent += upstream->leg.sent - upstream->sent_before;
-		received += upstream->leg.received - upstream->received_before;
-	}
-	conn_count_leg(conn, LEG_CLIENT, conn->client.sent, conn->client.received);
-	conn_count_leg(conn, LEG_SERVER, sent, received);
+	conn_count_way(conn, LEG_CLIENT, WAY_SENT, conn->client.sent, &conn->sent_counted);
+	conn_count_way(conn, LEG_CLIENT, WAY_RECEIVED, conn->client.received, &conn->received_counted);
+	if (!upstream)
+		return;
+	conn_count_way(conn, LEG_SERVER, WAY_SENT, upstream->leg.sent, &upstream->sent_counted);
+	conn_count_way(conn, LEG_SERVER, WAY_RECEIVED, upstream->leg.received, &upstream->received_counted);
 }
 
 static bool conn_is_half_closed(const struct conn *conn)
@@ -172,13 +167,13 @@ static uint32_t conn_interest(bool reads, const struct leg *leg, const struct le
 
 /* EPOLLIN and EPOLLRDHUP stay armed while they do no harm, since HTTP turns reading off and on with every request: they are taken
  * out when an event that nobody wants has come. With nothing wanted EPOLLET keeps errors coming, each once. */
-static int conn_watch(struct conn *conn, struct leg *leg, uint32_t wanted, uint32_t side)
+static int conn_watch(struct conn *conn, struct leg *leg, uint32_t wanted)
 {
 	const uint32_t lazy = EPOLLIN | EPOLLRDHUP;
 
-	if (!(conn->unwanted & side))
+	if (!leg->unwanted)
 		wanted |= leg->source.armed & lazy;
-	conn->unwanted &= ~side;
+	leg->unwanted = false;
 	return loop_watch(conn->worker->loop, &leg->source, wanted ? wanted : (uint32_t)EPOLLET);
 }
 
@@ -215,17 +210,18 @@ void conn_settle(struct conn *conn)
 	if (conn->stage == STAGE_CLOSED)
 		return;
 	result = conn_watch(conn, &conn->client,
-	                    conn_interest(conn_reads_client(conn), &conn->client, upstream ? &upstream->leg : NULL), CLIENT);
+	                    conn_interest(conn_reads_client(conn), &conn->client, upstream ? &upstream->leg : NULL));
 	if (upstream && !result)
 		result = conn_watch(conn, &upstream->leg,
-		                    conn_interest(stages[conn->stage].reads & SERVER, &upstream->leg, &conn->client), SERVER);
+		                    conn_interest(stages[conn->stage].reads & SERVER, &upstream->leg, &conn->client));
 	if (result) {
 		conn_close(conn, cause_of(result == -ENOMEM || result == -ENOSPC ? REASON_MEMORY_LIMIT : REASON_INTERNAL_ERROR),
 		           "the kernel does not watch this connection's sockets: epoll_ctl: %s", strerror(-result));
 		return;
 	}
-	conn->instants[INSTANT_UNACKED_CLIENT] = conn->client.unacked_since;
-	conn->instants[INSTANT_UNACKED_SERVER] = upstream ? upstream->leg.unacked_since : 0;
+	conn->instants[INSTANT_UNACKED] = conn->client.unacked_since;
+	if (upstream && upstream->leg.unacked_since && (!conn->client.unacked_since || upstream->leg.unacked_since < conn->client.unacked_since))
+		conn->instants[INSTANT_UNACKED] = upstream->leg.unacked_since;
 	deadline = conn_deadline(conn);
 	/* A timer that fires early finds nothing due and is armed again: re-arming for every byte would cost more. */
 	if (deadline.at != INT64_MAX && (!wheel_armed(&conn->timer) || deadline.at < conn->timer.due))
@@ -329,7 +325,7 @@ static void conn_client_ready(struct loop_source *source, uint32_t events)
 			leg_fail(leg, error);
 			conn->proto->client_failed(conn);
 		} else {
-			conn->unwanted |= CLIENT;
+			leg->unwanted = true;
 			if ((events & (EPOLLRDHUP | EPOLLHUP)) && !leg->end_waiting) {
 				leg->end_waiting = true;
 				conn_half_closed(conn); /* its request is complete; the answer may take longer than conntrack remembers */
@@ -362,9 +358,9 @@ static void conn_server_connected(struct conn *conn, uint32_t events)
 }
 
 /* Not to be read now: what came, a FIN or an error included, waits until what came before it can be passed on. */
-static void conn_server_unwanted(struct conn *conn, struct leg *leg, uint32_t events)
+static void conn_server_unwanted(struct leg *leg, uint32_t events)
 {
-	conn->unwanted |= SERVER;
+	leg->unwanted = true;
 	leg->end_waiting |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
 }
 
@@ -390,7 +386,7 @@ void conn_server_ready(struct conn *conn, uint32_t events)
 		if (wanted)
 			conn->proto->server_readable(conn);
 		else
-			conn_server_unwanted(conn, leg, events);
+			conn_server_unwanted(leg, events);
 	}
 	conn_settle(conn);
 }
@@ -425,6 +421,7 @@ struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin
 	conn->direction = origin->direction;
 	conn->client_addr = origin->client;
 	conn->server_addr = origin->destination;
+	conn->first_fin = BY_PEER;
 	steer_accept(conn);
 	conn->proto = &proto_detect;
 	conn->timer.fire = conn_timer;
@@ -441,6 +438,6 @@ struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin
 	worker->conn_count++;
 	metrics_add(worker->metrics, METRIC_CONNECTIONS_OPENED, conn->direction, 0, 0, 0, 1);
 	metrics_add(worker->metrics, METRIC_CONNECTIONS_ACTIVE, conn->direction, 0, 0, 0, 1);
-	PROBE_ACCEPT(conn->id, fd, conn->direction);
+	PROBE_ACCEPT(conn->id, fd, origin->direction);
 	return conn;
 }

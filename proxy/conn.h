@@ -44,22 +44,25 @@ enum phase { PHASE_REQUEST = STAGE_COUNT, PHASE_WAIT, PHASE_BACKOFF, PHASE_RESPO
 
 /* How and why a connection ended, or one exchange on it. REASON_NONE: it has not. */
 struct ending {
-	enum reason_id reason;
-	enum reason_by by;     /* BY_PEER is resolved to the side that acted first */
-	enum timeout_id timer; /* the one that fired, TIMEOUT_NONE */
-	int64_t at;            /* when it was decided; a lingering end comes later */
-	unsigned phase;        /* at that moment: conn_phase() */
-	char *detail;          /* owned; NULL: the reason's own sentence */
-	char *tcp_info;        /* owned; the kernel's view of both legs at an abnormal end, NULL otherwise */
+	enum reason_id reason : 8;
+	enum reason_by by : 8;     /* BY_PEER is resolved to the side that acted first */
+	enum timeout_id timer : 8; /* the one that fired, TIMEOUT_NONE */
+	uint8_t phase;             /* at that moment: conn_phase() */
+	int64_t at;                /* when it was decided; a lingering end comes later */
+	char *detail;              /* owned; NULL: the reason's own sentence */
+	char *tcp_info;            /* owned; the kernel's view of both legs at an abnormal end, NULL otherwise */
 };
 
+/* There is one for every client, idle ones too: its size is what an idle connection costs. */
 struct conn {
-	struct loop_deferred deferred;
+	union {
+		struct wheel_timer timer;
+		struct loop_deferred deferred; /* in STAGE_CLOSED, when the timer is no more */
+	};
 	struct worker *worker;
 	struct conn *next, **link; /* in the worker's list */
 	uint64_t id;               /* from 1, of this process */
 	const struct proto *proto;
-	struct wheel_timer timer;
 	int64_t instants[INSTANT_COUNT];
 	int64_t wake_at; /* the protocol's own wake-up, 0 = none */
 
@@ -68,38 +71,37 @@ struct conn {
 	const struct policy_rule *rule;      /* of the last request, or of the opaque connection; NULL */
 	const struct timeouts *timeouts;     /* of that rule, else of the target */
 	const struct addr *dial;             /* where that rule sends it; NULL: the original destination */
-	enum reason_id refusal;              /* a TCPRoute that leads nowhere; REASON_NONE */
 
 	struct leg client;
 	struct upstream *upstream;    /* owned while attached, NULL */
 	struct exchange *exchange;    /* owned, STAGE_EXCHANGE only */
-	struct tls_hello *tls;        /* owned, NULL unless a ClientHello was read */
 	struct http1_scan scan;       /* of the head in hand */
 
 	struct addr client_addr, server_addr; /* server_addr: the original destination */
-	enum stage stage;
-	enum direction direction;
-	enum protocol protocol;
-	uint8_t http_minor; /* of the last request */
-	bool any_request;
+	enum stage stage : 8;
+	enum direction direction : 8;
+	enum protocol protocol : 8;
+	enum reason_id refusal : 8;      /* a TCPRoute that leads nowhere; REASON_NONE */
+	enum reason_id close_after : 8;  /* end with this reason after the response under way; REASON_NONE = keep alive */
+	enum reason_by first_fin : 8;    /* the side that finished first; BY_PEER: none has */
 	bool half_closed;                /* counted as that */
 	bool admitted;                   /* counted in proxy->admitted */
 	bool client_read_hold;           /* do not read the client now (a pipelined request waits) */
-	bool first_fin_set;
-	enum reason_by first_fin;        /* the side that finished first, once one has */
-	enum reason_id close_after;      /* end with this reason after the response under way; REASON_NONE = keep alive */
-	uint32_t requests, retries;
-	uint32_t unwanted; /* spurious epoll bits seen: 1 client, 2 server */
-	struct ending ending;
-
-	/* What the finished or present server legs add to the record. */
-	uint64_t sent_server;      /* by legs already let go */
-	uint64_t received_server;
-	uint32_t server_legs;      /* how many were let go */
-	char *server_leg;          /* owned; the description of the last one */
-	uint64_t counted[2][2];    /* bytes already in the metrics, by enum metric_leg and metric_way */
-	char *last_request;        /* owned; "GET /path" with --log-paths */
+	uint8_t http_minor;              /* of the last request */
 	uint16_t last_status;
+	uint32_t requests, retries;
+	uint32_t server_legs;              /* server legs that were let go */
+	uint32_t server_reused;            /* of the last one: exchanges it had carried before, and what happened on it */
+	uint8_t server_events[LEG_EVENTS];
+	uint64_t sent_server;              /* by legs already let go */
+	uint64_t received_server;
+	uint64_t sent_counted, received_counted; /* of the client's bytes, in the metrics already */
+	union {                            /* owned, NULL */
+		struct tls_hello *tls;     /* PROTOCOL_TLS */
+		char *last_request;        /* PROTOCOL_HTTP1: "GET /path" with --log-paths */
+		void *seen;
+	};
+	struct ending ending;
 };
 
 /* A new connection in STAGE_ACCEPT over an accepted socket, in the worker's list. NULL when there is no memory; the socket is

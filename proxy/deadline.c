@@ -1,6 +1,6 @@
 #include "proxy/deadline.h"
 
-/* Which moment starts which timer. unacknowledged has a second one; serverIdle and drain are not a connection's. */
+/* Which moment starts which timer; serverIdle and drain are not a connection's. */
 static const uint8_t since_of[TIMEOUT_COUNT] = {
     [TIMEOUT_REQUEST] = INSTANT_REQUEST,
     [TIMEOUT_BACKEND_REQUEST] = INSTANT_ATTEMPT,
@@ -11,18 +11,9 @@ static const uint8_t since_of[TIMEOUT_COUNT] = {
     [TIMEOUT_HALF_CLOSE] = INSTANT_LAST_BYTE,
     [TIMEOUT_CONNECT] = INSTANT_DIAL,
     [TIMEOUT_DETECT] = INSTANT_FIRST_BYTE,
-    [TIMEOUT_UNACKNOWLEDGED] = INSTANT_UNACKED_CLIENT,
+    [TIMEOUT_UNACKNOWLEDGED] = INSTANT_UNACKED,
     [TIMEOUT_MAX_CONNECTION] = INSTANT_ACCEPTED,
 };
-
-static void deadline_consider(struct deadline *next, enum timeout_id timer, enum instant since, const int64_t *instants,
-                              const struct timeouts *timeouts)
-{
-	int64_t limit = timeouts->of[timer].milliseconds;
-
-	if (instants[since] && limit && instants[since] + limit < next->at)
-		*next = (struct deadline){instants[since] + limit, timer, since};
-}
 
 struct deadline deadline_next(uint32_t timers, const int64_t instants[static INSTANT_COUNT], int64_t wake_at, bool half_closed,
                               const struct timeouts *timeouts)
@@ -34,10 +25,11 @@ struct deadline deadline_next(uint32_t timers, const int64_t instants[static INS
 	timers &= known & (half_closed ? ~idle : ~TIMER_BIT(TIMEOUT_HALF_CLOSE));
 	for (; timers; timers &= timers - 1) { /* the bits that are set, the lowest first */
 		enum timeout_id timer = (enum timeout_id)__builtin_ctz(timers);
+		enum instant since = (enum instant)since_of[timer];
+		int64_t limit = timeouts->of[timer].milliseconds;
 
-		deadline_consider(&next, timer, (enum instant)since_of[timer], instants, timeouts);
-		if (timer == TIMEOUT_UNACKNOWLEDGED)
-			deadline_consider(&next, timer, INSTANT_UNACKED_SERVER, instants, timeouts);
+		if (instants[since] && limit && instants[since] + limit < next.at)
+			next = (struct deadline){instants[since] + limit, timer, since};
 	}
 	return next;
 }

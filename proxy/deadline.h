@@ -16,8 +16,7 @@ enum instant {
 	INSTANT_ATTEMPT,        /* this attempt at it began */
 	INSTANT_DIAL,           /* connect() */
 	INSTANT_IDLE,           /* HTTP with no request active */
-	INSTANT_UNACKED_CLIENT, /* data to that side has been outstanding since then, as far as we know */
-	INSTANT_UNACKED_SERVER,
+	INSTANT_UNACKED,        /* data to one side has been outstanding since then, as far as we know */
 	INSTANT_COUNT,
 };
 

@@ -59,7 +59,6 @@ int exchange_begin(struct conn *conn, const struct http1_head *head)
 	metrics_add(conn->worker->metrics, METRIC_REQUESTS, conn->direction, 0, 0, 0, 1);
 	conn->exchange = exchange;
 	conn->requests++;
-	conn->any_request = true;
 	conn->http_minor = head->minor;
 	conn->instants[INSTANT_HEAD] = 0;
 	conn->instants[INSTANT_REQUEST] = conn_now(conn);

@@ -138,16 +138,16 @@ void leg_close(struct leg *leg, struct loop *loop, bool reset)
 	buf_release(&leg->in);
 }
 
-void leg_describe(const struct leg *leg, const char *peer, struct text *out)
+void leg_describe(const uint8_t events[static LEG_EVENTS], const char *peer, struct text *out)
 {
 	static const char *const words[LEG_EVENT_COUNT] = {
 	    [LEG_FIN_PEER] = "fin", [LEG_FIN_PROXY] = "fin", [LEG_RST_PEER] = "rst",
 	    [LEG_RST_PROXY] = "rst", [LEG_TIMED_OUT] = "timed-out", [LEG_FAILED] = "failed",
 	};
 
-	for (int i = 0; i < LEG_EVENTS && leg->events[i]; i++) {
-		bool ours = leg->events[i] == LEG_FIN_PROXY || leg->events[i] == LEG_RST_PROXY;
+	for (int i = 0; i < LEG_EVENTS && events[i]; i++) {
+		bool ours = events[i] == LEG_FIN_PROXY || events[i] == LEG_RST_PROXY;
 
-		text_printf(out, "%s%s:%s", out->length ? " " : "", words[leg->events[i]], ours ? "proxy" : peer);
+		text_printf(out, "%s%s:%s", out->length ? " " : "", words[events[i]], ours ? "proxy" : peer);
 	}
 }

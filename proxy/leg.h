@@ -32,11 +32,12 @@ struct leg {
 	struct buf in;    /* read from the peer, not consumed yet; owned */
 	struct pump_pipe *pipe; /* owned, NULL: bytes on their way to this peer inside a pipe; only pump.c looks in */
 	uint64_t sent, received;
-	int64_t unacked_since; /* see INSTANT_UNACKED_CLIENT */
+	int64_t unacked_since; /* see INSTANT_UNACKED */
 	int64_t last_sent;
 	int error;             /* -errno that ended it, 0 = none */
 	uint8_t events[LEG_EVENTS]; /* the first ones, in order; enum leg_event */
 	bool connecting;
+	bool unwanted;     /* epoll told of something that is not to be read now */
 	bool end_waiting;  /* epoll said that a FIN or RST came; it lies behind what has not been read yet */
 	bool fin_received; /* read() returned 0 */
 	bool fin_sent;     /* shutdown(SHUT_WR) was called */
@@ -86,6 +87,6 @@ int leg_fail(struct leg *leg, int error);
 void leg_close(struct leg *leg, struct loop *loop, bool reset);
 
 /* "fin:client fin:proxy": the events with the peer's name. */
-void leg_describe(const struct leg *leg, const char *peer, struct text *out);
+void leg_describe(const uint8_t events[static LEG_EVENTS], const char *peer, struct text *out);
 
 #endif

@@ -50,8 +50,7 @@ static void proto_opaque_server_failed(struct conn *conn)
 
 static void proto_opaque_finished(struct conn *conn, struct leg *to, enum reason_by side)
 {
-	if (!conn->first_fin_set) {
-		conn->first_fin_set = true;
+	if (conn->first_fin == BY_PEER) {
 		conn->first_fin = side;
 		conn->half_closed = true;
 		metrics_add(conn->worker->metrics, METRIC_CONNECTIONS_HALF_CLOSED, conn->direction, 0, 0, 0, 1);

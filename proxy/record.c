@@ -28,7 +28,7 @@ static void record_protocol(struct log_line *line, const struct conn *conn)
 {
 	if (conn->protocol == PROTOCOL_UNDETECTED)
 		return;
-	if (conn->protocol == PROTOCOL_HTTP1 && conn->any_request && conn->http_minor == 0)
+	if (conn->protocol == PROTOCOL_HTTP1 && conn->requests && conn->http_minor == 0)
 		log_string(line, "protocol", "http/1.0");
 	else
 		log_string(line, "protocol", detect_name(conn->protocol));
@@ -45,6 +45,16 @@ static void record_timer(struct log_line *line, const struct conn *conn, enum ti
 	log_string(line, "set_by", conn_timeout(conn, timer)->source);
 }
 
+static void record_server_leg(struct log_line *line, const struct conn *conn)
+{
+	TEXT_ON_STACK(text, 128);
+
+	if (conn->server_reused)
+		text_printf(&text, "reused:%u", conn->server_reused);
+	leg_describe(conn->server_events, "server", &text);
+	log_string(line, "server_leg", text.length ? text_bytes : "kept");
+}
+
 static void record_legs(struct log_line *line, const struct conn *conn)
 {
 	const struct upstream *upstream = conn->upstream;
@@ -53,11 +63,11 @@ static void record_legs(struct log_line *line, const struct conn *conn)
 
 	log_number(line, "sent_client", (int64_t)conn->client.sent);
 	log_number(line, "sent_server", (int64_t)sent_server);
-	leg_describe(&conn->client, "client", &events);
+	leg_describe(conn->client.events, "client", &events);
 	if (events.length)
 		log_string(line, "client_leg", events_bytes);
-	if (conn->server_leg)
-		log_string(line, "server_leg", conn->server_leg);
+	if (conn->server_legs)
+		record_server_leg(line, conn);
 	if (conn->server_legs > 1)
 		log_number(line, "server_legs", conn->server_legs);
 	if (conn->retries)
@@ -66,7 +76,7 @@ static void record_legs(struct log_line *line, const struct conn *conn)
 
 static void record_tls(struct log_line *line, const struct conn *conn)
 {
-	if (!conn->tls)
+	if (conn->protocol != PROTOCOL_TLS || !conn->tls)
 		return;
 	if (conn->tls->server_name[0])
 		log_string(line, "sni", conn->tls->server_name);
@@ -78,7 +88,7 @@ static void record_http(struct log_line *line, const struct conn *conn)
 {
 	const char *space;
 
-	if (!conn->last_request)
+	if (conn->protocol != PROTOCOL_HTTP1 || !conn->last_request)
 		return;
 	space = strchr(conn->last_request, ' ');
 	log_bytes(line, "last_method", conn->last_request, (size_t)(space - conn->last_request));

@@ -118,17 +118,11 @@ static const char *upstream_idle_source(const struct upstream *upstream)
 static void upstream_note(struct conn *conn)
 {
 	const struct upstream *upstream = conn->upstream;
-	uint32_t reused = upstream->idle_since && upstream->uses ? upstream->uses - 1 : upstream->uses;
-	TEXT_ON_STACK(events, 96);
-	TEXT_ON_STACK(text, 128);
 
-	leg_describe(&upstream->leg, "server", &events);
-	if (reused)
-		text_printf(&text, "reused:%u%s", reused, events.length ? " " : "");
-	text_string(&text, events.length || text.length ? events_bytes : "kept");
+	conn_count_bytes(conn);
 	conn->server_legs++;
-	free(conn->server_leg);
-	conn->server_leg = strdup(text_bytes);
+	conn->server_reused = upstream->idle_since && upstream->uses ? upstream->uses - 1 : upstream->uses;
+	memcpy(conn->server_events, upstream->leg.events, sizeof conn->server_events);
 	conn->sent_server += upstream->leg.sent - upstream->sent_before;
 	conn->received_server += upstream->leg.received - upstream->received_before;
 }
@@ -286,8 +280,8 @@ bool upstream_take(struct conn *conn)
 		}
 		upstream_unlink(upstream);
 		upstream->conn = conn;
-		upstream->sent_before = upstream->leg.sent;
-		upstream->received_before = upstream->leg.received;
+		upstream->sent_before = upstream->sent_counted = upstream->leg.sent;
+		upstream->received_before = upstream->received_counted = upstream->leg.received;
 		conn->upstream = upstream;
 		return true;
 	}
@@ -379,7 +373,6 @@ void upstream_drop(struct conn *conn, bool reset)
 	upstream_note(conn);
 	conn->upstream = NULL;
 	conn->instants[INSTANT_DIAL] = 0;
-	conn->instants[INSTANT_UNACKED_SERVER] = 0;
 }
 
 void upstream_pool_close(struct worker *worker)

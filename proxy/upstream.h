@@ -31,6 +31,7 @@ struct upstream {
 	int64_t idle_since;   /* 0 while an exchange or opaque connection uses it */
 	int64_t idle_before;  /* ms it had rested before the use at hand */
 	uint64_t sent_before, received_before; /* counts of its leg when the conn at hand got it */
+	uint64_t sent_counted, received_counted; /* and those that are in the metrics */
 	uint32_t uses;        /* exchanges finished on it */
 	bool watched;         /* in the pool, not to be used: it only shows how long the server lets it live */
 	struct origin_dial dial;

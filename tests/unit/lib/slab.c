@@ -27,7 +27,7 @@ static unsigned char *take(struct slab *slab, unsigned char value)
 	unsigned char *object = slab_alloc(slab);
 
 	assert_non_null(object);
-	assert_int_equal((uintptr_t)object % 16, 0);
+	assert_int_equal((uintptr_t)object % 8, 0);
 	assert_true(is_filled(object, 0));
 	return memset(object, value, SIZE);
 }
@@ -80,7 +80,7 @@ static void empty_blocks_go_back_to_the_kernel(void **state)
 	for (size_t i = 0; i < COUNT; i++)
 		mapped += is_mapped(objects[i]);
 	/* The block of the one that is left, and the spare. */
-	assert_in_range(mapped, 2, 2 * (65536 / SIZE));
+	assert_in_range(mapped, 2, 2 * (32768 / SIZE));
 	slab_release(slab, objects[0]);
 	slab_free(slab);
 	assert_false(is_mapped(objects[0]));

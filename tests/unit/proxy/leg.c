@@ -54,7 +54,7 @@ static void describes(const struct leg *leg, const char *expected)
 {
 	TEXT_ON_STACK(text, 256);
 
-	leg_describe(leg, "peer", &text);
+	leg_describe(leg->events, "peer", &text);
 	assert_string_equal(text_bytes, expected);
 }
 
@@ -316,7 +316,7 @@ static void notes_each_event_once_in_order(void **state)
 		leg_note(&leg, all[i]);
 	describes(&leg, "fin:peer fin:proxy rst:peer timed-out:peer"); /* the first LEG_EVENTS */
 	text_string(&text, "reused:2");
-	leg_describe(&leg, "server", &text);
+	leg_describe(leg.events, "server", &text);
 	assert_string_equal(text_bytes, "reused:2 fin:server fin:proxy rst:server timed-out:server");
 	leg = (struct leg){.events = {LEG_FAILED, LEG_RST_PROXY}};
 	describes(&leg, "failed:peer rst:proxy");
