@@ -25,6 +25,8 @@ testing=(
     chromium fonts-dejavu-core                   # people, who look at /connections
     clang clang-tidy cppcheck llvm               # make check, make fuzz, readable sanitizer reports
     man-db mandoc                                # man pages
+    valgrind                                     # instructions per request
+    iptables libnginx-mod-stream                 # make bench: what lapse-init and lapse-proxy are compared with
 )
 units=(nginx haproxy redis-server postgresql prometheus victoria-metrics)
 
@@ -50,7 +52,7 @@ if [ "$ID" != debian ] || ! command -v apt-get >/dev/null; then
     missing=()
     tools=(cc make)
     [ "$*" = build ] || tools+=(python3 ip nft conntrack unshare nsenter setpriv setcap strace curl openssl wrk nginx haproxy
-        redis-server psql mariadbd dnsmasq prometheus promtool vmagent chromium bpftrace clang clang-tidy cppcheck mandoc)
+        redis-server psql mariadbd dnsmasq prometheus promtool vmagent chromium bpftrace clang clang-tidy cppcheck mandoc valgrind iptables)
     headers=(libnftnl/common.h libmnl/libmnl.h libnetfilter_conntrack/libnetfilter_conntrack.h llhttp.h ares.h yaml.h pcre2.h sys/sdt.h)
     [ "$*" = build ] || headers+=(cmocka.h)
     for tool in "${tools[@]}"; do command -v "$tool" >/dev/null || missing+=("$tool"); done

@@ -18,6 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
+/* First byte of a connection to `responder opaque`: neither begins any protocol. */
+#define OPAQUE_UP "\1"   /* the client sends all the time */
+#define OPAQUE_DOWN "\2" /* the app does */
+
 #define HELPER static inline __attribute__((unused))
 
 /* A condition without which a figure would mean nothing. */

@@ -1,176 +1,104 @@
-"""What is measured: one row a case. A case is a function that is called once a round and returns {column: {metric: value, or a
-list of values}}; its rows say how the metrics are called, and its columns who is compared with whom."""
-import os
-import shutil
+"""What is measured: one row a case; and what Lapse has to reach: one row a bar."""
 import statistics
-import time
 
-from peers import HAPROXY_PATH, PEERS
-from world import Broken, link
-
-# A proxy that used less of its CPU than this was not the limit of its requests a second.
-FULL = 0.93
-
-
-def keepalive(world):
-    figures = {}
-    for peer in PEERS.values():
-        with world.running(peer, world.proxy_cpu) as process:
-            run = world.load(peer, process, connections=64, seconds=3)
-        figures[peer.name] = {
-            "rate": run["requests"] / run["seconds"] / 1000,
-            "p50": run["p50_us"],
-            "p99": run["p99_us"],
-            "others": run["others"],
-            "load_share": run["load_share"],
-        }
-        if process:
-            figures[peer.name]["cpu"] = run["proxy_cpu_s"] / run["requests"] * 1e6
-            figures[peer.name]["proxy_share"] = run["proxy_share"]
-    return figures
-
-
-def keepalive_notes(samples):
-    notes = []
-    for name, metrics in samples.items():
-        load = statistics.median(metrics["load_share"])
-        proxy = statistics.median(metrics["proxy_share"]) if "proxy_share" in metrics else 0
-        if proxy >= FULL:
-            continue
-        shares = f"load and app {load:.0%} of their CPU" + (f", the proxy {proxy:.0%} of its own" if proxy else "")
-        if load >= FULL:
-            notes.append(f"{name}: the load generator was the limit of requests/s ({shares})")
-        else:
-            notes.append(f"{name}: no CPU was full ({shares}): the machine was disturbed")
-    return notes
-
-
-def ping_pong(world):
-    figures = {}
-    for peer in PEERS.values():
-        with world.running(peer, world.load_cpu) as process:
-            run = world.load(peer, process, connections=1, seconds=1.5)
-        figures[peer.name] = {"p50": run["p50_us"], "p99": run["p99_us"], "others": run["others"]}
-    for name, metrics in figures.items():
-        if name != "direct":
-            metrics["added"] = metrics["p50"] - figures["direct"]["p50"]
-    return figures
-
-
-IDLE = 4000
-
-
-def idle(world):
-    figures = {}
-    for name in ("relay", "HAProxy", "Lapse"):
-        peer = PEERS[name]
-        with world.running(peer, world.proxy_cpu) as process:
-            time.sleep(0.2)
-            start, sockets = process.memory(), process.sockets()
-            with world.held(peer, IDLE):
-                both = process.memory()
-                figures[name] = {
-                    "rss": start["Rss"],
-                    "private": start["Private_Dirty"],
-                    "anonymous": start["Anonymous"],
-                    "both": (both["Private_Dirty"] - start["Private_Dirty"]) * 1024 / IDLE,
-                    "both_sockets": (process.sockets() - sockets) / IDLE,
-                }
-        if name == "relay":
-            continue
-        with world.running(peer, world.proxy_cpu, server_idle="500ms") as process:
-            time.sleep(0.2)
-            start, sockets = process.memory(), process.sockets()
-            with world.held(peer, IDLE):
-                deadline = time.monotonic() + 4
-                while process.sockets() > sockets + IDLE + 20 and time.monotonic() < deadline:
-                    time.sleep(0.05)
-                one = process.memory()
-                figures[name]["one"] = (one["Private_Dirty"] - start["Private_Dirty"]) * 1024 / IDLE
-                figures[name]["one_sockets"] = (process.sockets() - sockets) / IDLE
-    return figures
-
-
-def timed(command, host):
-    """Wall and CPU milliseconds of a command that must succeed."""
-    with host.entered():
-        quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1)]
-        start = time.perf_counter()
-        pid = os.posix_spawn(command[0], command, os.environ, file_actions=quiet)
-        _, status, usage = os.wait4(pid, 0)
-        wall = time.perf_counter() - start
-    if status:
-        raise Broken(f"{' '.join(command)}: status {status}")
-    return wall * 1000, (usage.ru_utime + usage.ru_stime) * 1000
-
-
-def init(world, pairs=6):
-    """Each into a namespace that was new a moment ago, turn about which is first."""
-    nft = shutil.which("nft", path="/usr/sbin:/usr/bin:/sbin:/bin")
-    rules, init_path = os.path.join(world.scratch, "rules.nft"), world.tool("lapse-init")
-    figures = {name: {"wall": [], "cpu": []} for name in ("nft -f", "lapse-init")}
-    for pair in range(pairs):
-        order = [("nft -f", [nft, "-f", rules]), ("lapse-init", [init_path, "install", "--log-level", "warn"])]
-        for name, command in order if pair % 2 else reversed(order):
-            pod, other = world.namespace(), world.namespace()
-            link(other, pod, 2)
-            with open(rules, "w") as file:
-                file.write(pod.run([init_path, "install", "--dry-run"]).stdout)
-            wall, cpu = timed(command, pod)
-            figures[name]["wall"].append(wall)
-            figures[name]["cpu"].append(cpu)
-            for host in (pod, other):
-                host.delete()
-    return figures
-
-
-def size(world):
-    figures = {}
-    for column, metric, path in (("Lapse", "proxy", world.tool("lapse-proxy")), ("Lapse", "init", world.tool("lapse-init")),
-                                 ("HAProxy", "proxy", HAPROXY_PATH), ("relay", "proxy", world.bench("relay"))):
-        stripped = os.path.join(world.scratch, "stripped")
-        world.client.run(["strip", "-o", stripped, path])
-        figures.setdefault(column, {})[metric] = os.path.getsize(stripped) / 1024
-    return figures
+from memory import idle, timers
+from peers import HTTP, OPAQUE
+from programs import init, reload, size, start
+from traffic import busy, ping_pong, syscalls, traffic, workers
 
 
 class Case:
-    """rows: (metric, what it is called, digits after the point). The last column is set against `against`."""
+    """function(world, columns, **settings) is called once a round, or once at all, and returns {column: {metric: value, or a list
+    of values}}. rows: (metric, what it is called, digits after the point). The last column is set against `against`."""
 
-    def __init__(self, function, title, columns, against, rows, notes=None, once=False):
-        self.name, self.function, self.title = function.__name__, function, title
-        self.columns, self.against, self.rows = columns, against, rows
-        self.notes, self.once = notes, once
+    def __init__(self, name, title, function, columns, rows, against=(), once=False, **settings):
+        self.name, self.title, self.function, self.columns, self.rows = name, title, function, columns, rows
+        self.against, self.once, self.settings = against, once, settings
+
+    def measure(self, world):
+        return self.function(world, self.columns, **self.settings)
 
 
-ALL, PROXIES = list(PEERS), [name for name in PEERS if name != "direct"]
+PEERS_MET = ("HAProxy", "relay")
+REQUEST, PER_GIB, GBIT = ("cpu", "CPU µs/request", 2), ("cpu_gib", "CPU s/GiB", 3), ("gbit", "Gbit/s", 2)
+RATE, P50, P99 = ("rate", "thousand/s", 1), ("p50", "p50 µs", 1), ("p99", "p99 µs", 1)
+IDLE = (("before", "no request: private bytes", 0), ("before_sockets", "sockets", 2), ("before_kernel", "slab KiB", 1),
+        ("both", "one request: private bytes", 0), ("both_sockets", "sockets", 2), ("both_kernel", "slab KiB", 1),
+        ("one", "server leg closed: private bytes", 0), ("one_sockets", "sockets", 2), ("one_kernel", "slab KiB", 1))
+KEPT = ["direct", "relay", "HAProxy", "HAProxy tcp", "nginx", "nginx stream", "Lapse"]
+WITHOUT_DIRECT = [name for name in KEPT if name != "direct"]
+
 CASES = {case.name: case for case in (
-    Case(keepalive, "keepalive: 64 connections, small answers, the proxy on a CPU of its own", ALL, ("HAProxy", "relay"), (
-        ("cpu", "CPU of the proxy, µs a request", 2),
-        ("rate", "thousand requests/s", 1),
-        ("p50", "latency p50, µs", 0),
-        ("p99", "latency p99, µs", 0),
-    ), keepalive_notes),
-    Case(ping_pong, "ping_pong: 1 connection, everything on one CPU", ALL, ("HAProxy", "relay"), (
-        ("p50", "latency p50, µs", 1),
-        ("p99", "latency p99, µs", 1),
-        ("added", "p50 added to direct, µs", 1),
-    )),
-    Case(idle, f"idle: {IDLE} keep-alive connections, one request done on each", PROXIES, ("HAProxy", "relay"), (
-        ("rss", "at start: RSS, KiB", 0),
-        ("private", "at start: private dirty, KiB", 0),
-        ("anonymous", "at start: anonymous, KiB", 0),
-        ("both", "both legs open: private bytes each", 0),
-        ("both_sockets", "… sockets each", 2),
-        ("one", "server leg closed: private bytes each", 0),
-        ("one_sockets", "… sockets each", 2),
-    )),
-    Case(init, "init: the rule set into a fresh namespace", ["nft -f", "lapse-init"], ("nft -f",), (
-        ("wall", "wall, ms", 2),
-        ("cpu", "CPU, ms", 2),
-    )),
-    Case(size, "size: the stripped program alone", PROXIES, ("HAProxy", "relay"), (
-        ("proxy", "proxy, KiB", 0),
-        ("init", "lapse-init, KiB", 0),
-    ), once=True),
+    Case("keepalive", "64 connections, answers of 32 bytes", traffic, HTTP, (REQUEST, RATE, P50, P99), PEERS_MET,
+         connections=64, seconds=1.8),
+    Case("body_64k", "64 connections, answers of 64 KiB", traffic, HTTP, (REQUEST, PER_GIB, GBIT, P50, P99), PEERS_MET,
+         answers=1 << 16, connections=64),
+    Case("body_1m", "16 connections, answers of 1 MiB", traffic, HTTP, (REQUEST, PER_GIB, GBIT, P50, P99), PEERS_MET,
+         answers=1 << 20, connections=16),
+    Case("connections", "64 at a time, a connection for every request", traffic, [name for name in HTTP if name != "relay splice"],
+         (REQUEST, RATE, P50, P99), (*PEERS_MET, "HAProxy reuse", "nginx"), connections=64, fresh=True),
+    Case("opaque_up", "one connection of opaque bytes, client to app", traffic, OPAQUE, (PER_GIB, GBIT), ("HAProxy tcp", "relay"),
+         answers="opaque", stream="up"),
+    Case("opaque_down", "one connection of opaque bytes, app to client", traffic, OPAQUE, (PER_GIB, GBIT), ("HAProxy tcp", "relay"),
+         answers="opaque", stream="down"),
+    Case("ping_pong", "1 connection, everything on one CPU", ping_pong, HTTP, (P50, P99, ("added", "p50 over direct, µs", 1)), PEERS_MET),
+    Case("workers", "64 connections, answers of 32 bytes, one and two workers on the same two CPUs", workers, ["HAProxy", "nginx", "Lapse"],
+         (REQUEST, RATE, P50, P99)),
+    Case("syscalls", "16 connections, answers of 32 bytes, under strace", syscalls, ["relay", "HAProxy", "nginx", "Lapse"],
+         (("calls", "system calls/request", 2),), PEERS_MET, once=True),
+    Case("idle_5000", "5,000 idle connections, each", idle, KEPT, IDLE, PEERS_MET, once=True, connections=5000),
+    Case("idle_9500", "9,500 idle connections, each", idle, KEPT, IDLE, PEERS_MET, once=True, connections=9500),
+    Case("timers", "9,500 idle connections, every timeout on", timers, WITHOUT_DIRECT, (("cpu", "CPU, % of a core", 3),), once=True,
+         connections=9500),
+    Case("busy", "4,000 connections, all receiving 64 KiB: above the memory at start", busy,
+         ["relay", "HAProxy", "HAProxy tcp", "nginx", "nginx stream", "Lapse"], (("memory", "private MiB", 1), GBIT), PEERS_MET, once=True),
+    Case("init", "the rules into a fresh namespace", init, ["24 iptables calls", "iptables-restore", "nft -f", "lapse-init"],
+         (("wall", "wall ms", 2), ("cpu", "CPU ms", 2)), ("nft -f",), once=True),
+    Case("start", "from exec until it serves", start, ["relay", "HAProxy", "nginx", "Lapse"],
+         (("ready", "ms", 1), ("rss", "RSS MiB", 1), ("private", "private MiB", 2)), PEERS_MET, once=True),
+    Case("reload", "10,000 routes read anew under load on 4 connections, everything on one CPU", reload, ["at rest", "reloading"],
+         (("wall", "until in force, ms", 0), ("reading", "of it reading, ms", 0), ("slow", "requests over 1 ms", 0), ("most", "longest, ms", 1),
+          P99, RATE), once=True),
+    Case("size", "programs, stripped, and the libraries they load", size, ["relay", "HAProxy", "nginx", "lapse-init", "Lapse"],
+         (("program", "program KiB", 0), ("libraries", "libraries KiB", 0)), PEERS_MET, once=True),
 )}
+
+
+class Bar:
+    """Lapse's figure is at most (or at least) so much; with `of`, so many times that of the best of these peers."""
+
+    def __init__(self, case, metric, text, limit, of=(), at_least=False):
+        self.case, self.metric, self.text, self.limit, self.of, self.at_least = CASES[case], metric, text, limit, of, at_least
+
+    def judge(self, samples):
+        """What to say of it, from {column: {metric: [value, …]}}."""
+        middle = {column: statistics.median(metrics[self.metric]) for column, metrics in samples.items() if metrics.get(self.metric)}
+        if (ours := middle.get(self.case.columns[-1])) is None:
+            return None
+        best = (max if self.at_least else min)(self.of, key=lambda name: middle[name]) if self.of else None
+        value = ours / middle[best] if best else ours
+        met = value >= self.limit if self.at_least else value <= self.limit
+        return {"case": self.case.name, "bar": self.text, "measured": round(value, 3), "of": best, "met": met}
+
+
+MODES = [name for name in OPAQUE if name not in ("direct", "Lapse")]
+BARS = (
+    Bar("keepalive", "cpu", "CPU per request ≤ 0.75 × HAProxy", 0.75, ("HAProxy",)),
+    Bar("keepalive", "cpu", "CPU per request ≤ 1.20 × relay", 1.20, ("relay",)),
+    Bar("keepalive", "rate", "requests/s ≥ 1.35 × HAProxy", 1.35, ("HAProxy",), at_least=True),
+    Bar("body_64k", "cpu", "CPU per request ≤ 1.10 × relay", 1.10, ("relay",)),
+    Bar("body_1m", "cpu", "CPU per request ≤ 0.80 × relay", 0.80, ("relay",)),
+    Bar("connections", "cpu", "CPU per connection ≤ 1.00 × the better of nginx and HAProxy", 1.00, ("nginx", "HAProxy", "HAProxy reuse")),
+    Bar("opaque_up", "cpu_gib", "CPU per GiB ≤ 1.00 × the best peer", 1.00, MODES),
+    Bar("opaque_down", "cpu_gib", "CPU per GiB ≤ 1.00 × the best peer", 1.00, MODES),
+    Bar("ping_pong", "p50", "p50 ≤ 1.15 × relay", 1.15, ("relay",)),
+    Bar("ping_pong", "p50", "p50 ≤ 0.85 × HAProxy", 0.85, ("HAProxy",)),
+    Bar("idle_9500", "one", "private memory, server leg closed ≤ 512 bytes", 512),
+    Bar("idle_9500", "both", "private memory, both legs open ≤ 1,024 bytes", 1024),
+    Bar("busy", "memory", "private memory ≤ 8 MiB above start", 8),
+    Bar("start", "rss", "RSS ≤ 5 MiB", 5),
+    Bar("start", "private", "private memory ≤ 1.5 MiB", 1.5),
+    Bar("timers", "cpu", "CPU ≤ 0.1 % of a core", 0.1),
+    Bar("init", "wall", "wall time ≤ 1.00 × nft -f", 1.00, ("nft -f",)),
+    Bar("syscalls", "calls", "system calls per request ≤ 4.2", 4.2),
+)

@@ -1,9 +1,11 @@
-/* load ADDRESS PORT [--connections N] [--seconds S] [--warm-up S] [--watch PID]…: a closed loop. Each of N kept connections has one
- * request under way at a time. After the warm-up it measures for S seconds and prints one line of JSON: requests, latencies, and
- * the CPU time that it and the watched processes used meanwhile.
+/* load ADDRESS PORT [--connections N] [--fresh] [--seconds S] [--warm-up S] [--watch PID]…: a closed loop. Each of N kept
+ * connections has one request under way at a time; with --fresh, each request has a connection of its own. After the warm-up it
+ * measures for S seconds and prints one line of JSON: requests, latencies, and the CPU time that it and the watched processes used.
  *
- * load ADDRESS PORT --connections N --hold: opens N connections one after the other, makes one request on each, prints {"held": N}
- * and keeps them open until its standard input ends.
+ * load … --stream up|down: one connection of bytes that are no protocol, as fast as they go, measured likewise.
+ *
+ * load ADDRESS PORT --connections N --hold: opens N connections and prints {"held": N}; for every byte of its standard input it
+ * makes one request on each and prints the line again; ends with its standard input.
  *
  * A request whose answer is wrong or a connection that ends is an error: the run ends, for a figure would mean nothing. */
 #include "tests/bench/bench.h"
@@ -35,13 +37,14 @@ struct load {
 	struct sockaddr_in to;
 	int connections;
 	double seconds, warm_up;
-	bool hold;
+	bool hold, fresh;
+	const char *stream; /* up, down or NULL */
 	pid_t watched[WATCHED_MOST];
 	int watched_count;
 
 	int epoll_fd;
 	bool measuring;
-	uint64_t requests, bytes;
+	uint64_t requests, bytes, slow; /* slow: took longer than 1 ms */
 	int64_t latency_sum, latency_most;
 	uint64_t histogram[DOUBLINGS * CLASSES];
 	/* The answer seen last: the next is most likely the same. */
@@ -83,6 +86,7 @@ static void count_answer(struct load *load, int64_t latency)
 	if (!load->measuring)
 		return;
 	load->requests++;
+	load->slow += latency > 1000000;
 	load->latency_sum += latency;
 	if (latency > load->latency_most)
 		load->latency_most = latency;
@@ -163,6 +167,16 @@ static int dial(const struct load *load)
 	return fd;
 }
 
+/* Dials, and asks for the first time. */
+static void begin(const struct load *load, struct connection *connection)
+{
+	connection->asked = now_ns();
+	connection->fd = dial(load);
+	NEED(fcntl(connection->fd, F_SETFL, O_NONBLOCK) == 0);
+	watch(load->epoll_fd, EPOLL_CTL_ADD, connection->fd, EPOLLIN, connection);
+	NEED(send(connection->fd, request, sizeof request - 1, MSG_NOSIGNAL) == sizeof request - 1);
+}
+
 static void run_until(struct load *load, int64_t end)
 {
 	struct epoll_event events[BATCH];
@@ -176,12 +190,17 @@ static void run_until(struct load *load, int64_t end)
 			if (!take(load, connection))
 				continue;
 			count_answer(load, now_ns() - connection->asked);
-			ask(connection);
+			if (load->fresh) {
+				close(connection->fd);
+				begin(load, connection);
+			} else {
+				ask(connection);
+			}
 		}
 	}
 }
 
-/* --- the two ways to run --- */
+/* --- the ways to run --- */
 
 static int64_t process_cpu_ns(pid_t pid)
 {
@@ -192,55 +211,98 @@ static int64_t process_cpu_ns(pid_t pid)
 	return clock_ns(clock);
 }
 
+struct span {
+	int64_t start, own, watched[WATCHED_MOST];
+};
+
+static struct span measure(const struct load *load)
+{
+	struct span now = {.start = now_ns(), .own = clock_ns(CLOCK_PROCESS_CPUTIME_ID)};
+
+	for (int i = 0; i < load->watched_count; i++)
+		now.watched[i] = process_cpu_ns(load->watched[i]);
+	return now;
+}
+
+static void print_since(const struct load *load, const struct span *start)
+{
+	struct span now = measure(load);
+
+	NEED(load->bytes);
+	printf("{\"seconds\": %.6f, \"bytes\": %llu, \"own_cpu_s\": %.6f, ", (double)(now.start - start->start) / 1e9,
+	       (unsigned long long)load->bytes, (double)(now.own - start->own) / 1e9);
+	if (load->requests) {
+		printf("\"requests\": %llu, \"slow\": %llu, \"p50_us\": %.3f, \"p99_us\": %.3f, ", (unsigned long long)load->requests,
+		       (unsigned long long)load->slow, percentile_us(load, 0.5), percentile_us(load, 0.99));
+		printf("\"mean_us\": %.3f, \"most_us\": %.3f, ", (double)load->latency_sum / (double)load->requests / 1e3,
+		       (double)load->latency_most / 1e3);
+	}
+	printf("\"watched_cpu_s\": [");
+	for (int i = 0; i < load->watched_count; i++)
+		printf("%s%.6f", i ? ", " : "", (double)(now.watched[i] - start->watched[i]) / 1e9);
+	printf("]}\n");
+}
+
 static void closed_loop(struct load *load)
 {
-	int64_t start, span, own, watched[WATCHED_MOST];
+	struct span start;
 
 	for (int i = 0; i < load->connections; i++) {
 		struct connection *connection = calloc(1, sizeof *connection);
 
 		NEED(connection);
-		connection->fd = dial(load);
-		NEED(fcntl(connection->fd, F_SETFL, O_NONBLOCK) == 0);
-		watch(load->epoll_fd, EPOLL_CTL_ADD, connection->fd, EPOLLIN, connection);
-		ask(connection);
+		begin(load, connection);
 	}
 	run_until(load, now_ns() + (int64_t)(load->warm_up * 1e9));
 	load->measuring = true;
-	for (int i = 0; i < load->watched_count; i++)
-		watched[i] = process_cpu_ns(load->watched[i]);
-	own = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-	start = now_ns();
-	run_until(load, start + (int64_t)(load->seconds * 1e9));
-	span = now_ns() - start;
-	own = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - own;
-	for (int i = 0; i < load->watched_count; i++)
-		watched[i] = process_cpu_ns(load->watched[i]) - watched[i];
+	start = measure(load);
+	run_until(load, start.start + (int64_t)(load->seconds * 1e9));
 	NEED(load->requests);
-	printf("{\"seconds\": %.6f, \"requests\": %llu, \"bytes\": %llu, \"own_cpu_s\": %.6f, ", (double)span / 1e9,
-	       (unsigned long long)load->requests, (unsigned long long)load->bytes, (double)own / 1e9);
-	printf("\"p50_us\": %.3f, \"p99_us\": %.3f, \"mean_us\": %.3f, \"most_us\": %.3f, \"watched_cpu_s\": [", percentile_us(load, 0.5),
-	       percentile_us(load, 0.99), (double)load->latency_sum / (double)load->requests / 1e3, (double)load->latency_most / 1e3);
-	for (int i = 0; i < load->watched_count; i++)
-		printf("%s%.6f", i ? ", " : "", (double)watched[i] / 1e9);
-	printf("]}\n");
+	print_since(load, &start);
+}
+
+static void stream(struct load *load)
+{
+	int fd = dial(load);
+	bool up = !strcmp(load->stream, "up");
+	int64_t begin_at = now_ns() + (int64_t)(load->warm_up * 1e9), now;
+	struct span start = {0};
+
+	NEED(up || !strcmp(load->stream, "down"));
+	NEED(send(fd, up ? OPAQUE_UP : OPAQUE_DOWN, 1, MSG_NOSIGNAL) == 1);
+	do {
+		ssize_t moved = up ? send(fd, load->scratch, READ_MOST, MSG_NOSIGNAL) : recv(fd, load->scratch, READ_MOST, 0);
+
+		NEED(moved > 0);
+		now = now_ns();
+		load->bytes += load->measuring ? (uint64_t)moved : 0;
+		if (!load->measuring && now >= begin_at) {
+			load->measuring = true;
+			start = measure(load);
+		}
+	} while (!load->measuring || now < start.start + (int64_t)(load->seconds * 1e9));
+	print_since(load, &start);
 }
 
 static void hold(struct load *load)
 {
+	struct connection *connections = calloc((size_t)load->connections, sizeof *connections);
 	char byte;
 
-	for (int i = 0; i < load->connections; i++) {
-		struct connection connection = {.fd = dial(load)};
-
-		ask(&connection);
-		while (!take(load, &connection))
-			;
-	}
-	printf("{\"held\": %d}\n", load->connections);
-	fflush(stdout);
-	while (read(0, &byte, 1) > 0)
-		;
+	NEED(connections);
+	for (int i = 0; i < load->connections; i++)
+		connections[i].fd = dial(load);
+	do {
+		printf("{\"held\": %d}\n", load->connections);
+		fflush(stdout);
+		if (read(0, &byte, 1) <= 0)
+			return;
+		for (int i = 0; i < load->connections; i++) {
+			ask(&connections[i]);
+			while (!take(load, &connections[i]))
+				;
+		}
+	} while (true);
 }
 
 int main(int argc, char **argv)
@@ -248,7 +310,8 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{"connections", required_argument, NULL, 'c'}, {"seconds", required_argument, NULL, 's'},
 		{"warm-up", required_argument, NULL, 'w'},     {"watch", required_argument, NULL, 'p'},
-		{"hold", no_argument, NULL, 'h'},              {0},
+		{"hold", no_argument, NULL, 'h'},              {"fresh", no_argument, NULL, 'f'},
+		{"stream", required_argument, NULL, 'o'},      {0},
 	};
 	struct load *load = calloc(1, sizeof *load);
 	int option;
@@ -274,6 +337,12 @@ int main(int argc, char **argv)
 		case 'h':
 			load->hold = true;
 			break;
+		case 'f':
+			load->fresh = true;
+			break;
+		case 'o':
+			load->stream = optarg;
+			break;
 		default:
 			return 64;
 		}
@@ -285,6 +354,8 @@ int main(int argc, char **argv)
 	NEED(load->epoll_fd >= 0);
 	if (load->hold)
 		hold(load);
+	else if (load->stream)
+		stream(load);
 	else
 		closed_loop(load);
 	return 0;

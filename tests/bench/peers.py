@@ -1,18 +1,24 @@
-"""What is compared: one row a peer. A new one is a function that returns its command, and a row."""
+"""What is compared: one row a peer. A peer is a function of the world that returns its command; its row gives the settings.
+
+Every peer takes workers (how many), server_idle (when an idle server connection is closed) and timers (every timeout on), and
+leaves out what it has no notion of."""
 import os
 import re
+import shutil
 import subprocess
 
 from world import APP, FILES, INBOUND, PROXY_UID
 
 HAPROXY = """
 global
-    nbthread 1
+    nbthread {workers}
     uid {uid}
     gid {uid}
     maxconn {most}
+    maxpipes 64
 defaults
-    mode http
+    mode {mode}
+    {options}
     timeout connect 5s
     timeout client 1h
     timeout server 1h
@@ -24,46 +30,131 @@ backend app
     server app {address}:{app} {server}
 """
 
+NGINX = """
+worker_processes {workers};
+daemon off;
+user www-data;
+pid {scratch}/nginx.pid;
+error_log stderr warn;
+{module}
+events {{
+    worker_connections {files};
+}}
+{block}
+"""
 
-def no_proxy(world):
+NGINX_HTTP = """
+http {{
+    access_log off;
+    keepalive_timeout 1h;
+    keepalive_requests 1000000000;
+    client_header_timeout 1h;
+    proxy_max_temp_file_size 0;
+    upstream app {{
+        server {address}:{app};
+        keepalive 128;
+        keepalive_requests 1000000000;
+        keepalive_timeout 1h;
+    }}
+    server {{
+        listen {inbound};
+        location / {{
+            proxy_pass http://app;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }}
+    }}
+}}
+"""
+
+NGINX_STREAM = """
+stream {{
+    server {{
+        listen {inbound};
+        proxy_pass {address}:{app};
+        proxy_timeout 1h;
+    }}
+}}
+"""
+NGINX_STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
+LAPSE_TIMEOUTS = ("request", "backend-request", "stream-idle", "request-headers", "idle-connection", "tcp-idle", "half-close",
+                  "connect", "detect", "server-idle", "unacknowledged", "max-connection")
+
+
+def path_of(program):
+    return shutil.which(program, path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin") or program
+
+
+def written(world, name, text):
+    path = os.path.join(world.scratch, name)
+    with open(path, "w") as file:
+        file.write(text)
+    return path
+
+
+def no_proxy(world, **_):
     return None
 
 
-def relay(world):
-    return [world.bench("relay"), str(INBOUND), str(PROXY_UID)]
+def relay(world, how=(), **_):
+    return [world.bench("relay"), str(INBOUND), str(PROXY_UID), *how]
 
 
-def haproxy(world, server_idle=None):
-    """HTTP mode with its defaults: keep-alive on both legs, http-reuse safe."""
-    path = os.path.join(world.scratch, "haproxy.cfg")
-    with open(path, "w") as file:
-        file.write(HAPROXY.format(uid=PROXY_UID, most=FILES // 2 - 50, inbound=INBOUND, address=world.pod.v4, app=APP,
-                                  server=f"pool-purge-delay {server_idle}" if server_idle else ""))
-    return [HAPROXY_PATH, "-db", "-f", path]
+def haproxy(world, mode="http", options="", workers=1, server_idle=None, timers=False):
+    """With its defaults: in HTTP keep-alive on both legs, http-reuse safe. All its timeouts are on."""
+    text = HAPROXY.format(mode=mode, options=options, workers=workers, uid=PROXY_UID, most=FILES // 2 - 200, inbound=INBOUND,
+                          address=world.pod.v4, app=APP, server=f"pool-purge-delay {server_idle}" if server_idle else "")
+    return [path_of("haproxy"), "-db", "-f", written(world, "haproxy.cfg", text)]
 
 
-def lapse(world, server_idle=None):
+def nginx(world, block=NGINX_HTTP, module="", workers=1, **_):
+    text = NGINX.format(workers=workers, scratch=world.scratch, files=FILES, module=module,
+                        block=block.format(inbound=INBOUND, address=world.pod.v4, app=APP))
+    return [path_of("nginx"), "-c", written(world, "nginx.conf", text)]
+
+
+def lapse(world, workers=1, server_idle=None, timers=False, options=()):
     """Everything by default, records included, but for the one worker."""
-    return [world.tool("lapse-proxy"), "--workers", "1", *(["--timeout-server-idle", server_idle] if server_idle else [])]
-
-
-HAPROXY_PATH = next((path for path in ("/usr/sbin/haproxy", "/usr/local/sbin/haproxy") if os.path.exists(path)), "haproxy")
+    timeouts = dict.fromkeys(LAPSE_TIMEOUTS, "1h") if timers else {}
+    if server_idle:
+        timeouts["server-idle"] = server_idle
+    return [world.tool("lapse-proxy"), "--workers", str(workers), *options,
+            *(text for name, value in timeouts.items() for text in ("--timeout-" + name, value))]
 
 
 class Peer:
-    def __init__(self, name, command):
-        self.name, self.command = name, command
+    """forks: it has a process for each worker and one above them. closes: server_idle means something to it."""
+
+    def __init__(self, name, function, forks=False, closes=False, **settings):
+        self.name, self.function, self.forks, self.closes, self.settings = name, function, forks, closes, settings
+
+    def processes(self, workers):
+        return workers + 1 if self.forks else 1
+
+    def command(self, world, **more):
+        return self.function(world, **self.settings, **more)
 
 
+SPLICE = "option splice-request\n    option splice-response"
 PEERS = {peer.name: peer for peer in (
     Peer("direct", no_proxy),
     Peer("relay", relay),
-    Peer("HAProxy", haproxy),
-    Peer("Lapse", lapse),
+    Peer("relay splice", relay, how=("splice",)),
+    Peer("HAProxy", haproxy, closes=True),
+    Peer("HAProxy reuse", haproxy, closes=True, options="http-reuse always"),
+    Peer("HAProxy tcp", haproxy, mode="tcp"),
+    Peer("HAProxy splice", haproxy, mode="tcp", options=SPLICE),
+    Peer("nginx", nginx, forks=True),
+    Peer("nginx stream", nginx, forks=True, block=NGINX_STREAM, module=f"load_module {NGINX_STREAM_MODULE};"),
+    Peer("Lapse", lapse, closes=True),
 )}
 
 
+HTTP = list(PEERS)
+OPAQUE = [name for name in HTTP if name not in ("HAProxy", "HAProxy reuse", "nginx")]
+
+
 def versions():
-    said = subprocess.run([HAPROXY_PATH, "-v"], capture_output=True, text=True).stdout
-    match = re.search(r"version (\S+?)[-\s]", said)
-    return {"HAProxy": match[1] if match else "unknown"}
+    said = {name: subprocess.run([path_of(name.lower()), "-v"], capture_output=True, text=True) for name in ("HAProxy", "nginx")}
+    found = {name: re.search(r"[ /](\d+[.\d]*)", done.stdout + done.stderr) for name, done in said.items()}
+    return {name: match[1] if match else "unknown" for name, match in found.items()}

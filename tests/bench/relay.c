@@ -1,8 +1,9 @@
-/* relay PORT UID: the floor for any proxy in user space. Learns the original destination, connects to it, copies bytes both ways
- * with recv and send, and does nothing else: no timeouts, no records, no look at what it carries. Once one side has finished the
- * connection ends. */
+/* relay PORT UID [splice]: the floor for any proxy in user space. Learns the original destination, connects to it, copies bytes
+ * both ways with recv and send, or moves them with splice, and does nothing else: no timeouts, no records, no look at what it
+ * carries. Once one side has finished the connection ends. */
 #include "tests/bench/bench.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/netfilter_ipv4.h>
 
@@ -16,14 +17,22 @@ struct side {
 	uint32_t watched;
 	char *waiting; /* what `fd` did not take yet, or NULL */
 	size_t start, end;
+	int pipe[2]; /* splice: how bytes get to `fd` */
+	size_t piped;
 	struct side *next_dead;
 };
 
 struct relay {
 	int epoll_fd, listener;
+	bool splices;
 	struct side *dead; /* one side of each pair, freed after the batch */
 	char scratch[READ_MOST];
 };
+
+static bool waits(const struct side *side)
+{
+	return side->waiting || side->piped;
+}
 
 /* Makes epoll agree with the pair's state. While something waits to be written, no more of it is read. */
 static void settle(struct relay *relay, struct side *side)
@@ -34,9 +43,9 @@ static void settle(struct relay *relay, struct side *side)
 		struct side *one = both[i];
 		uint32_t events = EPOLLERR; /* always watched for, so never nothing */
 
-		if (one->connecting || one->waiting)
+		if (one->connecting || waits(one))
 			events |= EPOLLOUT;
-		if (!one->connecting && !one->other->connecting && !one->other->waiting)
+		if (!one->connecting && !one->other->connecting && !waits(one->other))
 			events |= EPOLLIN;
 		if (events != one->watched)
 			watch(relay->epoll_fd, one->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, one->fd, events, one);
@@ -44,13 +53,22 @@ static void settle(struct relay *relay, struct side *side)
 	}
 }
 
+static void close_side(const struct relay *relay, struct side *side)
+{
+	close(side->fd);
+	side->fd = -1;
+	if (relay->splices) {
+		close(side->pipe[0]);
+		close(side->pipe[1]);
+	}
+}
+
 static void end_pair(struct relay *relay, struct side *side)
 {
 	if (side->fd < 0)
 		return;
-	close(side->fd);
-	close(side->other->fd);
-	side->fd = side->other->fd = -1;
+	close_side(relay, side);
+	close_side(relay, side->other);
 	side->next_dead = relay->dead;
 	relay->dead = side;
 }
@@ -106,8 +124,38 @@ static void accept_all(struct relay *relay)
 		NEED(sides[0] && sides[1]);
 		*sides[0] = (struct side){.other = sides[1], .fd = client};
 		*sides[1] = (struct side){.other = sides[0], .fd = server, .connecting = true};
+		for (int i = 0; relay->splices && i < 2; i++)
+			NEED(pipe2(sides[i]->pipe, O_NONBLOCK | O_CLOEXEC) == 0);
 		settle(relay, sides[0]);
 	}
+}
+
+/* Out of the pipe to the side. False: the pair is over. */
+static bool drain_pipe(struct relay *relay, struct side *to)
+{
+	ssize_t put = splice(to->pipe[0], NULL, to->fd, NULL, to->piped, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+	if (put < 0 && errno != EAGAIN) {
+		end_pair(relay, to);
+		return false;
+	}
+	to->piped -= put < 0 ? 0 : (size_t)put;
+	return true;
+}
+
+static void splice_readable(struct relay *relay, struct side *side)
+{
+	struct side *to = side->other;
+	ssize_t got = splice(side->fd, NULL, to->pipe[1], NULL, READ_MOST, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+
+	if (got <= 0) {
+		if (!got || errno != EAGAIN)
+			end_pair(relay, side);
+		return;
+	}
+	to->piped = (size_t)got;
+	if (drain_pipe(relay, to) && to->piped)
+		settle(relay, to);
 }
 
 static void side_writable(struct relay *relay, struct side *side)
@@ -117,6 +165,11 @@ static void side_writable(struct relay *relay, struct side *side)
 	if (side->connecting) {
 		side->connecting = false;
 		settle(relay, side);
+		return;
+	}
+	if (relay->splices) {
+		if (drain_pipe(relay, side) && !side->piped)
+			settle(relay, side);
 		return;
 	}
 	put = send(side->fd, side->waiting + side->start, side->end - side->start, MSG_NOSIGNAL);
@@ -162,7 +215,8 @@ int main(int argc, char **argv)
 	struct relay *relay = calloc(1, sizeof *relay);
 	struct epoll_event events[BATCH];
 
-	NEED(argc == 3 && relay);
+	NEED(argc >= 3 && relay);
+	relay->splices = argc > 3 && !strcmp(argv[3], "splice");
 	raise_file_limit();
 	relay->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	relay->listener = listen_at(atoi(argv[1]));
@@ -184,7 +238,7 @@ int main(int argc, char **argv)
 				if (side->fd >= 0 && events[i].events & EPOLLOUT)
 					side_writable(relay, side);
 				if (side->fd >= 0 && events[i].events & EPOLLIN)
-					side_readable(relay, side);
+					(relay->splices ? splice_readable : side_readable)(relay, side);
 			}
 		}
 		sweep(relay);

@@ -1,7 +1,12 @@
-"""Samples → medians, ratios, one table, JSON."""
+"""Samples → medians, ratios, tables in Markdown. `report.py BENCH.JSON PAGE` writes what was measured into the page."""
+import json
+import os
+import re
 import statistics
+import sys
 
-WIDE, LABEL, RATIO = 23, 40, 9
+# A proxy that used less of its CPU than this was not the limit of its requests a second.
+FULL = 0.93
 
 
 def add(samples, figures):
@@ -11,9 +16,8 @@ def add(samples, figures):
             samples.setdefault(column, {}).setdefault(metric, []).extend(value if isinstance(value, list) else [value])
 
 
-def ratio(samples, metric, column, against):
+def ratio(ours, theirs):
     """Median of the ratios within a round, or None: what changes between rounds then falls out."""
-    ours, theirs = (samples.get(name, {}).get(metric, []) for name in (column, against))
     pairs = [our / their for our, their in zip(ours, theirs) if their]
     return statistics.median(pairs) if pairs else None
 
@@ -26,31 +30,75 @@ def cell(values, digits):
     return text if low == high else f"{text} ({low}–{high})"
 
 
-def block(case, samples):
-    """A case's lines of the table."""
-    subject = case.columns[-1]
-    lines = ["", case.title,
-             " " * LABEL + "".join(f"{name:>{WIDE}}" for name in case.columns)
-             + "".join(f"{'/' + name:>{RATIO}}" for name in case.against)]
-    for metric, label, digits in case.rows:
-        line = f"  {label:<{LABEL - 2}}"
-        for column in case.columns:
-            line += f"{cell(samples.get(column, {}).get(metric), digits):>{WIDE}}"
-        for against in case.against:
-            value = ratio(samples, metric, subject, against)
-            line += f"{'–' if value is None else f'{value:.2f}':>{RATIO}}"
-        lines.append(line)
-    return lines + ["  * " + note for note in (case.notes(samples) if case.notes else [])]
+def table(rows):
+    """Lines of a table, the first row its head, padded to be read as it is."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["| " + " | ".join(text.rjust(width) if column else text.ljust(width)
+                               for column, (text, width) in enumerate(zip(row, widths))) + " |" for row in rows]
+    rule = "|" + "|".join("-" * (width + 1) + (":" if column else "-") for column, width in enumerate(widths)) + "|"
+    return [lines[0], rule, *lines[1:]]
 
 
-def as_json(case, samples):
-    subject = case.columns[-1]
-    return {
-        "title": case.title,
-        "labels": {metric: label for metric, label, _ in case.rows},
-        "ratios": {against: {metric: ratio(samples, metric, subject, against) for metric, _, _ in case.rows}
-                   for against in case.against},
-        "columns": {column: {metric: {"median": statistics.median(values), "min": min(values), "max": max(values), "values": values}
-                             for metric, values in metrics.items()} for column, metrics in samples.items()},
-        "notes": case.notes(samples) if case.notes else [],
-    }
+def limits(samples):
+    """Where something else than the proxy was the limit."""
+    said = {}
+    for name, metrics in samples.items():
+        load, proxy = (statistics.median(metrics[metric]) for metric in ("load_share", "proxy_share"))
+        if proxy < FULL:
+            what = "The load generator, not the proxy, was the limit for" if load >= FULL else "No CPU was full for"
+            said.setdefault(what, []).append(f"{name} (load and app {load:.0%}, proxy {proxy:.0%} of a CPU)")
+    return [f"{what} {', '.join(names)}." for what, names in said.items()]
+
+
+def case_lines(case):
+    samples, rows = case["samples"], [row for row in case["rows"] if any(row[0] in metrics for metrics in case["samples"].values())]
+    subject = list(samples)[-1]
+    lines = [[case["name"], *(label for _, label, _ in rows)]]
+    for column, metrics in samples.items():
+        lines.append([column, *(cell(metrics.get(metric), digits) for metric, _, digits in rows)])
+    for against in case["against"]:
+        values = [ratio(samples[subject].get(metric, []), samples[against].get(metric, [])) for metric, _, _ in rows]
+        lines.append([f"{subject} / {against}", *("–" if value is None else f"{value:.2f}" for value in values)])
+    notes = limits(samples) if case["limits"] else []
+    return [f"### {case['name']}: {case['title']}", "", *table(lines), *([""] + notes if notes else []), ""]
+
+
+def bar_lines(bars):
+    rows = [["bar", "measured", ""]]
+    for bar in bars:
+        measured = f"{bar['measured']:,.2f}" + (f" × {bar['of']}" if bar["of"] else "")
+        rows.append([f"{bar['case']}: {bar['bar']}", measured, "met" if bar["met"] else "NOT MET"])
+    met = sum(bar["met"] for bar in bars)
+    return [f"### bars: {met} met, {len(bars) - met} not met", "", *table(rows), ""] if bars else []
+
+
+def render(document):
+    """The whole page of a run."""
+    machine = document["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
+    lines = [f"{machine['cpu']}, {machine['cpus']} CPUs, Linux {machine['kernel']}, {machine['date']}; {versions}; "
+             f"{document['rounds']} rounds in {document['seconds']:.0f} s.",
+             "Median (least–most); the ratios are the medians of those within each round.", ""]
+    if document["disturbed_runs"]:
+        lines[1:1] = [f"{document['disturbed_runs']} of {document['runs']} runs were disturbed: others used more than 5 % of a CPU."]
+    for case in document["cases"]:
+        lines += case_lines(case)
+    return "\n".join(lines + bar_lines(document["bars"]))
+
+
+def main():
+    source, page = sys.argv[1:]
+    with open(source) as file:
+        text = render(json.load(file))
+    with open(page) as file:
+        before = file.read()
+    after, count = re.subn(r"(<!-- measured -->\n).*(<!-- end -->)", lambda found: f"{found[1]}{text}\n{found[2]}", before, flags=re.S)
+    if not count:
+        sys.exit(f"{page}: no <!-- measured --> … <!-- end -->")
+    with open(page + ".new", "w") as file:
+        file.write(after)
+    os.replace(page + ".new", page)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,13 +1,15 @@
 /* responder BODY_BYTES PORT…: the app. Answers every HTTP/1.1 request without a body with the same 200, on kept connections.
- * A request is what ends in an empty line; nothing else of it is looked at. */
+ * A request is what ends in an empty line; nothing else of it is looked at.
+ *
+ * responder opaque PORT…: the app for bytes that are no protocol; the first one says which way they go (bench.h). */
 #include "tests/bench/bench.h"
 
-enum { BATCH = 256, READ_MOST = 16384 };
+enum { BATCH = 256, READ_MOST = 65536, SEND_MOST = 262144 };
 
 struct source {
 	int fd;
 	bool listens; /* no client but where they come from */
-	bool blocked;
+	bool blocked, sends;
 	uint8_t matched;   /* bytes of CR LF CR LF seen at the end of what came */
 	size_t offset;     /* of the answer under way */
 	uint64_t to_answer;
@@ -103,15 +105,37 @@ static bool serve_client(int epoll_fd, struct source *client, const struct answe
 	return answer_client(epoll_fd, client, answer);
 }
 
+/* False: the connection is over. */
+static bool serve_opaque(int epoll_fd, struct source *client, const struct answer *block, uint32_t events)
+{
+	char bytes[READ_MOST];
+
+	if (events & EPOLLIN) {
+		ssize_t got = recv(client->fd, bytes, sizeof bytes, 0);
+
+		if (got <= 0)
+			return got < 0 && errno == EAGAIN;
+		if (!client->sends && bytes[0] == OPAQUE_DOWN[0]) {
+			client->sends = true;
+			watch(epoll_fd, EPOLL_CTL_MOD, client->fd, EPOLLIN | EPOLLOUT, client);
+		}
+	}
+	if (events & EPOLLOUT)
+		return send(client->fd, block->bytes, block->length, MSG_NOSIGNAL) > 0 || errno == EAGAIN;
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	struct epoll_event events[BATCH];
 	struct answer answer;
+	bool opaque;
 
 	NEED(argc >= 3 && epoll_fd >= 0);
 	raise_file_limit();
-	answer = make_answer(strtoul(argv[1], NULL, 10));
+	opaque = !strcmp(argv[1], "opaque");
+	answer = make_answer(opaque ? SEND_MOST : strtoul(argv[1], NULL, 10));
 	for (int i = 2; i < argc; i++) {
 		struct source *listener = calloc(1, sizeof *listener);
 
@@ -127,7 +151,7 @@ int main(int argc, char **argv)
 
 			if (source->listens) {
 				accept_all(epoll_fd, source->fd);
-			} else if (!serve_client(epoll_fd, source, &answer, events[i].events)) {
+			} else if (!(opaque ? serve_opaque : serve_client)(epoll_fd, source, &answer, events[i].events)) {
 				close(source->fd);
 				free(source);
 			}
