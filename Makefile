@@ -17,7 +17,7 @@ LLHTTP_SYSTEM := $(wildcard /usr/include/llhttp.h)
 LLHTTP_CFLAGS := $(if $(LLHTTP_SYSTEM),,-isystem build/deps/include)
 LLHTTP_LIBS := $(if $(LLHTTP_SYSTEM),-lllhttp,build/deps/lib/libllhttp.a)
 
-ifeq ($(LLHTTP_SYSTEM)$(wildcard build/deps/include/llhttp.h)$(filter deps demo test check bench fuzz clean help,$(MAKECMDGOALS)),)
+ifeq ($(LLHTTP_SYSTEM)$(wildcard build/deps/include/llhttp.h)$(filter deps demo test check bench bench-page instructions fuzz clean help,$(MAKECMDGOALS)),)
 $(error llhttp is missing: run `make deps`, which installs what building needs)
 endif
 
@@ -55,13 +55,15 @@ PLATFORM := $(patsubst tests/platform/%.c,$(OUT)/tests/platform/%,$(wildcard tes
 BENCH := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(wildcard tests/bench/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 
-.PHONY: all help demo test test-binaries check fuzz fuzz-binaries bench docs deps install clean FORCE
+.PHONY: all help demo test test-binaries check fuzz fuzz-binaries bench bench-page instructions docs deps install clean FORCE
 all: $(OUT)/lapse-init $(OUT)/lapse-proxy
 
 help:
 	@printf '%s\n' 'all      build/lapse-init and build/lapse-proxy' 'demo     install what is missing, build, show the main job' \
 	  'test     install what is missing, build, run every test' 'check    warnings as errors, clang-tidy, cppcheck, house rules' \
-	  'fuzz     every fuzz target for FUZZ_SECONDS (20)' 'bench    figures beside HAProxy and a bare relay (ROUNDS, CASES)' \
+	  'fuzz     every fuzz target for FUZZ_SECONDS (20)' 'bench    figures beside HAProxy, nginx and a bare relay (ROUNDS, CASES)' \
+	  'bench-page    what the last bench measured, into docs/performance.md' \
+	  'instructions  the figures that make test compares with, counted anew' \
 	  'docs     write what the binaries print into docs/' 'deps     install what building and testing need' \
 	  'install  DESTDIR= PREFIX=/usr/local' 'clean    all of build/ but what deps fetched' \
 	  'BUILD=release|debug|sanitize, V=1 shows the commands'
@@ -123,6 +125,14 @@ test: deps
 bench: deps
 	@$(MAKE) --no-print-directory all $(BENCH)
 	@/usr/bin/python3 tests/bench/bench.py $(OUT)
+
+# What the last one measured, into the page.
+bench-page:
+	@/usr/bin/python3 tests/bench/report.py $(OUT)/bench.json docs/performance.md
+
+instructions: deps
+	@$(MAKE) --no-print-directory all
+	@WRITE_INSTRUCTIONS=1 /usr/bin/python3 tests/run.py $(OUT) e2e/instructions
 
 fuzz-binaries: $(FUZZ)
 fuzz: deps

@@ -36,6 +36,7 @@ class Context:
     def __init__(self, outdir, scratch):
         self.scratch = scratch
         self.sanitize = "sanitize" in outdir
+        self.release = os.path.basename(outdir) not in ("sanitize", "debug")
         self.init, self.proxy = (os.path.join(scratch, "bin", name) for name in ("lapse-init", "lapse-proxy"))
         self.missing = None
         # A copy: user 2102 may not be able to look into the tree.
@@ -135,6 +136,8 @@ def case_jobs(context, workers):
     for path in sorted(glob.glob(os.path.join(HERE, "e2e/*.py"))):
         importlib.import_module("e2e." + os.path.basename(path)[:-3])
     for each in registry:
+        if each.release_only and not context.release:
+            continue
         job = Job(f"e2e/{each.file}", each.name, each.title, None, min(each.weight, workers),
                   each.limit * (3 if context.sanitize else 1))
         job.work = lambda job=job, each=each: run_case(context, each, job)

@@ -11,9 +11,9 @@ class Failure(AssertionError):
 
 
 class Case:
-    def __init__(self, function, variant, way, arguments, weight, limit):
+    def __init__(self, function, variant, way, arguments, weight, limit, release_only):
         self.function, self.way, self.arguments = function, way, arguments
-        self.weight, self.limit = weight, limit
+        self.weight, self.limit, self.release_only = weight, limit, release_only
         self.file = function.__module__.rsplit(".", 1)[-1]
         self.name = function.__name__ + (f"[{variant}]" if variant else "")
         self.title = (function.__doc__ or function.__name__).strip().splitlines()[0]
@@ -22,16 +22,17 @@ class Case:
 registry = []
 
 
-def case(ways=("in4",), each=None, weight=1, limit=60):
+def case(ways=("in4",), each=None, weight=1, limit=60, release_only=False):
     """Makes a function a case, once per way and, with `each`, once per row of {label: argument, …}.
 
-    weight: of the runner's slots (as many as workers); limit: seconds until it counts as hung."""
+    weight: of the runner's slots (as many as workers); limit: seconds until it counts as hung; release_only: says nothing of
+    other flavours and is no case there."""
     def register(function):
         rows = [("", ())] if each is None else [(label, (argument,)) for label, argument in each.items()]
         for way in ways:
             for label, arguments in rows:
                 variant = " ".join(part for part in (way if len(ways) > 1 else "", label) if part)
-                registry.append(Case(function, variant, way, arguments, weight, limit))
+                registry.append(Case(function, variant, way, arguments, weight, limit, release_only))
         return function
     return register
 
