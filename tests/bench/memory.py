@@ -40,7 +40,7 @@ def idle(world, names, connections):
                 kernel = kernel_kib()
                 with world.held(peer, process, connections) as load:
                     if metrics[0]:
-                        time.sleep(0.1)
+                        time.sleep(0.5)  # whoever waits a moment for first bytes has done so
                         note(metrics[0])
                     load.ask(connections)
                     if not metrics[0]:

@@ -46,7 +46,7 @@ def limits(samples):
         load, proxy = (statistics.median(metrics[metric]) for metric in ("load_share", "proxy_share"))
         if proxy < FULL:
             what = "The load generator, not the proxy, was the limit for" if load >= FULL else "No CPU was full for"
-            said.setdefault(what, []).append(f"{name} (load and app {load:.0%}, proxy {proxy:.0%} of a CPU)")
+            said.setdefault(what, []).append(f"{name} (load and app {load:.0%}, proxy {proxy:.0%})" if proxy else f"{name} ({load:.0%})")
     return [f"{what} {', '.join(names)}." for what, names in said.items()]
 
 
@@ -80,7 +80,7 @@ def render(document):
              f"{document['rounds']} rounds in {document['seconds']:.0f} s.",
              "Median (least–most); the ratios are the medians of those within each round.", ""]
     if document["disturbed_runs"]:
-        lines[1:1] = [f"{document['disturbed_runs']} of {document['runs']} runs were disturbed: others used more than 5 % of a CPU."]
+        lines[2:2] = [f"{document['disturbed_runs']} of {document['runs']} runs were disturbed: others used more than 5 % of a CPU."]
     for case in document["cases"]:
         lines += case_lines(case)
     return "\n".join(lines + bar_lines(document["bars"]))

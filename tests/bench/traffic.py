@@ -25,7 +25,7 @@ def figures_of(run, proxied):
     return figures
 
 
-def traffic(world, names, answers=32, one_cpu=False, seconds=1.2, **load):
+def traffic(world, names, answers=32, one_cpu=False, seconds=1, **load):
     """The same load through each of the peers."""
     world.serve(answers)
     figures = {}
@@ -50,7 +50,7 @@ def workers(world, names):
     for name in names:
         for count in (1, 2):
             with world.running(PEERS[name], world.two_cpus, workers=count) as process:
-                figures[f"{name}, {count}"] = figures_of(world.load(PEERS[name], process, 1.2, connections=64), process)
+                figures[f"{name}, {count}"] = figures_of(world.load(PEERS[name], process, 1, connections=64), process)
     return figures
 
 

@@ -221,7 +221,7 @@ class World:
         finally:
             process.close()
 
-    def load(self, peer, process, seconds, warm_up=0.3, **options):
+    def load(self, peer, process, seconds, warm_up=0.2, **options):
         """One closed-loop run, again when others used the machine; the quietest of them.
 
         What load prints, and proxy_cpu_s, load_share (CPU of load and app) and proxy_share (of its CPU), others (likewise)."""
