@@ -45,7 +45,7 @@ CASES = {case.name: case for case in (
          (("p50", "p50 µs", 1), ("p99", "p99 µs", 1), ("added", "p50 over direct, µs", 1)), PEERS_MET),
     Case("workers", "64 connections, answers of 32 bytes, one and two workers on the same two CPUs", workers, ["HAProxy", "nginx", "Lapse"],
          (REQUEST, RATE, P50, P99)),
-    Case("syscalls", "16 connections, answers of 32 bytes, under strace", syscalls, ["relay", "HAProxy", "nginx", "Lapse"],
+    Case("syscalls", "32 connections, answers of 32 bytes, under strace", syscalls, ["relay", "HAProxy", "nginx", "Lapse"],
          (("calls", "system calls/request", 2),), PEERS_MET, once=True),
     Case("idle_5000", "5,000 idle connections, each", idle, KEPT, IDLE, PEERS_MET, once=True, connections=5000),
     Case("idle_9500", "9,500 idle connections, each", idle, KEPT, IDLE, PEERS_MET, once=True, connections=9500),

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/netfilter_ipv4.h>
+#include <signal.h>
 
 enum { BATCH = 256, READ_MOST = 65536 };
 
@@ -218,6 +219,7 @@ int main(int argc, char **argv)
 	NEED(argc >= 3 && relay);
 	relay->splices = argc > 3 && !strcmp(argv[3], "splice");
 	raise_file_limit();
+	signal(SIGPIPE, SIG_IGN); /* splice has no MSG_NOSIGNAL */
 	relay->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	relay->listener = listen_at(atoi(argv[1]));
 	NEED(relay->epoll_fd >= 0);

@@ -74,7 +74,7 @@ def busy(world, names, connections=4000):
 
 
 def syscalls(world, names):
-    """Under strace, which makes everything slower: with 16 connections no server connection rests long enough to be peeked at."""
+    """Under strace, which makes everything slower: with 32 connections no server connection rests long enough to be peeked at."""
     world.serve(32)
     figures, table = {}, os.path.join(world.scratch, "strace")
     for name in names:
@@ -84,7 +84,7 @@ def syscalls(world, names):
             quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
             with contextlib.closing(Process(world.pod, {world.proxy_cpu}, command, **quiet)) as tracer:
                 time.sleep(0.3)
-                with contextlib.closing(Load(world, peer, process, ["--connections", 16, "--seconds", 1.5])) as load:
+                with contextlib.closing(Load(world, peer, process, ["--connections", 32, "--seconds", 1.5])) as load:
                     run = load.result(20)
                 tracer.popen.send_signal(signal.SIGINT)
                 tracer.popen.wait(5)
