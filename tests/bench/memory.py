@@ -1,4 +1,5 @@
 """What is measured at rest: memory, and the CPU that waiting costs."""
+import contextlib
 import re
 import time
 
@@ -11,11 +12,20 @@ def kernel_kib():
         return int(re.search(r"^Slab: +(\d+)", file.read(), re.M)[1])
 
 
-def settled(process, most_sockets):
-    """Waits until it has no more than so many open, or 4 s."""
-    deadline = time.monotonic() + 4
-    while process.sockets() > most_sockets and time.monotonic() < deadline:
-        time.sleep(0.05)
+def taken(process):
+    """What a peer has now."""
+    own = {"": process.memory()["Private_Dirty"] * 1024, "_sockets": process.sockets()} if process else {}
+    return own | {"_kernel": kernel_kib()}
+
+
+@contextlib.contextmanager
+def resting(world, peer, connections, **settings):
+    """The load that holds so many connections, the peer's process, and a function that says what each connection takes now."""
+    with world.running(peer, **settings) as process:
+        time.sleep(0.2)
+        start = taken(process)
+        with world.held(peer, process, connections) as load:
+            yield load, process, lambda when: {when + what: (now - start[what]) / connections for what, now in taken(process).items()}
 
 
 def idle(world, names, connections):
@@ -23,31 +33,19 @@ def idle(world, names, connections):
     world.serve(32)
     figures = {}
     for name in names:
-        peer, figures[name] = PEERS[name], {}
-
-        def note(metric, figures=figures[name]):
-            if process:
-                figures[metric] = (process.memory()["Private_Dirty"] - start) * 1024 / connections
-                figures[metric + "_sockets"] = (process.sockets() - sockets) / connections
-            figures[metric + "_kernel"] = (kernel_kib() - kernel) / connections
-
-        # Twice: with the server leg kept, and with one that is closed soon.
-        for server_idle, metrics in ((None, ("before", "both")), ("500ms", ("", "one"))):
-            with world.running(peer, server_idle=server_idle) as process:
-                time.sleep(0.2)
-                if process:
-                    start, sockets = process.memory()["Private_Dirty"], process.sockets()
-                kernel = kernel_kib()
-                with world.held(peer, process, connections) as load:
-                    if metrics[0]:
-                        time.sleep(0.5)  # whoever waits a moment for first bytes has done so
-                        note(metrics[0])
-                    load.ask(connections)
-                    if not metrics[0]:
-                        settled(process, sockets + connections + 20)
-                    note(metrics[1])
-            if not peer.closes:
-                break
+        peer = PEERS[name]
+        with resting(world, peer, connections) as (load, _, each):
+            time.sleep(0.5)  # whoever waits a moment for first bytes has done so
+            figures[name] = each("before")
+            load.ask(connections)
+            figures[name] |= each("both")
+        if peer.closes:
+            with resting(world, peer, connections, server_idle="500ms") as (load, process, each):
+                load.ask(connections)
+                deadline = time.monotonic() + 4
+                while process.sockets() > connections + 40 and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                figures[name] |= each("one")
     return figures
 
 

@@ -65,7 +65,8 @@ def busy(world, names, connections=4000):
             start = most = process.memory()["Private_Dirty"]
             arguments = ["--connections", connections, "--seconds", 1.5, "--warm-up", 1]
             with contextlib.closing(Load(world, peer, process, arguments)) as load:
-                while load.popen.poll() is None:
+                deadline = time.monotonic() + 60
+                while load.popen.poll() is None and time.monotonic() < deadline:
                     most = max(most, process.memory()["Private_Dirty"])
                     time.sleep(0.1)
                 run = load.result(1)

@@ -122,7 +122,7 @@ class Load(Process):
 
     def step(self, connections):
         """Waits until all the connections it holds have got as far as its next line."""
-        line = self.popen.stdout.readline() if select.select([self.popen.stdout], [], [], 30)[0] else ""
+        line = self.popen.stdout.readline() if select.select([self.popen.stdout], [], [], 60)[0] else ""
         if json.loads(line or "{}").get("held") != connections:
             self.popen.kill()
             raise Broken(f"holding {connections} connections of {self.peer.name}: {self.popen.stderr.read().strip() or 'no progress'}")
@@ -246,7 +246,7 @@ class World:
                 break
         self.runs += 1
         self.disturbed += best["others"] > QUIET
-        if process and best["proxy_share"] < 0.01:
+        if process and best["proxy_share"] < 0.002:
             raise Broken(f"the load did not go through {peer.name}")
         return best
 
