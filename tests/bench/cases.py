@@ -22,9 +22,9 @@ class Case:
 PEERS_MET = ("HAProxy", "relay")
 REQUEST, PER_GIB, GBIT = ("cpu", "CPU µs/request", 2), ("cpu_gib", "CPU s/GiB", 3), ("gbit", "Gbit/s", 2)
 RATE, P50, P99 = ("rate", "thousand/s", 1), ("p50", "p50 µs", 0), ("p99", "p99 µs", 0)
-IDLE = (("before", "no request: private bytes", 0), ("before_sockets", "sockets", 2), ("before_kernel", "slab KiB", 1),
-        ("both", "one request: private bytes", 0), ("both_sockets", "sockets", 2), ("both_kernel", "slab KiB", 1),
-        ("one", "server leg closed: private bytes", 0), ("one_sockets", "sockets", 2), ("one_kernel", "slab KiB", 1))
+IDLE = (("before", "no request: private bytes", 0), ("before_sockets", "sockets", 2), ("before_kernel", "kernel KiB", 1),
+        ("both", "one request: private bytes", 0), ("both_sockets", "sockets", 2), ("both_kernel", "kernel KiB", 1),
+        ("one", "server leg closed: private bytes", 0), ("one_sockets", "sockets", 2), ("one_kernel", "kernel KiB", 1))
 KEPT = ["direct", "relay", "HAProxy", "HAProxy tcp", "nginx", "nginx stream", "Lapse"]
 WITHOUT_DIRECT = [name for name in KEPT if name != "direct"]
 
