@@ -4,6 +4,7 @@ import statistics
 from memory import idle, timers
 from peers import HTTP, OPAQUE
 from programs import init, reload, size, start
+from report import ratio
 from traffic import busy, ping_pong, syscalls, traffic, workers
 
 
@@ -55,7 +56,7 @@ CASES = {case.name: case for case in (
          ["relay", "HAProxy", "HAProxy tcp", "nginx", "nginx stream", "Lapse"], (("memory", "private MiB", 1), GBIT), PEERS_MET, once=True),
     Case("init", "the rules into a fresh namespace", init, ["24 iptables calls", "iptables-restore", "nft -f", "lapse-init"],
          (("wall", "wall ms", 2), ("cpu", "CPU ms", 2)), ("nft -f",), once=True),
-    Case("start", "from exec until it serves", start, ["relay", "HAProxy", "nginx", "Lapse"],
+    Case("start", "from exec until it listens, Lapse until /ready says 200", start, ["relay", "HAProxy", "nginx", "Lapse"],
          (("ready", "ms", 1), ("rss", "RSS MiB", 1), ("private", "private MiB", 2)), PEERS_MET, once=True),
     Case("reload", "10,000 routes read anew under load on 4 connections, all threads on one CPU", reload, ["at rest", "reloading"],
          (("wall", "until in force, ms", 0), ("reading", "of it reading, ms", 0), ("slow", "requests over 1 ms", 0), ("most", "longest, ms", 1),
@@ -74,10 +75,11 @@ class Bar:
     def judge(self, samples):
         """What to say of it, from {column: {metric: [value, …]}}."""
         middle = {column: statistics.median(metrics[self.metric]) for column, metrics in samples.items() if metrics.get(self.metric)}
-        if (ours := middle.get(self.case.columns[-1])) is None:
+        ours = self.case.columns[-1]
+        if ours not in middle:
             return None
         best = (max if self.at_least else min)(self.of, key=lambda name: middle[name]) if self.of else None
-        value = ours / middle[best] if best else ours
+        value = ratio(samples[ours][self.metric], samples[best][self.metric]) if best else middle[ours]
         met = value >= self.limit if self.at_least else value <= self.limit
         return {"case": self.case.name, "bar": self.text, "measured": round(value, 3), "of": best, "met": met}
 
