@@ -289,12 +289,16 @@ void conn_close_list(struct conn *conn, struct cause cause, const char *format, 
 		closing_finish(conn, end == ENDING_RST);
 		return;
 	}
+	if (conn->client.fin_received && !leg_pending(&conn->client)) { /* close() sends the FIN */
+		closing_finish(conn, false);
+		return;
+	}
 	leg_finish(&conn->client);
 	if (closing_is_crowded(conn)) {
 		closing_finish(conn, leg_pending(&conn->client));
 		return;
 	}
-	if (!leg_pending(&conn->client) && (conn->client.fin_received || (conn->proto != &proto_http1 && !cause.answered))) {
+	if (!leg_pending(&conn->client) && conn->proto != &proto_http1 && !cause.answered) {
 		closing_finish(conn, false);
 		return;
 	}

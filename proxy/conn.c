@@ -171,8 +171,8 @@ static int conn_watch(struct conn *conn, struct leg *leg, uint32_t wanted)
 {
 	const uint32_t lazy = EPOLLIN | EPOLLRDHUP;
 
-	if (!leg->unwanted)
-		wanted |= leg->source.armed & lazy;
+	if (!leg->unwanted) /* and a new client's EPOLLIN comes with the rest */
+		wanted |= leg->source.armed || leg->connecting ? leg->source.armed & lazy : EPOLLIN;
 	leg->unwanted = false;
 	return loop_watch(conn->worker->loop, &leg->source, wanted ? wanted : (uint32_t)EPOLLET);
 }
@@ -411,7 +411,6 @@ void conn_drain(struct conn *conn)
 
 struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin)
 {
-	const struct settings *settings = worker->proxy->settings;
 	struct conn *conn = slab_alloc(worker->conn_memory);
 
 	if (!conn)
@@ -427,9 +426,6 @@ struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin
 	conn->timer.fire = conn_timer;
 	conn->instants[INSTANT_ACCEPTED] = conn->instants[INSTANT_LAST_BYTE] = conn_now(conn);
 	leg_init(&conn->client, fd, conn_client_ready);
-	sock_set_nodelay(fd);
-	sock_set_keepalive(fd, (int)(settings->keepalive_idle / 1000), (int)(settings->keepalive_interval / 1000),
-	                   (int)settings->keepalive_probes);
 	conn->next = worker->conns;
 	conn->link = &worker->conns;
 	if (conn->next)

@@ -104,7 +104,7 @@ struct conn {
 	struct ending ending;
 };
 
-/* A new connection in STAGE_ACCEPT over an accepted socket, in the worker's list. NULL when there is no memory; the socket is
+/* A new connection in STAGE_ACCEPT over a socket that listener.c has accepted, in the worker's list. NULL when there is no memory; the socket is
  * then still the caller's. */
 struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin);
 

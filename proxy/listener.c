@@ -160,6 +160,7 @@ static void listener_ready(struct loop_source *source, uint32_t events)
 
 int listener_open(struct listener *listener, struct worker *worker, enum direction direction, uint16_t port)
 {
+	const struct settings *settings = worker->proxy->settings;
 	struct addr addr = {.family = AF_INET6, .port = port};
 	int fd = sock_listen(&addr, BACKLOG, true);
 
@@ -173,7 +174,13 @@ int listener_open(struct listener *listener, struct worker *worker, enum directi
 	    .direction = direction,
 	    .resume = {.fire = listener_resume},
 	};
-	return fd < 0 ? fd : loop_watch(worker->loop, &listener->source, EPOLLIN);
+	if (fd < 0)
+		return fd;
+	/* Accepted sockets inherit these: five system calls a connection less. */
+	sock_set_nodelay(fd);
+	sock_set_keepalive(fd, (int)(settings->keepalive_idle / 1000), (int)(settings->keepalive_interval / 1000),
+	                   (int)settings->keepalive_probes);
+	return loop_watch(worker->loop, &listener->source, EPOLLIN);
 }
 
 void listener_close(struct listener *listener)

@@ -111,12 +111,12 @@ enum reason_id origin_find(int fd, const struct origin_guard *guard, struct orig
 {
 	struct addr local, destination;
 
-	if (sock_local(fd, &local))
-		return REASON_NO_ORIGINAL_DST;
-	if (origin_read(fd, local.family, &destination))
+	if (origin_read(fd, origin->client.family, &destination))
 		return REASON_NO_ORIGINAL_DST;
 	origin->destination = destination;
-	if (addr_equal(&destination, &local))
+	/* Its own address is asked for only where it can be that. */
+	if ((destination.port == guard->inbound_port || destination.port == guard->outbound_port) &&
+	    !sock_local(fd, &local) && addr_equal(&destination, &local))
 		return REASON_NOT_REDIRECTED;
 	return origin_is_loop(guard, origin) ? REASON_REDIRECT_LOOP : REASON_NONE;
 }
