@@ -91,17 +91,18 @@ void conn_enter(struct conn *conn, enum stage stage)
 
 unsigned conn_phase(const struct conn *conn)
 {
-	const struct exchange *exchange = conn->exchange;
+	const struct exchange *exchange = conn->stage == STAGE_EXCHANGE ? conn->exchange : NULL;
+	bool refused = exchange && exchange->choice.refusal; /* by its rule: nothing was dialled for it */
 
-	if (conn->upstream && conn->upstream->leg.connecting && conn->stage != STAGE_IDLE && conn->stage != STAGE_HEAD)
+	if (!refused && conn->upstream && conn->upstream->leg.connecting && conn->stage != STAGE_IDLE && conn->stage != STAGE_HEAD)
 		return STAGE_CONNECT;
-	if (conn->stage != STAGE_EXCHANGE || !exchange)
+	if (!exchange)
 		return conn->stage;
 	if (exchange->response_head)
 		return PHASE_RESPONSE;
 	if (exchange->waiting)
 		return PHASE_BACKOFF;
-	if (!conn->upstream)
+	if (!conn->upstream && !refused)
 		return STAGE_CONNECT;
 	return exchange->request_body.complete ? PHASE_WAIT : PHASE_REQUEST;
 }

@@ -149,13 +149,13 @@ def no_route(pod):
     check_answer(peer.response(), 404, "no_route", closes=False)
     expect(peer.response().body == b"/api/1", "the request behind was lost")
     check_answer(peer.response("HEAD"), 404, "no_route", closes=False)
-    record = pod.record(reason="no_route", by="proxy", service="default/web", msg="request failed", requests=1)
+    record = pod.record(reason="no_route", by="proxy", service="default/web", msg="request failed", requests=1, phase="wait")
     expect("GET /" in record["detail"] and "default/web" in record["detail"], record["detail"])
     expect(app.count == 1 and peer.ask("GET", "/api/2").body == b"/api/2", f"{app.count} connections to the server")
     peer.send(request("POST", "/upload", "Content-Length: 10") + b"abc")
     check_answer(peer.response(), 404, "no_route", closes=True)
     peer.ends("fin")
-    pod.ended("no_route", requests=6)
+    pod.ended("no_route", requests=6, phase="request")
 
 
 RULES = (

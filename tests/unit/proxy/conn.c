@@ -125,6 +125,19 @@ static void phases_of_an_exchange(void **state)
 	}
 }
 
+/* What a rule refuses was never sent anywhere, whether a connection to the server is there, is coming, or neither. */
+static void phase_of_what_is_refused(void **state)
+{
+	for (int complete = 0; complete < 2; complete++)
+		for (int leg = 0; leg < 3; leg++) {
+			struct upstream upstream = {.leg = {.connecting = leg == 1}};
+			struct exchange exchange = {.request_body = {.complete = complete}, .choice = {.refusal = REASON_NO_ROUTE}};
+			struct conn conn = {.stage = STAGE_EXCHANGE, .upstream = leg ? &upstream : NULL, .exchange = &exchange};
+
+			assert_string_equal(conn_phase_name(conn_phase(&conn)), complete ? "wait" : "request");
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -132,6 +145,7 @@ int main(void)
 	    cmocka_unit_test(moves_as_the_map_says),
 	    cmocka_unit_test(phases),
 	    cmocka_unit_test(phases_of_an_exchange),
+	    cmocka_unit_test(phase_of_what_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
