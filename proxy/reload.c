@@ -137,6 +137,22 @@ static void reload_refuse(struct reload *reload, const struct diagnostics *diagn
 	reload->refusals = error == -EBADMSG ? diagnostics->errors : 1;
 }
 
+/* A file that had documents and is empty is one that could not be written, as on a full disk, or not yet; nobody means that. */
+static void reload_check_emptied(const struct config *before, struct config *config)
+{
+	const struct config_file *file = config->first_file, *old;
+
+	for (size_t i = 0; i < config->files; i++, file = file->next) {
+		old = file->bytes ? NULL : before->first_file;
+		while (old && strcmp(old->path, file->path) != 0)
+			old = old->next;
+		if (old && old->bytes)
+			diagnostics_add(&config->diagnostics, true,
+			                "%s: empty, and was not before: remove it, or leave a comment in it, if its documents are to go",
+			                file->path);
+	}
+}
+
 static int reload_read(struct reload *reload)
 {
 	const struct diagnostics *before = reload->config ? &reload->config->diagnostics : NULL;
@@ -152,6 +168,8 @@ static int reload_read(struct reload *reload)
 		reload_refuse(reload, &(struct diagnostics){0}, result);
 		return result;
 	}
+	if (reload->config)
+		reload_check_emptied(reload->config, config);
 	reload_say(reload, &config->diagnostics, before);
 	result = config->diagnostics.errors ? -EBADMSG : reload_build(reload, config);
 	if (result) {

@@ -25,9 +25,11 @@ enum {
 	PLACES_MOST = 1024, /* watched directories and files */
 	NAMES_MOST = 64,    /* of one directory; with more, all its names count */
 	LINKS_MOST = 40,    /* as the kernel */
-	/* Not IN_MODIFY: a writer's close tells when a file is whole. */
+	RETRY_MS = WATCH_QUIET_MS, /* until a writer is asked after again */
 	MASK_WAY = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MOVE_SELF,
-	MASK_FILE = IN_CLOSE_WRITE | IN_ATTRIB,
+	/* IN_MODIFY is no change yet: a writer's close tells when a file is whole. */
+	MASK_FILE = IN_MODIFY | IN_CLOSE_WRITE | IN_ATTRIB,
+	MASK_WHOLE = IN_CLOSE_WRITE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO,
 };
 
 struct watch_name {
@@ -40,6 +42,7 @@ struct watch_place {
 	struct watch_place *next;
 	const char *path;
 	struct watch_name *names; /* that matter in it */
+	struct watch_name *open;  /* of those that matter, written to and not closed since; "" is the file itself */
 	size_t name_count;
 	int wd;
 	bool documents; /* those that config_reads() matter, too */
@@ -131,34 +134,39 @@ static int watch_add(struct watch_walk *walk, const char *path, uint32_t mask, s
 	return 0;
 }
 
+static bool watch_has(const struct watch_name *names, const char *name)
+{
+	while (names && strcmp(names->name, name) != 0)
+		names = names->next;
+	return names;
+}
+
 static bool watch_matters(const struct watch_place *place, const char *name)
 {
-	const struct watch_name *known = place->names;
+	return place->any || (place->documents && config_reads(name)) || watch_has(place->names, name);
+}
 
-	if (place->any || (place->documents && config_reads(name)))
-		return true;
-	while (known && strcmp(known->name, name) != 0)
-		known = known->next;
-	return known;
+static int watch_put_name(struct watch_map *map, struct watch_name **names, const char *name)
+{
+	struct watch_name *added = arena_alloc(&map->arena, sizeof *added);
+
+	if (!added || !(added->name = arena_text(&map->arena, name, strlen(name))))
+		return -ENOMEM;
+	added->next = *names;
+	*names = added;
+	return 0;
 }
 
 static int watch_add_name(struct watch_map *map, struct watch_place *place, const char *name)
 {
-	struct watch_name *added;
-
 	if (watch_matters(place, name))
 		return 0;
 	if (place->name_count == NAMES_MOST) {
 		place->any = true;
 		return 0;
 	}
-	added = arena_alloc(&map->arena, sizeof *added);
-	if (!added || !(added->name = arena_text(&map->arena, name, strlen(name))))
-		return -ENOMEM;
-	added->next = place->names;
-	place->names = added;
 	place->name_count++;
-	return 0;
+	return watch_put_name(map, &place->names, name);
 }
 
 /* --- walking --- */
@@ -403,18 +411,53 @@ static bool watch_is_unwritten(const struct watch_place *place, const char *name
 	return !watch_join(path, name) && !lstat(path, &status) && S_ISREG(status.st_mode) && !status.st_size;
 }
 
-static bool watch_is_change(const struct watch *watch, const struct inotify_event *event)
+/* Its writer has written some of it, or all: known with its close. */
+static void watch_opened(struct watch *watch, struct watch_place *place, const char *name)
 {
-	const struct watch_place *place;
+	if (!watch_has(place->open, name))
+		watch_put_name(&watch->map, &place->open, name); /* without memory it is not waited for */
+}
 
-	if (event->mask & IN_Q_OVERFLOW)
+static void watch_closed(struct watch_place *place, const char *name)
+{
+	for (struct watch_name **at = &place->open; *at; at = &(*at)->next)
+		if (strcmp((*at)->name, name) == 0) {
+			*at = (*at)->next;
+			return;
+		}
+}
+
+static bool watch_is_change(struct watch *watch, const struct inotify_event *event)
+{
+	const char *name = event->len ? event->name : ""; /* "": the inode itself: written, gone, moved, its rights */
+	struct watch_place *place;
+
+	if (event->mask & IN_Q_OVERFLOW) {
+		for (place = watch->map.places; place; place = place->next)
+			place->open = NULL; /* their closes may be lost */
 		return true;
+	}
 	place = watch_find(&watch->map, event->wd);
-	if (!place)
+	if (!place || (event->len && !watch_matters(place, name)))
 		return false;
-	if (!event->len)
-		return true; /* the inode itself: gone, moved, its rights */
-	return watch_matters(place, event->name) && !((event->mask & IN_CREATE) && watch_is_unwritten(place, event->name));
+	if (event->mask & IN_MODIFY) {
+		watch_opened(watch, place, name);
+		return false;
+	}
+	if (event->mask & IN_IGNORED)
+		place->open = NULL;
+	if (event->mask & MASK_WHOLE)
+		watch_closed(place, name);
+	return !((event->mask & IN_CREATE) && watch_is_unwritten(place, name));
+}
+
+static bool watch_is_written(const struct watch *watch)
+{
+	const struct watch_place *place = watch->map.places;
+
+	while (place && !place->open)
+		place = place->next;
+	return place;
 }
 
 static void watch_note(struct watch *watch)
@@ -436,10 +479,10 @@ static void watch_ready(struct loop_source *source, uint32_t events)
 	ssize_t length = read(source->fd, bytes, sizeof bytes);
 	bool change = false;
 
-	for (ssize_t at = 0; at < length && !change;) {
+	for (ssize_t at = 0; at < length;) {
 		const struct inotify_event *event = (const struct inotify_event *)(const void *)(bytes + at);
 
-		change = watch_is_change(watch, event);
+		change |= watch_is_change(watch, event);
 		at += (ssize_t)(sizeof *event + event->len);
 	}
 	if (change)
@@ -449,8 +492,14 @@ static void watch_ready(struct loop_source *source, uint32_t events)
 static void watch_fire(struct wheel_timer *timer)
 {
 	struct watch *watch = watch_of(timer, timer);
-	int result = watch_refresh(watch);
+	int64_t now = loop_now(watch->loop);
+	int result;
 
+	if (watch_is_written(watch) && now < watch->first + WATCH_WRITER_MS) {
+		wheel_arm(loop_wheel(watch->loop), timer, now + RETRY_MS);
+		return;
+	}
+	result = watch_refresh(watch);
 	if (result)
 		watch_log_failure(watch, result);
 	watch->changed(watch->owner);

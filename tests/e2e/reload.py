@@ -180,6 +180,35 @@ def json_inner(what):
 
 
 @case(OUT)
+def half_written(pod):
+    """A file whose writer takes its time governs as it was until it is closed, whatever else changes meanwhile; nor is one empty
+    in between taken for no configuration."""
+    documents = configured(pod, *marked(pod, 1))
+    marking_app(pod)
+    pod.start("--config", documents.path)
+    peer = pod.dial()
+    text = text_of(*marked(pod, 2))
+    with open(documents.file("all.yaml"), "w") as file:
+        for number, part in enumerate((text.index("---"), None)):
+            documents.write("other.yaml", service(f"other-{number}"))
+            time.sleep(0.4)
+            expect(marks(pod, peer) == 1 and marks(pod, pod.dial()) == 1, "a file was taken up before its end")
+            expect(readings(pod) == 1, "read while a file was being written")
+            file.write(text[file.tell():part])
+            file.flush()
+    until(lambda: marks(pod, peer) == 2, "the whole file is not taken up", within=3)
+    documents.write("all.yaml", *marked(pod, 3))
+    os.truncate(documents.file("all.yaml"), 0)
+    pod.proxy.signal(signal.SIGHUP)
+    pod.line(r"all\.yaml: empty, and was not before", level="error")
+    expect(marks(pod, peer) in (2, 3) and marks(pod, pod.dial()) in (2, 3), "an empty file was taken up")
+    documents.write("all.yaml", *marked(pod, 4))
+    until(lambda: marks(pod, peer) == 4, "a file that was empty is not taken up", within=3)
+    documents.write("all.yaml", "# nothing")
+    until(lambda: pod.dial().ask().get("X-Response-A") is None, "a file with a comment is not taken up", within=3)
+
+
+@case(OUT)
 def burst(pod):
     """Two hundred writes at once are at most three readings, and the last one counts."""
     documents = configured(pod, *marked(pod, 0))

@@ -463,6 +463,61 @@ static void open_files_are_waited_for(void **state)
 	expect_change(world, "its end");
 }
 
+/* Nor is anything else read meanwhile: it would be read along with what is whole. */
+static void other_changes_wait_for_a_writer(void **state)
+{
+	struct world *world = *state;
+
+	mkdir("d", 0755);
+	put("d/a.yaml", "a: 1\n");
+	start(world, "d", NULL);
+	FILE *file = fopen("d/a.yaml", "w");
+	assert_non_null(file);
+	put("d/b.yaml", "a: 1\n");
+	expect_none(world, "a change beside a file that was truncated");
+	fputs("a: 2\n", file);
+	fflush(file);
+	pause_ms(WATCH_MOST_MS);
+	expect_none(world, "a change beside a file that is being written");
+	fclose(file);
+	expect_change(world, "the end of both");
+	put("d/b.yaml", "a: 2\n");
+	expect_change(world, "a change later");
+	/* One that is removed, or replaced, has no part in it any more. */
+	for (int replaced = 0; replaced < 2; replaced++) {
+		file = fopen("d/a.yaml", "w");
+		assert_non_null(file);
+		fputs("a: 3\n", file);
+		fflush(file);
+		if (replaced) {
+			put("d/new", "a: 4\n");
+			assert_int_equal(rename("d/new", "d/a.yaml"), 0);
+		} else {
+			assert_int_equal(unlink("d/a.yaml"), 0);
+		}
+		expect_change(world, "a file in the place of one that is being written");
+		fclose(file);
+		pause_ms(UNSEEN_MS);
+		world->seen = atomic_load(&world->calls);
+	}
+}
+
+/* A writer that never ends puts off the reading for a while only. */
+static void endless_writer_is_not_waited_for(void **state)
+{
+	struct world *world = *state;
+
+	put("a.yaml", "a: 1\n");
+	start(world, "a.yaml", NULL);
+	FILE *file = fopen("a.yaml", "w");
+	assert_non_null(file);
+	assert_int_equal(chmod("a.yaml", 0600), 0);
+	pause_ms(WATCH_WRITER_MS - 1000);
+	expect_none(world, "a writer that takes its time");
+	expect_change(world, "a writer that does not end");
+	fclose(file);
+}
+
 static void mounted_file_is_seen(void **state)
 {
 	struct world *world = *state;
@@ -526,6 +581,8 @@ int main(void)
 		CASE(endless_writes_are_seen),
 		CASE(overflow_is_a_change),
 		CASE(open_files_are_waited_for),
+		CASE(other_changes_wait_for_a_writer),
+		CASE(endless_writer_is_not_waited_for),
 		CASE(mounted_file_is_seen),
 		CASE(can_be_freed_when_called),
 		CASE(failure_names_the_limit),
