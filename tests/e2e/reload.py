@@ -229,13 +229,17 @@ def endless_writes(pod):
     documents = configured(pod, *marked(pod, 0))
     marking_app(pod)
     pod.start("--config", documents.path)
-    peer, generation, began = pod.dial(), 0, time.monotonic()
+    peer, generation, began, pause = pod.dial(), 0, time.monotonic(), 0
+    last = began
     while marks(pod, peer) == 0:
         generation += 1
         documents.replace("all.yaml", *marked(pod, generation))
+        now = time.monotonic()
+        last, pause = now, max(pause, now - last)
         time.sleep(0.02)
-        expect(time.monotonic() - began < 4, f"{generation} writes and none is read")
-    expect(time.monotonic() - began > 0.4, "a burst is not waited for")
+        expect(now - began < 4, f"{generation} writes and none is read")
+    # Where a busy machine stopped this writer, the burst had an end.
+    expect(last - began > 0.4 or pause > 0.09, "a burst is not waited for")
 
 
 @case(OUT)
