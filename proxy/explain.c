@@ -308,6 +308,8 @@ static bool explain_choose(struct explain *explain, const struct policy_target *
 		explanation->status = reason_row(choice->refusal)->status;
 	else if (explain->head && choice->filters && !explain_filters(explain, choice->filters))
 		return false;
+	if (explanation->status)
+		choice->retry = NULL; /* nothing is sent, so nothing is sent again */
 
 	const struct filters *rule = choice->filters, *backend = choice->backend ? &choice->backend->filters : NULL;
 	const struct header_edits *requests[] = {rule ? rule->request : NULL, backend ? backend->request : NULL};

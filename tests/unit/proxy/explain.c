@@ -27,6 +27,12 @@ static const char documents[] =
     SERVICE("web", "10.0.0.1", "80") SERVICE("v1", "10.0.0.2", "81") SERVICE("v2", "10.0.0.3", "82")
     SERVICE("plain", "10.0.0.4", "80") SERVICE("books", "10.0.0.5", "80") SERVICE("db", "10.0.0.6", "3306")
     SERVICE("grpc", "10.0.0.7", "80")
+    "---\napiVersion: v1\nkind: Service\nmetadata: {name: eager, annotations: {retry.linkerd.io/http: 5xx}}\n"
+    "spec: {clusterIP: 10.0.0.8, ports: [{port: 80}]}\n"
+    "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: eager}\nspec:\n"
+    "  parentRefs: [{group: '', kind: Service, name: eager}]\n  rules:\n"
+    RULE("/there", "")
+    RULE("/moved", "    filters: [{type: RequestRedirect, requestRedirect: {hostname: new.example.com}}]\n")
     "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: web}\nspec:\n"
     "  parentRefs: [{group: '', kind: Service, name: web}]\n"
     "  rules:\n"
@@ -199,6 +205,10 @@ static const struct {
      {"\"service\":\"default/plain\",\"route\":null,\"status\":null", "\"request\":{\"value\":\"0s\""}},
     {{"--to", "default/plain:80", "GET /", "--from-namespace", "client"},
      {"\"namespace\":\"client\",\"name\":\"mine\"", "\"request\":{\"value\":\"7s\""}},
+    /* What the proxy answers itself is not tried again. */
+    {{"--to", "default/eager:80", "GET /there"}, {"\"status\":null,", "\"retry\":{\"attempts\":1,\"codes\":[500,501,"}},
+    {{"--to", "default/eager:80", "GET /moved"}, {"\"status\":302,", "\"retry\":null,"}},
+    {{"--to", "default/eager:80", "GET /"}, {"\"status\":404,", "\"retry\":null,"}},
     /* Of a Service without a document the port is that of the connection. */
     {{"--to", "default/far:8080", "GET http://me:secret@web:81/a"}, {"\"location\":\"http://web:8080/a\""}},
     {{"--to", "[fd00::1]:443", "--direction=inbound"},
