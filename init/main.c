@@ -372,6 +372,7 @@ int main(int argc, char **argv)
 	TEXT_ON_STACK(error, 1024);
 	int command, code = EXIT_USAGE;
 
+	log_fill_standard();
 	if (options_read(argc, argv, environ, &options, &command, &error)) {
 		fprintf(stderr, "lapse-init: %s\n", error.data);
 	} else if (command == OPTIONS_HELP) {

@@ -3,7 +3,7 @@ import os
 import threading
 import time
 
-from .harness import ONLY_NET_ADMIN, case, expect, took
+from .harness import ONLY_NET_ADMIN, case, expect, took, until
 from .harness.net import link
 from .harness.peer import Peer
 from .init import AS_ROOT, CLOSE_WAIT, ruleset, said
@@ -65,6 +65,19 @@ def output_is_lost(pod):
     for command in ("check", "status", "--dry-run", "--help"):
         text = said(pod.init(command, exit_code=1, user=into_full))
         expect("cannot write" in text, f"{command}: not said why: {text}")
+
+
+@case()
+def no_standard_descriptors(pod):
+    """Started with standard input, output and error closed: no socket takes their place, so the kernel is not sent text."""
+    for closed in (">&-", "2>&-", "<&- >&- 2>&-"):
+        pod.init("status", user=[*ONLY_NET_ADMIN, "sh", "-c", f'exec "$@" {closed}', "sh"])
+    watch = pod.spawn(pod.inside, ["sh", "-c", f"exec {pod.context.init} half-closed --watch <&- >&- 2>&-"])
+
+    def links():
+        return [os.readlink(f"/proc/{watch.pid}/fd/{number}") for number in range(4)]
+    until(lambda: len(os.listdir(f"/proc/{watch.pid}/fd")) > 3, "it does not begin to watch")
+    expect(links()[:3] == ["/dev/null"] * 3, f"standard descriptors: {links()}")
 
 
 # check: no false alarm.
