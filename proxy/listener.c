@@ -25,6 +25,7 @@ enum {
 	BACKLOG = 4096,   /* net.core.somaxconn cuts it */
 	ACCEPT_TURN = 64, /* connections taken before others get their turn */
 	PAUSE_MS = 100,   /* without a descriptor, until the next try */
+	PAUSE_LINE_MS = 10000, /* between two lines of one worker about it */
 };
 
 #define listener_of(pointer, member) ((struct listener *)(void *)((char *)(pointer) - offsetof(struct listener, member)))
@@ -120,12 +121,23 @@ static void listener_accepted(struct listener *listener, int fd, const struct so
 	}
 }
 
+static void listener_say_pause(struct worker *worker, int error)
+{
+	const struct reason *row = reason_row(error == EMFILE || error == ENFILE ? REASON_FD_LIMIT : REASON_MEMORY_LIMIT);
+	int64_t now = worker_now(worker);
+
+	if (worker->pause_told && now - worker->pause_told < PAUSE_LINE_MS)
+		return;
+	worker->pause_told = now;
+	log_message(worker->log, LOG_WARN, "accepting pauses, reason=%s: %s; waiting connections stay in the kernel's queue; %s", row->name,
+	            strerror(error), row->remedy);
+}
+
 static void listener_pause(struct listener *listener, int error)
 {
 	struct worker *worker = listener->worker;
 
-	log_message(worker->log, LOG_WARN, "accepting pauses, reason=fd_limit: %s; waiting connections stay in the kernel's queue",
-	            strerror(error));
+	listener_say_pause(worker, error);
 	(void)loop_watch(worker->loop, &listener->source, 0);
 	wheel_arm(loop_wheel(worker->loop), &listener->resume, worker_now(worker) + PAUSE_MS);
 }

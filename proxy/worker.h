@@ -58,6 +58,7 @@ struct worker {
 	struct metrics *metrics; /* owned; anyone may read them */
 	struct log *log;   /* owned */
 	struct listener inbound, outbound;
+	int64_t pause_told;      /* when a line said that accepting pauses; 0: none has */
 	struct snapshot *snapshot;            /* the policy of new connections and requests */
 	_Atomic(struct policy *) next_policy; /* a reference, taken up at the end of the round; NULL */
 	uint64_t random;

@@ -34,9 +34,9 @@ def conn_limit(pod):
 
 @case()
 def fd_limit(pod):
-    """At the descriptor limit the proxy waits without spinning, says fd_limit where it must refuse, and recovers."""
+    """At the descriptor limit the proxy waits without spinning, says so once, fd_limit where it must refuse, and recovers."""
     pod.app()
-    pod.start("--max-connections", "1000")
+    pod.start("--max-connections", "1000", "--workers", "1")
     pod.limit("nofile", pod.proxy.descriptors() + 21)
     peers = [pod.dial() for _ in range(60)]
     served, refused = [], []
@@ -56,6 +56,8 @@ def fd_limit(pod):
     time.sleep(1)
     used = pod.proxy.cpu_seconds() - before
     expect(used < 0.3, f"{used:.2f} s of CPU in one second at the limit")
+    told = [line["msg"] for line in pod.proxy.lines if "accepting pauses" in line["msg"]]
+    expect(len(told) == 1 and "reason=fd_limit" in told[0] and "ulimit -n" in told[0], f"told of the pauses: {told}")
     for peer in peers:
         with contextlib.suppress(OSError):
             peer.sock.shutdown(socket.SHUT_RDWR)
