@@ -209,22 +209,38 @@ static bool admin_pages_host_is_plain(const struct admin_call *call)
 	return !addr_parse_host(host_bytes + 1, &addr);
 }
 
-/* A parameter that is not known would be a filter that does not filter. */
+/* Which of the words between blanks it is, from 0; -1: none. */
+static int admin_pages_word(const struct http1_slice *name, const char *words)
+{
+	int at = 0;
+
+	for (words += strspn(words, " "); *words; words += strcspn(words, " "), words += strspn(words, " "), at++)
+		if (name->length == strcspn(words, " ") && memcmp(name->bytes, words, name->length) == 0)
+			return at;
+	return -1;
+}
+
+/* A parameter that is not known, or a second one of a name, would be a filter that does not filter. */
 static bool admin_pages_known(struct admin_call *call, const char *known)
 {
 	struct http1_slice forms[] = {call->query, admin_pages_body_form(call)}, key, value;
+	uint32_t seen = 0;
 
 	for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++)
 		while (admin_pages_next(&forms[i], &key, &value)) {
-			TEXT_ON_STACK(word, 64);
+			int word = admin_pages_word(&key, known);
 
-			text_char(&word, ' ');
-			admin_pages_decode(key.bytes, key.length, &word);
-			text_char(&word, ' ');
-			if (strstr(known, word_bytes) || (i && value.bytes == key.bytes + key.length)) /* a body may be a mere word */
+			if (word < 0 && i && value.bytes == key.bytes + key.length) /* a body may be a mere word */
 				continue;
-			admin_pages_say(call, 400, "a parameter is not known here; known are:%s", *known ? known : " none");
-			return false;
+			if (word < 0) {
+				admin_pages_say(call, 400, "a parameter is not known here; known are:%s", *known ? known : " none");
+				return false;
+			}
+			if (seen & 1U << word) {
+				admin_pages_say(call, 400, "%.*s is given twice", (int)key.length, (const char *)key.bytes);
+				return false;
+			}
+			seen |= 1U << word;
 		}
 	return true;
 }

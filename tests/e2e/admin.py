@@ -74,7 +74,9 @@ def pages(pod):
                         "/connections?service=web": "NAMESPACE", "/connections?direction=up": "inbound",
                         "/connections?id=-1": "number", "/connections?service=" + "n" * 400: "NAMESPACE",
                         "/config?service=web": "NAMESPACE", "/config?service=a/b:0": "NAMESPACE",
-                        "/config?service=a/b:99999": "NAMESPACE"}.items():
+                        "/config?service=a/b:99999": "NAMESPACE", "/connections?%73ort=age": "known are",
+                        "/connections?client+server=10.0.0.1": "known are",
+                        "/connections?sort=age&limit=1&sort=deadline": "sort is given twice"}.items():
         status, body = pod.proxy.admin(path)
         expect(status == 400 and words in body.decode(), f"{path}: {status} {body!r}")
     expect(pod.proxy.admin("/log-level", "POST", body=b"x" * 4097)[0] == 413, "a body of 4097 bytes")
@@ -404,6 +406,8 @@ def close_connections(pod):
     until(lambda: connections(pod, stage="head")["matched"] == connections(pod, stage="wait")["matched"] == 1, "not there")
     rows = {row["client"].rsplit(":", 1)[1]: row["id"] for row in connections(pod)["connections"]}
     expect("say which" in post(pod, "/connections/close", status=400), "all of them were closed")
+    expect("twice" in post(pod, "/connections/close?id=1", status=400, body=b"id=2"), "one of the two was left out")
+    expect("known are" in post(pod, "/connections/close?protocol=http/1.1", status=400, body=b"stage idle=1"), "a filter was left out")
     post(pod, "/connections/close?limit=1", status=400)
     post(pod, "/connections/close?id=&protocol=http/1.1", status=400)  # a variable that was empty must not mean all
     post(pod, "/connections/close?id=4711", status=404)
