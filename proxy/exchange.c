@@ -554,10 +554,13 @@ void exchange_no_memory(struct conn *conn)
 void exchange_refuse(struct conn *conn, const struct http1_error *error)
 {
 	struct cause cause = cause_of(error->reason);
+	TEXT_ON_STACK(where, 40);
 
 	cause.status = error->status;
+	if (error->offset) /* else it is not one byte that is wrong */
+		text_printf(&where, " (byte %zu of it)", error->offset);
 	if (error->reason == REASON_SERVER_INVALID)
-		exchange_fail(conn, cause, "the server's response is not valid HTTP: %s (byte %zu of it)", error->what, error->offset);
+		exchange_fail(conn, cause, "the server's response is not valid HTTP: %s%s", error->what, where_bytes);
 	else
-		exchange_fail(conn, cause, "the request was refused: %s (byte %zu of it)", error->what, error->offset);
+		exchange_fail(conn, cause, "the request was refused: %s%s", error->what, where_bytes);
 }

@@ -249,6 +249,7 @@ def refused_later(pod):
         peer.send(bad)
         response = peer.response()
         expect(response.status == 400 and response.get("lapse-reason") in EITHER, f"{response.start}")
+        expect("byte 0 " not in response.get("lapse-detail"), response.get("lapse-detail"))
         peer.ends("fin")
     pod.record(reason="request_invalid", requests=lambda count: count >= 1)
     expect(app.count <= 3, "an invalid request reached the server")
