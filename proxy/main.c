@@ -382,7 +382,10 @@ static int main_start(struct process *process)
 		result = admin_new(&process->admin, &settings->admin, &context);
 		addr_format(&settings->admin, admin);
 		if (result)
-			log_message(process->log, LOG_ERROR, "--admin %s: listening failed: %s", admin, strerror(-result));
+			log_message(process->log, LOG_ERROR, "--admin %s: listening failed: %s%s", admin, strerror(-result),
+			            result == -EADDRINUSE      ? "; another process has that port: end it, or give another address, or off"
+			            : result == -EADDRNOTAVAIL ? "; give an address of this host, or 0.0.0.0 or [::] for all of them"
+			                                       : "");
 	}
 	if (!result)
 		result = main_start_workers(process);

@@ -3,8 +3,8 @@ import os
 import re
 import time
 
-from .harness import (BINARY, REASONS, PodInfo, black_hole, case, check_answer, configured, document, expect, ok, readings, request, route,
-                      rule, script, service, silent, took, until, until_reset)
+from .harness import (AS_PROXY, BINARY, REASONS, PodInfo, black_hole, case, check_answer, configured, document, expect, ok, readings,
+                      request, route, rule, script, service, silent, took, until, until_reset)
 
 OUT = ("out4",)
 CONNTRACK = "netfilter/nf_conntrack_tcp_timeout_"
@@ -317,6 +317,20 @@ def conntrack_of_what_never_ends(pod):
     pod.start(half_close="0s")
     expect("earlier than halfClose=0s (flag --timeout-half-close); lapse-init --close-wait-timeout 120h makes" in
            warned(pod, "close_wait"), warned(pod, "close_wait"))
+
+
+@case(each={"port taken": ("127.0.0.1:4191", "another process has that port"), "not an address here": ("192.0.2.1:4191", "0.0.0.0"),
+            "4143 taken": ("off", "another --inbound-port")})
+def cannot_listen(pod, wrong):
+    """At start where an address cannot be listened on: exit 1, which it is, and what to do."""
+    admin, remedy = wrong
+    held = [pod.inside.listener(port) for port in (4191, 4143)[admin == "off":]]
+    done = pod.inside.run([*AS_PROXY, pod.context.proxy, "--admin", admin], check=False, env=pod.context.environment())
+    said = done.stdout.splitlines()[-1]
+    expect(done.returncode == 1 and "failed: " in said and remedy in said, f"exit {done.returncode}: {said}")
+    expect((f"--admin {admin}" if admin != "off" else "4143 (inbound)") in said, said)
+    for listener in held:
+        listener.close()
 
 
 # The guide.
