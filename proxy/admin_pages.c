@@ -33,7 +33,7 @@ static const struct {
     {METHOD_GET, "/config", admin_config_page, "timeouts with their sources, documents read, settings; ?service=NAMESPACE/NAME[:PORT]",
      " service "},
     {METHOD_GET, "/connections", admin_view_connections,
-     "those open now, as a page or as JSON; ?direction= client= server= service= protocol= stage= timer= id= sort=deadline|age limit= "
+     "those open now, as JSON, or as a page in a browser; ?direction= client= server= service= protocol= stage= timer= id= sort=deadline|age limit= "
      "format=html|json",
      " direction client server service protocol stage timer id sort limit format refresh "},
     {METHOD_GET, "/connections.js", admin_html_script, "the script by which that page refreshes itself", NULL},

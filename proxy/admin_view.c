@@ -329,8 +329,8 @@ static void admin_view_start(struct view *view, struct admin_call *call)
 
 void admin_view_connections(struct admin_call *call)
 {
-	bool json = admin_pages_field_has(call, "accept", json_type);
-	struct view *view = admin_view_new(call, WALK_LIST, json ? admin_view_print_json : admin_html_print, json ? json_type : html_type);
+	bool html = admin_pages_field_has(call, "accept", "text/html"); /* as browsers say */
+	struct view *view = admin_view_new(call, WALK_LIST, html ? admin_html_print : admin_view_print_json, html ? html_type : json_type);
 
 	if (view)
 		admin_view_start(view, call);
