@@ -196,10 +196,11 @@ static void main_advance_drain(struct process *process, enum drain drain)
 
 static void main_drain(struct process *process, const char *who)
 {
+	unsigned long long open = atomic_load(&process->proxy.connections);
 	char limit[DURATION_TEXT_SIZE];
 
-	log_message(process->log, LOG_INFO, "%s: draining; %llu connections have %s to end, a second signal ends them at once", who,
-	            (unsigned long long)atomic_load(&process->proxy.connections),
+	log_message(process->log, LOG_INFO, "%s: draining; %llu connection%s %s to end, a second signal ends what is left at once", who, open,
+	            open == 1 ? " has" : "s have",
 	            duration_format(policy_timeouts(process->proxy.policy)->of[TIMEOUT_DRAIN].milliseconds, limit));
 	main_advance_drain(process, DRAIN_STARTED);
 }
