@@ -233,9 +233,13 @@ int rewrite_head(const struct rewrite *rewrite, const uint8_t *head, size_t leng
 {
 	struct rewriter rewriter = {.rewrite = rewrite, .out = out, .host = rewrite_new_host(rewrite)};
 	const uint8_t *end = head + length - 2; /* the blank line */
-	const uint8_t *lf = memchr(head, '\n', length), *fields = lf && lf < end ? lf + 1 : end;
+	const uint8_t *lf, *fields;
 	size_t before = buf_length(out);
 
+	while (head < end && (*head == '\r' || *head == '\n'))
+		head++;
+	lf = memchr(head, '\n', (size_t)(end - head));
+	fields = lf ? lf + 1 : end;
 	rewrite_put_first_line(&rewriter, head, fields);
 	rewrite_put_lines(&rewriter, fields, end);
 	rewrite_put_host_line(&rewriter);

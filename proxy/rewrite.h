@@ -22,7 +22,7 @@ struct rewrite {
 
 bool rewrite_needed(const struct rewrite *rewrite);
 
-/* A changed copy of a complete, accepted head, appended to `out`. Field names compare without case. `set` replaces every line of its
+/* A changed copy of a complete, accepted head, appended to `out`, without the empty lines that may come before it (RFC 9112 §2.2). Field names compare without case. `set` replaces every line of its
  * name by one, `add` appends one more line, `remove` takes every line out; the later edits apply to what the earlier ones made.
  * What frames the message (Content-Length, Transfer-Encoding), Connection and Upgrade are not touched by edits; Host can be set (unless
  * `host` is given), not added or removed, and stays one line. Nothing in a value ends a line: in target and host what may not stand in

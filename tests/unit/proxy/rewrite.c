@@ -47,6 +47,7 @@ static const struct row {
     /* target */
     {{.target = "/xyz?q"}, NULL, GET END, "GET /xyz?q HTTP/1.1\r\nHost: x\r\n" END},
     {{.target = "/"}, NULL, "POST /a/b?c=d HTTP/1.0\r\n" END, "POST / HTTP/1.0\r\n" END},
+    {{.target = "/xyz", .host = "y"}, NULL, END END GET END, "GET /xyz HTTP/1.1\r\nHost: y\r\n" END},
     {{.target = ""}, NULL, GET END, GET END},
     {{.target = "xyz"}, NULL, GET END, "GET /xyz HTTP/1.1\r\nHost: x\r\n" END},
     {{.target = "?q"}, NULL, GET END, "GET /?q HTTP/1.1\r\nHost: x\r\n" END},
