@@ -17,6 +17,7 @@ struct loop {
 	int epoll_fd;
 	bool stopping;
 	int64_t now, now_us;
+	int ready; /* sources, this round */
 	struct wheel *wheel;
 	void (*idle)(void *owner);
 	void *owner;
@@ -106,6 +107,11 @@ int64_t loop_now_us(const struct loop *loop)
 	return loop->now_us;
 }
 
+bool loop_crowded(const struct loop *loop)
+{
+	return loop->ready > 1;
+}
+
 int loop_watch(struct loop *loop, struct loop_source *source, uint32_t events)
 {
 	struct epoll_event event;
@@ -149,16 +155,15 @@ void loop_run(struct loop *loop)
 
 	while (!loop->stopping) {
 		struct wheel_timer *timer;
-		int count;
 
 		if (loop->idle)
 			loop->idle(loop->owner);
 		loop_sweep(loop);
 		if (loop->stopping)
 			break;
-		count = epoll_wait(loop->epoll_fd, events, BATCH, loop_timeout(loop));
+		loop->ready = epoll_wait(loop->epoll_fd, events, BATCH, loop_timeout(loop));
 		loop_read_clock(loop);
-		for (int i = 0; i < count; i++) {
+		for (int i = 0; i < loop->ready; i++) {
 			struct loop_source *source = events[i].data.ptr;
 
 			/* Closed earlier in this batch, or taken out: nobody waits for this event any more. */

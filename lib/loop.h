@@ -1,6 +1,7 @@
 #ifndef LAPSE_LIB_LOOP_H
 #define LAPSE_LIB_LOOP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct loop;
@@ -29,6 +30,9 @@ struct wheel *loop_wheel(struct loop *loop);
 /* Monotonic milliseconds, read once per round. */
 int64_t loop_now(const struct loop *loop);
 int64_t loop_now_us(const struct loop *loop); /* the same moment in microseconds */
+
+/* Whether more than one source was ready this round. */
+bool loop_crowded(const struct loop *loop);
 
 /* Makes the kernel's mask equal to `events` (EPOLLIN | …); 0 takes the source out. Costs nothing when it is so already.
  * 0 or -errno. */

@@ -426,7 +426,7 @@ struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin
 	conn->proto = &proto_detect;
 	conn->timer.fire = conn_timer;
 	conn->instants[INSTANT_ACCEPTED] = conn->instants[INSTANT_LAST_BYTE] = conn_now(conn);
-	leg_init(&conn->client, fd, conn_client_ready);
+	leg_init(&conn->client, fd, origin->direction == DIRECTION_OUTBOUND, conn_client_ready);
 	conn->next = worker->conns;
 	conn->link = &worker->conns;
 	if (conn->next)

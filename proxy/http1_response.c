@@ -20,6 +20,8 @@
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
 
+enum { TAIL = 4096 }; /* of a body that goes through a pipe, for http1_response_tail() */
+
 static void http1_response_tunnel(struct conn *conn, const struct input *input, size_t consumed)
 {
 	conn->exchange->through = true;
@@ -175,6 +177,7 @@ static void http1_response_take(struct conn *conn, struct input *input)
 		if (!final && done == input->length)
 			return;
 	}
+	conn->upstream->leg.bulk = exchange->response_body.remaining > WORKER_SCRATCH;
 	exchange->server_dirty |= done < input->length; /* bytes behind the response: nobody asked for them */
 	exchange_finish_if_complete(conn);
 }
@@ -232,8 +235,8 @@ static enum pump_end http1_response_move(struct conn *conn, struct http1_body *b
 	if (body->framing != HTTP1_LENGTH) {
 		end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, UINT64_MAX, &moved);
 	} else {
-		if (body->remaining > WORKER_SCRATCH)
-			end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, body->remaining - 1, &moved);
+		if (body->remaining > (conn->upstream->leg.bulk ? PUMP_BULK_LEAST + TAIL : WORKER_SCRATCH))
+			end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, body->remaining - TAIL, &moved);
 		else
 			end = http1_response_tail(conn, body->remaining, &moved);
 		body->remaining -= moved;

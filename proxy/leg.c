@@ -6,9 +6,9 @@
 #include "lib/sock.h"
 #include "lib/text.h"
 
-void leg_init(struct leg *leg, int fd, void (*ready)(struct loop_source *, uint32_t))
+void leg_init(struct leg *leg, int fd, bool local, void (*ready)(struct loop_source *, uint32_t))
 {
-	*leg = (struct leg){.source = {.fd = fd, .ready = ready}};
+	*leg = (struct leg){.source = {.fd = fd, .ready = ready}, .local = local};
 }
 
 void leg_note(struct leg *leg, enum leg_event event)
@@ -25,7 +25,7 @@ void leg_note(struct leg *leg, enum leg_event event)
 
 int leg_fail(struct leg *leg, int error)
 {
-	leg->error = error;
+	leg->error = (int16_t)error;
 	leg->write_failed = true;
 	buf_release(&leg->out);
 	leg_note(leg, error == -ECONNRESET || error == -EPIPE ? LEG_RST_PEER : error == -ETIMEDOUT ? LEG_TIMED_OUT : LEG_FAILED);

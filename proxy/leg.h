@@ -34,19 +34,21 @@ struct leg {
 	uint64_t sent, received;
 	int64_t unacked_since; /* see INSTANT_UNACKED */
 	int64_t last_sent;
-	int error;             /* -errno that ended it, 0 = none */
+	int16_t error;              /* -errno that ended it, 0 = none */
 	uint8_t events[LEG_EVENTS]; /* the first ones, in order; enum leg_event */
-	bool connecting;
-	bool unwanted;     /* epoll told of something that is not to be read now */
-	bool end_waiting;  /* epoll said that a FIN or RST came; it lies behind what has not been read yet */
-	bool fin_received; /* read() returned 0 */
-	bool fin_sent;     /* shutdown(SHUT_WR) was called */
-	bool fin_wanted;   /* shutdown as soon as `out` is empty */
-	bool vanished;     /* `unacknowledged` found it */
-	bool write_failed; /* nothing can be sent any more; the peer's last words may still be read */
+	bool local : 1;        /* its peer is the application beside us, not somebody on the network */
+	bool bulk : 1;         /* bytes came from it by the buffer: what follows goes through a pipe; pump.c decides */
+	bool connecting : 1;
+	bool unwanted : 1;     /* epoll told of something that is not to be read now */
+	bool end_waiting : 1;  /* epoll said that a FIN or RST came; it lies behind what has not been read yet */
+	bool fin_received : 1; /* read() returned 0 */
+	bool fin_sent : 1;     /* shutdown(SHUT_WR) was called */
+	bool fin_wanted : 1;   /* shutdown as soon as `out` is empty */
+	bool vanished : 1;     /* `unacknowledged` found it */
+	bool write_failed : 1; /* nothing can be sent any more; the peer's last words may still be read */
 };
 
-void leg_init(struct leg *leg, int fd, void (*ready)(struct loop_source *, uint32_t));
+void leg_init(struct leg *leg, int fd, bool local, void (*ready)(struct loop_source *, uint32_t));
 
 static inline bool leg_open(const struct leg *leg)
 {

@@ -11,8 +11,13 @@
 
 enum {
 	PIPE_BYTES = 256 * 1024,
+	/* Taken into a pipe at once. Each take makes room that a sender on this machine then fills in our time: with larger ones more of
+	 * its work becomes ours. From the network fewer and larger ones are cheaper. docs/performance.md, opaque. */
+	TAKE_LOCAL = 64 * 1024,
+	TAKE_REMOTE = PIPE_BYTES,
 	IDLE_PIPES = 16,
-	ROUNDS = 16, /* of scratch or pipe size in one turn, so that one busy connection does not starve the others */
+	PIPES_MOST = 128, /* two workers' stay within fs.pipe-user-pages-soft, and few of the open files */
+	ROUNDS = 16, /* in one turn of a connection that alone has something to do */
 };
 
 struct pump_pipe {
@@ -28,9 +33,11 @@ static struct pump_pipe *pump_pipe_get(struct worker *worker)
 
 	if (pipe) {
 		worker->pipes = pipe->next;
-		worker->pipe_count--;
+		worker->pipes_idle--;
 		return pipe;
 	}
+	if (worker->pipes_open == PIPES_MOST)
+		return NULL;
 	pipe = calloc(1, sizeof *pipe);
 	if (!pipe || pipe2(fds, O_NONBLOCK | O_CLOEXEC) < 0) {
 		free(pipe);
@@ -39,11 +46,13 @@ static struct pump_pipe *pump_pipe_get(struct worker *worker)
 	(void)fcntl(fds[0], F_SETPIPE_SZ, PIPE_BYTES); /* over a limit of the user it stays at its default */
 	pipe->read_fd = fds[0];
 	pipe->write_fd = fds[1];
+	worker->pipes_open++;
 	return pipe;
 }
 
-static void pump_pipe_close(struct pump_pipe *pipe)
+static void pump_pipe_close(struct worker *worker, struct pump_pipe *pipe)
 {
+	worker->pipes_open--;
 	close(pipe->read_fd);
 	close(pipe->write_fd);
 	free(pipe);
@@ -52,13 +61,13 @@ static void pump_pipe_close(struct pump_pipe *pipe)
 /* An emptied pipe goes back to the worker; one with bytes in it cannot be used again. */
 static void pump_pipe_put(struct worker *worker, struct pump_pipe *pipe)
 {
-	if (pipe->bytes || worker->pipe_count >= IDLE_PIPES) {
-		pump_pipe_close(pipe);
+	if (pipe->bytes || worker->pipes_idle >= IDLE_PIPES) {
+		pump_pipe_close(worker, pipe);
 		return;
 	}
 	pipe->next = worker->pipes;
 	worker->pipes = pipe;
-	worker->pipe_count++;
+	worker->pipes_idle++;
 }
 
 void pump_drop(struct worker *worker, struct leg *leg)
@@ -74,9 +83,9 @@ void pump_free_pipes(struct worker *worker)
 		struct pump_pipe *pipe = worker->pipes;
 
 		worker->pipes = pipe->next;
-		pump_pipe_close(pipe);
+		pump_pipe_close(worker, pipe);
 	}
-	worker->pipe_count = 0;
+	worker->pipes_idle = 0;
 }
 
 /* Empties the leg's pipe into its socket as far as that goes. */
@@ -121,7 +130,7 @@ int pump_flush(struct worker *worker, struct leg *leg)
 /* One turn through a pipe. */
 static enum pump_end pump_splice(struct worker *worker, struct leg *from, struct leg *to, uint64_t limit, uint64_t *moved)
 {
-	size_t most = limit < PIPE_BYTES ? (size_t)limit : PIPE_BYTES;
+	size_t take = from->local ? TAKE_LOCAL : TAKE_REMOTE, most = limit < take ? (size_t)limit : take;
 	ssize_t got;
 
 	do
@@ -145,6 +154,7 @@ static enum pump_end pump_splice(struct worker *worker, struct leg *from, struct
 	from->received += (uint64_t)got;
 	to->pipe->bytes += (size_t)got;
 	*moved += (uint64_t)got;
+	from->bulk = got >= PUMP_BULK_LEAST;
 	if (pump_flush_pipe(worker, to))
 		return PUMP_TO_FAILED;
 	return to->pipe ? PUMP_BLOCKED : PUMP_YIELD;
@@ -152,17 +162,17 @@ static enum pump_end pump_splice(struct worker *worker, struct leg *from, struct
 
 enum pump_end pump_move(struct worker *worker, struct leg *from, struct leg *to, uint64_t limit, uint64_t *moved)
 {
-	bool whole = false; /* the last read filled the buffer: more of the same is likely, so a pipe pays */
+	int rounds = loop_crowded(worker->loop) ? 1 : ROUNDS;
 
 	assert(!leg_pending(to)); /* else bytes would overtake those that wait */
 	*moved = 0;
-	for (int round = 0; round < ROUNDS; round++) {
+	while (rounds--) {
 		size_t most = limit - *moved < WORKER_SCRATCH ? (size_t)(limit - *moved) : WORKER_SCRATCH;
 		int got, result;
 
 		if (!most)
 			return PUMP_LIMIT;
-		if (whole && most == WORKER_SCRATCH && (to->pipe = pump_pipe_get(worker))) {
+		if (from->bulk && most >= PUMP_BULK_LEAST && (to->pipe = pump_pipe_get(worker))) {
 			enum pump_end end = pump_splice(worker, from, to, limit - *moved, moved);
 
 			if (end != PUMP_YIELD)
@@ -175,6 +185,7 @@ enum pump_end pump_move(struct worker *worker, struct leg *from, struct leg *to,
 		if (got < 0)
 			return got == -EPIPE && from->fin_received ? PUMP_FIN : PUMP_FROM_FAILED;
 		*moved += (uint64_t)got;
+		from->bulk = got == WORKER_SCRATCH;
 		result = leg_send(to, worker->scratch, (size_t)got, worker_now(worker));
 		if (result)
 			return result == -ENOMEM ? PUMP_NO_MEMORY : PUMP_TO_FAILED;
@@ -182,7 +193,6 @@ enum pump_end pump_move(struct worker *worker, struct leg *from, struct leg *to,
 			return PUMP_BLOCKED;
 		if ((size_t)got < most)
 			return PUMP_DRAINED;
-		whole = most == WORKER_SCRATCH;
 	}
 	return *moved == limit ? PUMP_LIMIT : PUMP_YIELD;
 }

@@ -6,6 +6,8 @@
 struct leg;
 struct worker;
 
+enum { PUMP_BULK_LEAST = 16 * 1024 }; /* less at a time costs less to copy than to send through a pipe */
+
 /* Why pump_move() stopped. */
 enum pump_end {
 	PUMP_DRAINED,     /* nothing more to read now */
@@ -19,7 +21,7 @@ enum pump_end {
 };
 
 /* Moves at most `limit` bytes from one socket to the other, through the worker's scratch buffer, or through a pipe with splice(2)
- * once whole buffers come at a time. *moved is how many were read. */
+ * when from->bulk says that they come by the buffer. *moved is how many were read. */
 enum pump_end pump_move(struct worker *worker, struct leg *from, struct leg *to, uint64_t limit, uint64_t *moved);
 
 /* Writes what waits for this leg, buffer first, then pipe, then the wanted FIN. 0 or -errno. */

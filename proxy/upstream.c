@@ -239,7 +239,7 @@ int upstream_dial(struct conn *conn)
 		upstream_count_dial(conn, fd);
 		return fd;
 	}
-	leg_init(&upstream->leg, fd, upstream_ready);
+	leg_init(&upstream->leg, fd, conn->direction == DIRECTION_INBOUND, upstream_ready);
 	upstream->leg.connecting = true;
 	upstream->worker = worker;
 	upstream->conn = conn;

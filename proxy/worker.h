@@ -71,7 +71,7 @@ struct worker {
 	struct upstream_pool pool;
 	struct learned learned;  /* of the servers' idle timeouts; anyone may learned_list() it */
 	struct pump_pipe *pipes; /* idle ones */
-	size_t pipe_count;
+	size_t pipes_idle, pipes_open;
 	struct log_limit record_limits[REASON_COUNT];
 	uint64_t log_dropped; /* of log_dropped(), what a line has told */
 	struct wheel_timer drain_timer, log_timer;

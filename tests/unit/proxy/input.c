@@ -24,7 +24,7 @@ static struct fixture open_input(void)
 	int fds[2];
 
 	pair_open(fds, 0);
-	leg_init(&f.leg, fds[0], NULL);
+	leg_init(&f.leg, fds[0], false, NULL);
 	f.peer = fds[1];
 	f.scratch = malloc(WORKER_SCRATCH);
 	assert_non_null(f.scratch);

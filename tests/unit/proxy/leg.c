@@ -34,7 +34,7 @@ static struct fixture open_leg(int buffer)
 
 	assert_int_equal(loop_new(&f.loop, NULL, NULL), 0);
 	pair_open(fds, buffer);
-	leg_init(&f.leg, fds[0], never);
+	leg_init(&f.leg, fds[0], false, never);
 	f.peer = fds[1];
 	return f;
 }

@@ -36,10 +36,10 @@ static struct fixture open_pump(int to_buffer)
 	assert_non_null(f.worker);
 	assert_int_equal(loop_new(&f.worker->loop, NULL, NULL), 0);
 	pair_open(fds, 0);
-	leg_init(&f.from, fds[0], NULL);
+	leg_init(&f.from, fds[0], false, NULL);
 	f.sender = fds[1];
 	pair_open(fds, to_buffer);
-	leg_init(&f.to, fds[0], NULL);
+	leg_init(&f.to, fds[0], false, NULL);
 	f.receiver = fds[1];
 	return f;
 }
@@ -51,7 +51,8 @@ static void close_pump(struct fixture *f)
 	leg_close(&f->to, f->worker->loop, false);
 	pump_free_pipes(f->worker);
 	assert_null(f->worker->pipes);
-	assert_int_equal(f->worker->pipe_count, 0);
+	assert_int_equal(f->worker->pipes_idle, 0);
+	assert_int_equal(f->worker->pipes_open, 0);
 	loop_free(f->worker->loop);
 	free(f->worker);
 	if (f->sender >= 0)
@@ -150,7 +151,7 @@ static void moves_much(void **state)
 		listen_until(&f, (int64_t)all);
 		assert_true(piped > 0);
 		assert_true(!buffers[i] || blocked > 0);
-		assert_true(f.worker->pipe_count <= 16);
+		assert_true(f.worker->pipes_idle <= 16);
 		close_pump(&f);
 	}
 }
@@ -361,8 +362,40 @@ static void an_emptied_pipe_is_kept(void **state)
 
 	fin_waits_for_the_rest(&f);
 	assert_non_null(f.worker->pipes);
-	assert_int_equal(f.worker->pipe_count, 1);
+	assert_int_equal(f.worker->pipes_idle, 1);
 	close_pump(&f);
+}
+
+/* What comes by the buffer goes through a pipe from its first byte on, until less comes at a time. */
+static void a_pipe_serves_bulk(void **state)
+{
+	static const struct {
+		bool bulk;
+		size_t open; /* pipes there are already */
+		uint64_t length;
+		bool piped, bulk_after;
+	} rows[] = {
+	    {false, 0, 20000, false, false},
+	    {true, 0, 20000, true, true},
+	    {true, 0, 1000, true, false},
+	    {true, 128, 20000, false, false}, /* as many as there may be */
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct fixture f = open_pump(0);
+		uint64_t moved;
+
+		f.from.bulk = rows[i].bulk;
+		f.worker->pipes_open = rows[i].open;
+		say(&f, rows[i].length);
+		assert_int_equal(pump_move(f.worker, &f.from, &f.to, UINT64_MAX, &moved), PUMP_DRAINED);
+		assert_int_equal(moved, rows[i].length);
+		assert_int_equal(f.worker->pipes != NULL, rows[i].piped);
+		assert_int_equal(f.from.bulk, rows[i].bulk_after);
+		listen_until(&f, (int64_t)rows[i].length);
+		f.worker->pipes_open -= rows[i].open;
+		close_pump(&f);
+	}
 }
 
 int main(void)
@@ -377,6 +410,7 @@ int main(void)
 	    cmocka_unit_test(a_reset_receiver_is_told),
 	    cmocka_unit_test(a_dropped_pipe_is_gone),
 	    cmocka_unit_test(an_emptied_pipe_is_kept),
+	    cmocka_unit_test(a_pipe_serves_bulk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
