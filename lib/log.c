@@ -375,19 +375,27 @@ void log_message(struct log *log, enum log_level level, const char *format, ...)
 	log_end(&line);
 }
 
+/* What the bucket holds now: `rate` tokens a second are `rate` millitokens a millisecond; a second fills it. */
+static int64_t log_limit_held(const struct log_limit *limit, int64_t now_ms, int rate)
+{
+	int64_t most = (int64_t)rate * 1000, elapsed = now_ms - limit->at, held = limit->millitokens;
+
+	if (limit->at == 0 || elapsed >= 1000)
+		return most;
+	if (elapsed > 0)
+		held += elapsed * rate;
+	return held < most ? held : most;
+}
+
+bool log_limit_spent(const struct log_limit *limit, int64_t now_ms, int rate)
+{
+	return log_limit_held(limit, now_ms, rate) < 1000;
+}
+
 bool log_limit_pass(struct log_limit *limit, int64_t now_ms, int rate, uint64_t *suppressed)
 {
-	int64_t most = (int64_t)rate * 1000, elapsed = now_ms - limit->at;
-
-	/* `rate` tokens a second are `rate` millitokens a millisecond; a second fills the bucket. */
-	if (limit->at == 0 || elapsed >= 1000)
-		limit->millitokens = most;
-	else if (elapsed > 0)
-		limit->millitokens += elapsed * rate;
-	if (limit->millitokens > most)
-		limit->millitokens = most;
+	limit->millitokens = log_limit_held(limit, now_ms, rate);
 	limit->at = now_ms;
-
 	if (limit->millitokens < 1000) {
 		limit->suppressed++;
 		return false;

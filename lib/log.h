@@ -81,4 +81,7 @@ struct log_limit {
 /* True when a line may pass; then *suppressed is how many were held back since the last one, and the count restarts. */
 bool log_limit_pass(struct log_limit *limit, int64_t now_ms, int rate, uint64_t *suppressed);
 
+/* Whether log_limit_pass() would hold a line back now. */
+bool log_limit_spent(const struct log_limit *limit, int64_t now_ms, int rate);
+
 #endif

@@ -133,13 +133,17 @@ static char *ending_describe(const struct conn *conn, const struct ending *endin
 	return strdup(detail_bytes);
 }
 
-void ending_fill(struct ending *ending, struct conn *conn, struct cause cause, const char *format, va_list arguments)
+void ending_fill(struct ending *ending, const struct conn *conn, struct cause cause)
 {
-	const struct reason *row = reason_row(cause.reason);
-	char fact[2 * ADVICE_DETAIL_SIZE];
-
 	*ending = (struct ending){
 	    .reason = cause.reason, .by = cause.by, .timer = cause.timer, .at = conn_now(conn), .phase = conn_phase(conn)};
+}
+
+void ending_explain(struct ending *ending, const struct conn *conn, const char *format, va_list arguments)
+{
+	const struct reason *row = reason_row(ending->reason);
+	char fact[2 * ADVICE_DETAIL_SIZE];
+
 	if (format)
 		vsnprintf(fact, sizeof fact, format, arguments);
 	ending->detail = ending_describe(conn, ending, format ? fact : row->sentence);
@@ -269,6 +273,14 @@ static bool closing_is_crowded(const struct conn *conn)
 	return open > admitted + LINGERING_FREE + proxy->max_connections / 4;
 }
 
+/* What ends now, and whose record --log-level or --log-rate would hold back, needs no words. */
+static bool closing_needs_words(const struct conn *conn)
+{
+	bool at_once = conn->client.write_failed || (conn->client.fin_received && !leg_pending(&conn->client));
+
+	return !at_once || record_wanted(conn->worker, conn->ending.reason);
+}
+
 void conn_close_list(struct conn *conn, struct cause cause, const char *format, va_list arguments)
 {
 	enum reason_ending end;
@@ -280,7 +292,9 @@ void conn_close_list(struct conn *conn, struct cause cause, const char *format, 
 		cause = closing_examine(conn, cause);
 	if (cause.reason == REASON_REDIRECT_STATE_LOST)
 		format = "conntrack has forgotten this connection, so its packets no longer reach the proxy";
-	ending_fill(&conn->ending, conn, cause, format, arguments);
+	ending_fill(&conn->ending, conn, cause);
+	if (closing_needs_words(conn))
+		ending_explain(&conn->ending, conn, format, arguments);
 	end = cause.answered || cause.at_rest ? ENDING_FIN : reason_row(cause.reason)->ending;
 	exchange_free(conn);
 	closing_release_server(conn, end, exchange_under_way);

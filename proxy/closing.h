@@ -39,9 +39,12 @@ bool conn_close_admin(struct conn *conn);
 /* What the timer is set to for this connection, and where. */
 const struct timeout_value *conn_timeout(const struct conn *conn, enum timeout_id timer);
 
-/* Fills *ending for a cause as of now. The remedy is added to the detail. */
-void ending_fill(struct ending *ending, struct conn *conn, struct cause cause, const char *format, va_list arguments)
-    __attribute__((format(printf, 4, 0)));
+/* Fills *ending for a cause as of now, without words. */
+void ending_fill(struct ending *ending, const struct conn *conn, struct cause cause);
+
+/* Its words: the detail, to which the remedy is added, and the kernel's view. */
+void ending_explain(struct ending *ending, const struct conn *conn, const char *format, va_list arguments)
+    __attribute__((format(printf, 3, 0)));
 
 /* The timer that fired, if one did, into the metrics: once for each record. */
 void ending_count(const struct conn *conn, const struct ending *ending);

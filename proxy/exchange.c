@@ -348,7 +348,8 @@ __attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn
 		return;
 	}
 	va_copy(again, arguments);
-	ending_fill(&ending, conn, cause, format, again);
+	ending_fill(&ending, conn, cause);
+	ending_explain(&ending, conn, format, again);
 	va_end(again);
 	live = exchange_answer(conn, cause, ending.detail ? ending.detail : reason_row(cause.reason)->sentence);
 	if (!live) {

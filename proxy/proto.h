@@ -7,6 +7,7 @@
 #include "lib/timeouts.h"
 
 struct conn;
+struct input;
 
 /* What a protocol does with a connection's events. Handlers mark; conn.c derives interest and deadlines afterwards. */
 struct proto {
@@ -30,8 +31,8 @@ struct proto {
  * client leg holds goes to the server, server_bytes, read already, to the client. */
 void proto_opaque_start(struct conn *conn, const uint8_t *server_bytes, size_t length);
 
-/* The protocol was just found to be HTTP/1: the bytes that showed it are held in the client leg. */
-void proto_http1_first(struct conn *conn);
+/* The protocol was just found to be HTTP/1, by what came in `input`, which stays the caller's. */
+void proto_http1_first(struct conn *conn, struct input *input);
 
 extern const struct proto proto_detect;
 extern const struct proto proto_opaque;

@@ -53,14 +53,14 @@ static void proto_detect_opaque(struct conn *conn, enum protocol protocol, const
 	proto_opaque_start(conn, server_bytes, length);
 }
 
-static void proto_detect_http1(struct conn *conn)
+static void proto_detect_http1(struct conn *conn, struct input *input)
 {
 	proto_detect_decided(conn, PROTOCOL_HTTP1);
 	conn->instants[INSTANT_IDLE] = conn_now(conn);
 	conn->wake_at = 0;
 	conn->proto = &proto_http1;
 	conn_enter(conn, STAGE_IDLE);
-	proto_http1_first(conn);
+	proto_http1_first(conn, input);
 }
 
 /* True when the hello is complete or will never be one. */
@@ -85,10 +85,10 @@ static void proto_detect_bytes(struct conn *conn, struct input *input)
 	conn_touch(conn);
 	if (protocol == PROTOCOL_TLS && !proto_detect_tls(conn, input))
 		protocol = PROTOCOL_UNDETECTED;
-	if (input_hold(input, &conn->client, 0))
+	if (protocol == PROTOCOL_HTTP1)
+		proto_detect_http1(conn, input);
+	else if (input_hold(input, &conn->client, 0))
 		conn_close(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
-	else if (protocol == PROTOCOL_HTTP1)
-		proto_detect_http1(conn);
 	else if (protocol != PROTOCOL_UNDETECTED)
 		proto_detect_opaque(conn, protocol, NULL, 0);
 }

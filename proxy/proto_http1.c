@@ -198,8 +198,9 @@ static void proto_http1_next(struct conn *conn)
 	}
 }
 
-void proto_http1_first(struct conn *conn)
+void proto_http1_first(struct conn *conn, struct input *input)
 {
+	proto_http1_head(conn, input);
 	proto_http1_next(conn);
 }
 

@@ -166,10 +166,22 @@ static void record_write(struct conn *conn, const struct ending *ending, const c
 	log_end(&line);
 }
 
+static enum log_level record_level(enum reason_id reason)
+{
+	return reason == REASON_CLIENT_CLOSED_UNUSED ? LOG_DEBUG : LOG_INFO;
+}
+
+bool record_wanted(const struct worker *worker, enum reason_id reason)
+{
+	int64_t rate = worker->proxy->settings->log_rate;
+
+	return log_wants(worker->log, record_level(reason)) &&
+	       !(rate && log_limit_spent(&worker->record_limits[reason], worker_now(worker), (int)rate));
+}
+
 void record_connection(struct conn *conn)
 {
-	record_write(conn, &conn->ending, "connection closed",
-	             conn->ending.reason == REASON_CLIENT_CLOSED_UNUSED ? LOG_DEBUG : LOG_INFO);
+	record_write(conn, &conn->ending, "connection closed", record_level(conn->ending.reason));
 }
 
 void record_exchange(struct conn *conn, const struct ending *ending)

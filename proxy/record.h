@@ -1,6 +1,10 @@
 #ifndef LAPSE_PROXY_RECORD_H
 #define LAPSE_PROXY_RECORD_H
 
+#include <stdbool.h>
+
+#include "lib/reason.h"
+
 struct conn;
 struct ending;
 struct log_line;
@@ -9,6 +13,10 @@ struct worker;
 
 /* One line: the end of a connection, or of an exchange on a connection that lives on. Rate limited per reason. */
 void record_connection(struct conn *conn);
+
+/* Whether the record of a connection that ended now with this reason would be written. */
+bool record_wanted(const struct worker *worker, enum reason_id reason);
+
 /* A connection for which there was no memory: what is known of it without a struct conn. */
 void record_unborn(struct worker *worker, const struct origin *origin);
 

@@ -21,7 +21,7 @@
 #include "proxy/worker.h"
 
 enum {
-	PEEK_AFTER_MS = 5, /* a conn's own leg that rested shorter was seen healthy in this or the last round of the loop */
+	PEEK_AFTER_MS = 5, /* a leg that rested shorter was seen healthy in this or the last round of the loop */
 };
 
 #define upstream_of(pointer, member) ((struct upstream *)(void *)((char *)(pointer) - offsetof(struct upstream, member)))
@@ -290,7 +290,7 @@ bool upstream_take(struct conn *conn)
 
 bool upstream_usable(struct upstream *upstream)
 {
-	bool fresh = upstream->conn && worker_now(upstream->worker) - upstream->idle_since < PEEK_AFTER_MS;
+	bool fresh = worker_now(upstream->worker) - upstream->idle_since < PEEK_AFTER_MS;
 
 	if (upstream->leg.fin_received || upstream->leg.write_failed || buf_length(&upstream->leg.in))
 		return false;
@@ -350,8 +350,9 @@ void upstream_release(struct conn *conn)
 
 	if (!upstream)
 		return;
-	for (other = *upstream_bucket(worker, &upstream->destination); other; other = other->next)
-		held += !other->watched && addr_equal(&other->destination, &upstream->destination);
+	if (worker->pool.count >= (size_t)worker->proxy->settings->pool_size)
+		for (other = *upstream_bucket(worker, &upstream->destination); other; other = other->next)
+			held += !other->watched && addr_equal(&other->destination, &upstream->destination);
 	if (held >= worker->proxy->settings->pool_size || worker->drain || !upstream_usable(upstream) || !upstream_detach(upstream))
 		upstream_drop(conn, false);
 }

@@ -466,6 +466,8 @@ static void limit(void **state)
 	assert_int_equal(passed, 50);
 	assert_int_equal(bucket.suppressed, 150);
 	assert_int_equal(suppressed, 0);
+	assert_true(log_limit_spent(&bucket, 1000019, 50));
+	assert_false(log_limit_spent(&bucket, 1000020, 50));
 	assert_false(log_limit_pass(&bucket, 1000019, 50, &suppressed)); /* a token takes 20 ms */
 	assert_true(log_limit_pass(&bucket, 1000020, 50, &suppressed));
 	assert_int_equal(suppressed, 151);
