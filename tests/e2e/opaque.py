@@ -2,7 +2,9 @@
 import hashlib
 import os
 import re
+import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -289,3 +291,41 @@ def http_after_opaque(pod):
             peer.send(first)
             peer.some()
         pod.record(protocol=protocol)
+
+
+def tcp_info(peer, offset):
+    """A number of struct tcp_info (linux/tcp.h)."""
+    return struct.unpack_from("I", peer.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192), offset)[0]
+
+
+UNACKED, SEGMENTS_IN = 24, 140
+
+
+@case(ways=("in4",))
+def acknowledged_by_the_answer(pod):
+    """A whole first request is acknowledged by its answer, not by a packet of its own."""
+    pod.app(http(lambda message: ok()))
+    pod.start()
+    segments = []
+    for _ in range(10):
+        with pod.dial() as peer:
+            peer.ask()
+            segments.append(tcp_info(peer, SEGMENTS_IN))
+    expect(min(segments) == 2, f"packets to the client until its answer was there: {segments}")  # SYN-ACK, answer
+
+
+@case(ways=("in4",), each={"opaque": BINARY, "undetected": b"G", "half a head": b"GET / HT",
+                           "half a request": request("POST", "/", "Content-Length: 4")})
+def acknowledged_at_once(pod, first):
+    """What needs more from the client is acknowledged now, for the client may hold the rest back until then (Nagle)."""
+    pod.app(silent)
+    pod.start()
+    waits = []
+    for _ in range(10):
+        with pod.dial() as peer:
+            peer.send(first)
+            start = time.monotonic()
+            while tcp_info(peer, UNACKED) and time.monotonic() < start + 1:
+                time.sleep(0.001)
+            waits.append(time.monotonic() - start)
+    expect(min(waits) < 0.03, f"acknowledged after {min(waits):.3f} s")  # a delayed acknowledgement takes at least 40 ms
