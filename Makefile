@@ -38,7 +38,7 @@ INIT := main options plan rules image batch netlink cttimeout conntrack_apply ne
 	half_closed half_closed_flows half_closed_places half_closed_print half_closed_progress half_closed_list half_closed_known \
 	half_closed_watch
 PROXY := main options explain explain_print check_config worker listener origin snapshot conn deadline leg input proto_detect detect tls_hello \
-	proto_opaque proto_http1 http1 http1_response steer exchange access retry upstream learned pump rewrite reply closing advice record \
+	proto_opaque proto_http1 http1 http1_field http1_plain http1_response steer exchange access retry upstream learned pump rewrite reply closing advice record \
 	metrics series walk admin admin_pages admin_metrics admin_config admin_view admin_html \
 	reload config watch podinfo annotations diagnostics yaml fields catalog manifest manifest_kubelb manifest_service \
 	manifest_ingress manifest_profile manifest_route manifest_rule manifest_filter manifest_reference manifest_text \

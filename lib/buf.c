@@ -61,6 +61,11 @@ void buf_consume(struct buf *buf, size_t length)
 		buf_release(buf);
 }
 
+void buf_clear(struct buf *buf)
+{
+	buf->start = buf->end = 0;
+}
+
 void buf_release(struct buf *buf)
 {
 	free(buf->data);

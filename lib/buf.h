@@ -31,4 +31,7 @@ int buf_append(struct buf *buf, const void *bytes, size_t length);
 void buf_consume(struct buf *buf, size_t length);
 void buf_release(struct buf *buf);
 
+/* Empties the queue but keeps its memory. */
+void buf_clear(struct buf *buf);
+
 #endif

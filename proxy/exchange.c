@@ -113,6 +113,21 @@ static void exchange_count(struct conn *conn)
 		access_end(conn, class == CLASS_SUCCESS);
 }
 
+void exchange_forget_request(struct conn *conn)
+{
+	enum { SPARE_BYTES = 1024 };
+	struct exchange *exchange = conn->exchange;
+	struct worker *worker = conn->worker;
+
+	exchange->replayable = false;
+	if (exchange->replay.data && exchange->replay.capacity <= SPARE_BYTES && worker->spare_count < WORKER_SPARES) {
+		buf_clear(&exchange->replay);
+		worker->spares[worker->spare_count++] = exchange->replay;
+		exchange->replay = (struct buf){0};
+	}
+	buf_release(&exchange->replay);
+}
+
 void exchange_free(struct conn *conn)
 {
 	struct exchange *exchange = conn->exchange;
@@ -122,7 +137,7 @@ void exchange_free(struct conn *conn)
 	exchange_count(conn);
 	http1_body_free(&exchange->request_body);
 	http1_body_free(&exchange->response_body);
-	buf_release(&exchange->replay);
+	exchange_forget_request(conn);
 	free(exchange->target);
 	slab_release(conn->worker->exchange_memory, exchange);
 	conn->exchange = NULL;
@@ -242,10 +257,12 @@ void exchange_acquire(struct conn *conn)
 		exchange_dial(conn);
 }
 
-static void exchange_keep(struct exchange *exchange, const uint8_t *bytes, size_t length)
+static void exchange_keep(struct worker *worker, struct exchange *exchange, const uint8_t *bytes, size_t length)
 {
 	if (!exchange->replayable)
 		return;
+	if (!exchange->replay.data && worker->spare_count)
+		exchange->replay = worker->spares[--worker->spare_count];
 	if (buf_length(&exchange->replay) + length > EXCHANGE_REPLAY_MOST || buf_append(&exchange->replay, bytes, length)) {
 		exchange->replayable = false;
 		buf_release(&exchange->replay);
@@ -257,7 +274,7 @@ void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length)
 	struct exchange *exchange = conn->exchange;
 	int result;
 
-	exchange_keep(exchange, bytes, length);
+	exchange_keep(conn->worker, exchange, bytes, length);
 	if (exchange->waiting || !conn->upstream || conn->upstream->leg.write_failed)
 		return; /* the end of this leg is being read; a retry sends what was kept */
 	result = leg_send(&conn->upstream->leg, bytes, length, conn_now(conn));

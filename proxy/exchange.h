@@ -55,6 +55,9 @@ void exchange_acquire(struct conn *conn);
  * response, by a timeout or a client that went, is not counted. */
 void exchange_count_attempt(struct conn *conn, enum reason_id reason);
 
+/* There will be none: what was kept of the request is let go. */
+void exchange_forget_request(struct conn *conn);
+
 /* Another attempt, with what was kept of the request. */
 void exchange_retry(struct conn *conn);
 

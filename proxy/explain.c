@@ -162,8 +162,7 @@ static int explain_parse_head(struct explain *explain)
 	struct http1_error error;
 	size_t length;
 
-	if (http1_scan_head(&scan, HTTP1_REQUEST, bytes, explain->head_length, &limits, &length, &error) ||
-	    http1_parse_head(HTTP1_REQUEST, bytes, length, NULL, &limits, &explain->parsed, &error)) {
+	if (http1_read_head(&scan, HTTP1_REQUEST, bytes, explain->head_length, NULL, &limits, &length, &explain->parsed, &error)) {
 		fprintf(explain->errors, "lapse-proxy: the proxy refuses this request with %d %s: %s\n", error.status,
 		        reason_row(error.reason)->name, error.what);
 		return -EINVAL;

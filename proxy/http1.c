@@ -1,14 +1,14 @@
 #include "proxy/http1.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include <llhttp.h>
 
 #include "lib/text.h"
+#include "proxy/http1_field.h"
+#include "proxy/http1_plain.h"
 
 /* Longest method and version around a target, when the limit must be judged before the line has ended. */
 enum { REQUEST_LINE_EXTRA = 64 };
@@ -130,45 +130,6 @@ static int http1_on_value(llhttp_t *parser, const char *at, size_t length)
 	return 0;
 }
 
-static bool http1_is(struct http1_slice slice, const char *word)
-{
-	return slice.length == strlen(word) && (slice.bytes[0] | 0x20) == word[0] &&
-	       strncasecmp((const char *)slice.bytes, word, slice.length) == 0;
-}
-
-/* Whether the value has this word, given in lower case, in it. */
-static bool http1_mentions(struct http1_slice value, const char *word)
-{
-	size_t length = strlen(word);
-
-	for (size_t i = 0; i + length <= value.length; i++)
-		if ((value.bytes[i] | 0x20) == word[0] && strncasecmp((const char *)value.bytes + i, word, length) == 0)
-			return true;
-	return false;
-}
-
-/* The number of `timeout=N` among the comma-separated parameters of a Keep-Alive field, -1 = none. */
-static int32_t http1_keep_alive_timeout(struct http1_slice value)
-{
-	static const char name[] = "timeout=";
-	const uint8_t *at = value.bytes, *end = value.bytes + value.length;
-
-	while (at < end) {
-		const uint8_t *comma = memchr(at, ',', (size_t)(end - at)), *stop = comma ? comma : end, *digit;
-		int32_t seconds = 0;
-
-		while (at < stop && (*at == ' ' || *at == '\t'))
-			at++;
-		if ((size_t)(stop - at) >= sizeof name && strncasecmp((const char *)at, name, sizeof name - 1) == 0) {
-			for (digit = at + sizeof name - 1; digit < stop && isdigit(*digit) && seconds < 100000000; digit++)
-				seconds = seconds * 10 + (*digit - '0');
-			return digit > at + sizeof name - 1 ? seconds : -1;
-		}
-		at = comma ? comma + 1 : end;
-	}
-	return -1;
-}
-
 static int http1_on_value_complete(llhttp_t *parser)
 {
 	struct gather *gather = http1_gather(parser);
@@ -180,7 +141,7 @@ static int http1_on_value_complete(llhttp_t *parser)
 		break;
 	case 6:
 		if (http1_is(name, "accept"))
-			gather->head->accepts_text |= http1_mentions(gather->value, "*/*") || http1_mentions(gather->value, "text/");
+			gather->head->accepts_text |= http1_allows_text(gather->value);
 		break;
 	case 10:
 		if (http1_is(name, "keep-alive"))
@@ -344,6 +305,20 @@ int http1_parse_head(enum http1_kind kind, const uint8_t *bytes, size_t head_len
 	return 0;
 }
 
+int http1_read_head(struct http1_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length, const struct http1_head *request,
+                    const struct http1_limits *limits, size_t *head_length, struct http1_head *out, struct http1_error *error)
+{
+	int result;
+
+	if (kind == HTTP1_REQUEST && !scan->line && (*head_length = http1_plain_request(bytes, length, limits, out)))
+		return 0;
+	result = http1_scan_head(scan, kind, bytes, length, limits, head_length, error);
+	if (result == -EAGAIN)
+		return result;
+	*scan = (struct http1_scan){0};
+	return result ? result : http1_parse_head(kind, bytes, *head_length, request, limits, out, error);
+}
+
 /* A chunked body is read by a parser that has been given a head of our own, so that heads and bodies need not share one. */
 struct http1_chunked {
 	llhttp_t parser; /* first: the callbacks get its address */
@@ -487,13 +462,6 @@ int http1_body_feed(struct http1_body *body, enum http1_kind kind, const uint8_t
 		*consumed = length;
 		return 0;
 	}
-}
-
-bool http1_line_is(const uint8_t *bytes, size_t length, const char *name)
-{
-	size_t name_length = strlen(name);
-
-	return length > name_length && bytes[name_length] == ':' && strncasecmp((const char *)bytes, name, name_length) == 0;
 }
 
 void http1_library(struct text *out)

@@ -67,6 +67,11 @@ struct http1_head {
 int http1_parse_head(enum http1_kind kind, const uint8_t *bytes, size_t head_length, const struct http1_head *request,
                      const struct http1_limits *limits, struct http1_head *out, struct http1_error *error);
 
+/* Both: 0 and what the head that starts at bytes[0] says, *scan being ready for the next; -EAGAIN: more bytes are needed; -EBADMSG and
+ * *error. */
+int http1_read_head(struct http1_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length, const struct http1_head *request,
+                    const struct http1_limits *limits, size_t *head_length, struct http1_head *out, struct http1_error *error);
+
 /* The body of a message on its way. All zero = HTTP1_NO_BODY, complete. */
 struct http1_chunked;
 struct http1_body {

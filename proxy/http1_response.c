@@ -56,18 +56,13 @@ static bool http1_response_forward_changed(struct conn *conn, const uint8_t *byt
 	return http1_response_sent(conn, result);
 }
 
-/* One complete head at bytes. Returns how many bytes behind it may be sent on with it, as its body; -1 when all is over. */
+/* One complete head at bytes, which exchange->response is of. Returns how many bytes behind it may be sent on with it, as its body; -1 when all is over. */
 static ssize_t http1_response_head(struct conn *conn, const uint8_t *bytes, size_t head_length, size_t length)
 {
 	struct exchange *exchange = conn->exchange;
 	struct http1_error error;
 	size_t body = 0;
 
-	if (http1_parse_head(HTTP1_RESPONSE, bytes, head_length, &exchange->request, exchange_limits(conn), &exchange->response,
-	                     &error)) {
-		exchange_refuse(conn, &error);
-		return -1;
-	}
 	if (exchange->response.status / 100 == 1 && exchange->response.status != 101)
 		return 0;
 	if (exchange->response.status == 101 && !exchange->request.upgrade) {
@@ -128,8 +123,7 @@ static void http1_response_decided(struct conn *conn)
 	exchange->response_head = true;
 	exchange->status = exchange->response.status;
 	access_first_byte(exchange->access, loop_now_us(conn->worker->loop));
-	exchange->replayable = false;
-	buf_release(&exchange->replay);
+	exchange_forget_request(conn);
 	if (exchange->choice.until_head)
 		conn->instants[INSTANT_REQUEST] = 0;
 }
@@ -144,7 +138,8 @@ static void http1_response_take(struct conn *conn, struct input *input)
 	while (!exchange->response_head) {
 		const uint8_t *bytes = input->bytes + done;
 		size_t length = input->length - done, head_length;
-		int result = http1_scan_head(&exchange->scan, HTTP1_RESPONSE, bytes, length, exchange_limits(conn), &head_length, &error);
+		int result = http1_read_head(&exchange->scan, HTTP1_RESPONSE, bytes, length, &exchange->request, exchange_limits(conn),
+		                             &head_length, &exchange->response, &error);
 		bool final;
 		ssize_t body;
 
@@ -157,7 +152,6 @@ static void http1_response_take(struct conn *conn, struct input *input)
 			exchange_refuse(conn, &error);
 			return;
 		}
-		exchange->scan = (struct http1_scan){0};
 		body = http1_response_head(conn, bytes, head_length, length);
 		if (body < 0)
 			return;

@@ -51,24 +51,20 @@ static void proto_http1_refuse_head(struct conn *conn, struct input *input, size
 }
 
 /* A complete head: begins the exchange, takes what is here of its body, holds what lies behind. */
-static void proto_http1_begin(struct conn *conn, struct input *input, const uint8_t *bytes, size_t length, size_t head_length)
+static void proto_http1_begin(struct conn *conn, struct input *input, const uint8_t *bytes, size_t length, size_t head_length,
+                              const struct http1_head *head)
 {
 	struct http1_error error;
-	struct http1_head head;
 	struct exchange *exchange;
 	size_t body = 0, skipped = (size_t)(bytes - input->bytes);
 
-	if (http1_parse_head(HTTP1_REQUEST, bytes, head_length, NULL, exchange_limits(conn), &head, &error)) {
-		proto_http1_refuse_head(conn, input, skipped, &error);
-		return;
-	}
-	if (exchange_begin(conn, &head)) {
+	if (exchange_begin(conn, head)) {
 		exchange_no_memory(conn);
 		return;
 	}
 	exchange = conn->exchange;
 	if (conn->worker->proxy->settings->access_log)
-		access_begin(conn, bytes, head_length, &head);
+		access_begin(conn, bytes, head_length, head);
 	if (http1_body_feed(&exchange->request_body, HTTP1_REQUEST, bytes + head_length, length - head_length, exchange_limits(conn),
 	                    &body, &error)) {
 		exchange_refuse(conn, &error);
@@ -82,7 +78,7 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 		exchange_no_memory(conn);
 		return;
 	}
-	if (steer_request(conn, bytes, head_length, &head))
+	if (steer_request(conn, bytes, head_length, head))
 		exchange_acquire(conn);
 	if (conn->exchange)
 		proto_http1_forward_request(conn, bytes, head_length, head_length + body);
@@ -95,6 +91,7 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 static void proto_http1_head(struct conn *conn, struct input *input)
 {
 	struct http1_error error;
+	struct http1_head head;
 	const uint8_t *bytes = input->bytes;
 	size_t length = input->length, head_length;
 	int result;
@@ -117,18 +114,17 @@ static void proto_http1_head(struct conn *conn, struct input *input)
 		conn_enter(conn, STAGE_HEAD);
 	}
 	conn_touch(conn);
-	result = http1_scan_head(&conn->scan, HTTP1_REQUEST, bytes, length, exchange_limits(conn), &head_length, &error);
+	result = http1_read_head(&conn->scan, HTTP1_REQUEST, bytes, length, NULL, exchange_limits(conn), &head_length, &head, &error);
 	if (result == -EAGAIN) {
 		conn_acknowledge(conn);
 		if (input_hold(input, &conn->client, (size_t)(bytes - input->bytes)))
 			exchange_no_memory(conn);
 		return;
 	}
-	conn->scan = (struct http1_scan){0};
 	if (result)
 		proto_http1_refuse_head(conn, input, (size_t)(bytes - input->bytes), &error);
 	else
-		proto_http1_begin(conn, input, bytes, length, head_length);
+		proto_http1_begin(conn, input, bytes, length, head_length, &head);
 }
 
 /* The client finished, or its socket failed. */

@@ -132,6 +132,12 @@ uint64_t worker_random(struct worker *worker)
 	return worker->random;
 }
 
+static void worker_free_spares(struct worker *worker)
+{
+	while (worker->spare_count)
+		buf_release(&worker->spares[--worker->spare_count]);
+}
+
 static void worker_idle(void *owner)
 {
 	struct worker *worker = owner;
@@ -143,8 +149,10 @@ static void worker_idle(void *owner)
 		worker_drain(worker, drain);
 	if (worker->walk || atomic_load_explicit(&worker->next_walk, memory_order_relaxed))
 		walk_step(worker);
-	if (!worker->conn_count)
+	if (!worker->conn_count) {
 		pump_free_pipes(worker);
+		worker_free_spares(worker);
+	}
 	if (worker->drain && !worker->conn_count)
 		loop_wake(worker->proxy->main_loop); /* it counts over all workers */
 	worker_flush_log(worker);
@@ -217,6 +225,7 @@ void worker_free(struct worker *worker)
 	if (worker->loop) {
 		upstream_pool_close(worker);
 		pump_free_pipes(worker);
+		worker_free_spares(worker);
 		listener_close(&worker->inbound);
 		listener_close(&worker->outbound);
 		loop_free(worker->loop);

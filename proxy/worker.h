@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/buf.h"
 #include "lib/log.h"
 #include "lib/reason.h"
 #include "lib/timeouts.h"
@@ -48,7 +49,7 @@ struct proxy {
 enum drain { DRAIN_NONE, DRAIN_STARTED, DRAIN_FORCED, DRAIN_STOP };
 
 /* Reads of one round go here first; what cannot go on at once moves to the leg's own buffer. */
-enum { WORKER_SCRATCH = 65536 };
+enum { WORKER_SCRATCH = 65536, WORKER_SPARES = 64 };
 
 struct worker {
 	struct proxy *proxy; /* borrowed */
@@ -63,6 +64,8 @@ struct worker {
 	_Atomic(struct policy *) next_policy; /* a reference, taken up at the end of the round; NULL */
 	uint64_t random;
 	struct slab *conn_memory, *upstream_memory, *exchange_memory; /* owned */
+	struct buf spares[WORKER_SPARES]; /* owned, empty: memory for the next requests */
+	size_t spare_count;
 	struct conn *conns;
 	size_t conn_count;
 	_Atomic(struct walk_part *) next_walk; /* main's, taken up at the end of the round; NULL */

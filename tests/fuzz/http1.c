@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "proxy/http1.h"
+#include "proxy/http1_plain.h"
 
 static const struct http1_limits wide = {65536, 128, 16384, 1024}, narrow = {256, 4, 64, 16};
 
@@ -82,6 +83,28 @@ static void has_one_reading(enum http1_kind kind, const uint8_t *head, size_t le
 	}
 }
 
+static bool same(struct http1_slice one, struct http1_slice other)
+{
+	return one.bytes == other.bytes && one.length == other.length;
+}
+
+/* What is taken for a plain request the scan and llhttp read alike. */
+static void is_as_llhttp_has_it(const uint8_t *bytes, size_t size, const struct scanned *scanned, const struct http1_limits *limits)
+{
+	struct http1_head plain, parsed;
+	struct http1_error error;
+	size_t length = http1_plain_request(bytes, size, limits, &plain);
+	if (!length)
+		return;
+	HOLDS(scanned->result == 0 && scanned->head_length == length);
+	HOLDS(http1_parse_head(HTTP1_REQUEST, bytes, length, NULL, limits, &parsed, &error) == 0);
+	HOLDS(same(plain.method, parsed.method) && same(plain.target, parsed.target));
+	HOLDS(plain.content_length == parsed.content_length && plain.keep_alive_timeout_s == parsed.keep_alive_timeout_s);
+	HOLDS(plain.status == parsed.status && plain.minor == parsed.minor && plain.framing == parsed.framing);
+	HOLDS(plain.keep_alive == parsed.keep_alive && plain.idempotent == parsed.idempotent && plain.is_head == parsed.is_head);
+	HOLDS(plain.is_connect == parsed.is_connect && plain.upgrade == parsed.upgrade && plain.accepts_text == parsed.accepts_text);
+}
+
 struct fed {
 	int result;
 	size_t consumed;
@@ -140,6 +163,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	struct scanned whole = scan(kind, data, size, size ? size : 1, limits), bytewise = scan(kind, data, size, 1, limits);
 	HOLDS(whole.result == bytewise.result);
+	if (kind == HTTP1_REQUEST) {
+		uint8_t *request = exact_copy(data, size);
+		is_as_llhttp_has_it(request, size, &whole, limits);
+		free(request);
+	}
 	if (whole.result == 0)
 		HOLDS(whole.head_length == bytewise.head_length);
 	/* Where a limit is near, which of two faults is named depends on what has arrived. */
