@@ -297,7 +297,7 @@ int http1_parse_head(enum http1_kind kind, const uint8_t *bytes, size_t head_len
 	head.framing = http1_framing_of(kind, &gather, request);
 	head.content_length = parser->content_length;
 	head.keep_alive = !(gather.flags & F_CONNECTION_CLOSE) && (head.minor || (gather.flags & F_CONNECTION_KEEP_ALIVE));
-	head.idempotent = http1_is_idempotent(parser->method);
+	head.idempotent = kind == HTTP1_REQUEST && http1_is_idempotent(parser->method);
 	head.is_head = kind == HTTP1_REQUEST && parser->method == HTTP_HEAD;
 	head.is_connect = kind == HTTP1_REQUEST && parser->method == HTTP_CONNECT;
 	head.upgrade = (gather.flags & F_UPGRADE) && (gather.flags & F_CONNECTION_UPGRADE);
@@ -310,7 +310,7 @@ int http1_read_head(struct http1_scan *scan, enum http1_kind kind, const uint8_t
 {
 	int result;
 
-	if (kind == HTTP1_REQUEST && !scan->line && (*head_length = http1_plain_request(bytes, length, limits, out)))
+	if (!scan->line && (*head_length = http1_plain_head(kind, bytes, length, request, limits, out)))
 		return 0;
 	result = http1_scan_head(scan, kind, bytes, length, limits, head_length, error);
 	if (result == -EAGAIN)

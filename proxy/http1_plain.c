@@ -25,12 +25,25 @@ static const uint8_t *http1_skip(const uint8_t *at, uint8_t class)
 	return at;
 }
 
-/* False: the field says something that is for llhttp to read. */
-static bool http1_plain_field(struct http1_slice name, struct http1_slice value, struct http1_head *head, unsigned *hosts)
+/* At most 18 digits: no number that does not fit. */
+static bool http1_plain_length(struct http1_slice value, uint64_t *length)
+{
+	*length = 0;
+	for (size_t i = 0; i < value.length; i++) {
+		if (value.bytes[i] < '0' || value.bytes[i] > '9')
+			return false;
+		*length = *length * 10 + (value.bytes[i] - '0');
+	}
+	return value.length && value.length <= 18;
+}
+
+/* False: the field says something that is for llhttp to read. *once counts the one that there must be. */
+static bool http1_plain_field(enum http1_kind kind, struct http1_slice name, struct http1_slice value, struct http1_head *head,
+                              unsigned *once)
 {
 	switch (name.length) {
 	case 4:
-		*hosts += http1_is(name, "host");
+		*once += kind == HTTP1_REQUEST && http1_is(name, "host");
 		return true;
 	case 6:
 		if (http1_is(name, "accept"))
@@ -39,22 +52,32 @@ static bool http1_plain_field(struct http1_slice name, struct http1_slice value,
 	case 7:
 		return !http1_is(name, "upgrade");
 	case 10:
-		return !http1_is(name, "keep-alive") && (!http1_is(name, "connection") || http1_is(value, "keep-alive"));
+		if (http1_is(name, "keep-alive"))
+			head->keep_alive_timeout_s = http1_keep_alive_timeout(value);
+		return !http1_is(name, "connection") || http1_is(value, "keep-alive");
 	case 14:
-		return !http1_is(name, "content-length");
+		if (!http1_is(name, "content-length"))
+			return true;
+		++*once;
+		return kind == HTTP1_RESPONSE && http1_plain_length(value, &head->content_length);
 	case 16:
 		return !http1_is(name, "proxy-connection");
 	case 17:
-		return !http1_is(name, "transfer-encoding");
+		if (!http1_is(name, "transfer-encoding"))
+			return true;
+		++*once;
+		head->framing = HTTP1_CHUNKED;
+		return kind == HTTP1_RESPONSE && http1_is(value, "chunked");
 	default:
 		return true;
 	}
 }
 
 /* The fields: where the blank line begins, or NULL. */
-static const uint8_t *http1_plain_fields(const uint8_t *at, const uint8_t *end, size_t most, struct http1_head *head)
+static const uint8_t *http1_plain_fields(enum http1_kind kind, const uint8_t *at, const uint8_t *end, size_t most,
+                                         struct http1_head *head)
 {
-	unsigned hosts = 0;
+	unsigned once = 0;
 
 	for (size_t fields = 0; at < end && *at != '\r'; fields++) {
 		const uint8_t *colon = http1_skip(at, NAME), *value, *stop;
@@ -66,36 +89,69 @@ static const uint8_t *http1_plain_fields(const uint8_t *at, const uint8_t *end, 
 		stop = http1_skip(value, VALUE);
 		if (stop[0] != '\r' || stop[1] != '\n')
 			return NULL;
-		if (!http1_plain_field((struct http1_slice){at, (size_t)(colon - at)}, (struct http1_slice){value, (size_t)(stop - value)}, head,
-		                       &hosts))
+		if (!http1_plain_field(kind, (struct http1_slice){at, (size_t)(colon - at)},
+		                       (struct http1_slice){value, (size_t)(stop - value)}, head, &once))
 			return NULL;
 		at = stop + 2;
 	}
-	return end - at >= 2 && at[1] == '\n' && hosts == 1 ? at : NULL;
+	return end - at >= 2 && at[1] == '\n' && once == 1 ? at : NULL;
 }
 
-size_t http1_plain_request(const uint8_t *bytes, size_t length, const struct http1_limits *limits, struct http1_head *out)
+/* The first line: where the next begins, or NULL. */
+static const uint8_t *http1_plain_request_line(const uint8_t *bytes, const uint8_t *end, size_t most, struct http1_head *head)
 {
-	static const char version[] = " HTTP/1.1\r\n", shortest[] = "HEAD / HTTP/1.1\r\n\r\n";
-	struct http1_head head = {.keep_alive_timeout_s = -1, .minor = 1, .keep_alive = true, .idempotent = true};
-	const uint8_t *end = bytes + length, *target, *stop;
+	static const char version[] = " HTTP/1.1\r\n";
+	const uint8_t *target, *stop;
 
-	/* No class has LF in it, so no walk passes the last byte. */
-	if (length < sizeof shortest - 1 || bytes[length - 1] != '\n')
-		return 0;
-	head.is_head = memcmp(bytes, "HEAD /", 6) == 0;
-	if (!head.is_head && memcmp(bytes, "GET /", 5) != 0)
-		return 0;
-	target = bytes + (head.is_head ? 5 : 4);
+	head->is_head = memcmp(bytes, "HEAD /", 6) == 0;
+	if (!head->is_head && memcmp(bytes, "GET /", 5) != 0)
+		return NULL;
+	target = bytes + (head->is_head ? 5 : 4);
 	stop = http1_skip(target, TARGET);
-	head.method = (struct http1_slice){bytes, (size_t)(target - bytes) - 1};
-	head.target = (struct http1_slice){target, (size_t)(stop - target)};
-	if (head.target.length > limits->target_bytes || (size_t)(end - stop) < sizeof version - 1 ||
-	    memcmp(stop, version, sizeof version - 1) != 0)
+	head->method = (struct http1_slice){bytes, (size_t)(target - bytes) - 1};
+	head->target = (struct http1_slice){target, (size_t)(stop - target)};
+	head->idempotent = true;
+	if (head->target.length > most || (size_t)(end - stop) < sizeof version - 1 || memcmp(stop, version, sizeof version - 1) != 0)
+		return NULL;
+	return stop + sizeof version - 1;
+}
+
+/* Of a status after which a body follows. */
+static const uint8_t *http1_plain_status_line(const uint8_t *bytes, const struct http1_head *request, struct http1_head *head)
+{
+	static const char version[] = "HTTP/1.1 ";
+	const uint8_t *code = bytes + sizeof version - 1, *stop;
+	uint64_t status;
+
+	if (memcmp(bytes, version, sizeof version - 1) != 0 || !http1_plain_length((struct http1_slice){code, 3}, &status) ||
+	    code[3] != ' ')
+		return NULL;
+	stop = http1_skip(code + 4, VALUE);
+	if (stop[0] != '\r' || stop[1] != '\n' || request->is_head || request->is_connect || status < 200 || status == 204 || status == 304)
+		return NULL;
+	head->status = (uint16_t)status;
+	head->framing = HTTP1_LENGTH;
+	return stop + 2;
+}
+
+size_t http1_plain_head(enum http1_kind kind, const uint8_t *bytes, size_t length, const struct http1_head *request,
+                        const struct http1_limits *limits, struct http1_head *out)
+{
+	enum { SHORTEST = sizeof "HEAD / HTTP/1.1\r\n\r\n" - 1, MOST = 4096 };
+	struct http1_head head = {.keep_alive_timeout_s = -1, .minor = 1, .keep_alive = true};
+	/* No class has LF in it, so no walk passes the last one. */
+	const uint8_t *lf = memrchr(bytes, '\n', length < MOST ? length : MOST), *end = lf ? lf + 1 : bytes, *at;
+
+	if (end - bytes < SHORTEST)
 		return 0;
-	stop = http1_plain_fields(stop + sizeof version - 1, end, limits->fields, &head);
-	if (!stop || (size_t)(stop - bytes) + 2 > limits->head_bytes)
+	if (kind == HTTP1_REQUEST)
+		at = http1_plain_request_line(bytes, end, limits->target_bytes, &head);
+	else
+		at = http1_plain_status_line(bytes, request, &head);
+	if (at)
+		at = http1_plain_fields(kind, at, end, limits->fields, &head);
+	if (!at || (size_t)(at - bytes) + 2 > limits->head_bytes)
 		return 0;
 	*out = head;
-	return (size_t)(stop - bytes) + 2;
+	return (size_t)(at - bytes) + 2;
 }

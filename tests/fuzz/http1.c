@@ -88,16 +88,17 @@ static bool same(struct http1_slice one, struct http1_slice other)
 	return one.bytes == other.bytes && one.length == other.length;
 }
 
-/* What is taken for a plain request the scan and llhttp read alike. */
-static void is_as_llhttp_has_it(const uint8_t *bytes, size_t size, const struct scanned *scanned, const struct http1_limits *limits)
+/* What is taken for a plain head the scan and llhttp read alike. */
+static void is_as_llhttp_has_it(enum http1_kind kind, const uint8_t *bytes, size_t size, const struct http1_head *request,
+				const struct scanned *scanned, const struct http1_limits *limits)
 {
 	struct http1_head plain, parsed;
 	struct http1_error error;
-	size_t length = http1_plain_request(bytes, size, limits, &plain);
+	size_t length = http1_plain_head(kind, bytes, size, request, limits, &plain);
 	if (!length)
 		return;
 	HOLDS(scanned->result == 0 && scanned->head_length == length);
-	HOLDS(http1_parse_head(HTTP1_REQUEST, bytes, length, NULL, limits, &parsed, &error) == 0);
+	HOLDS(http1_parse_head(kind, bytes, length, request, limits, &parsed, &error) == 0);
 	HOLDS(same(plain.method, parsed.method) && same(plain.target, parsed.target));
 	HOLDS(plain.content_length == parsed.content_length && plain.keep_alive_timeout_s == parsed.keep_alive_timeout_s);
 	HOLDS(plain.status == parsed.status && plain.minor == parsed.minor && plain.framing == parsed.framing);
@@ -163,11 +164,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	struct scanned whole = scan(kind, data, size, size ? size : 1, limits), bytewise = scan(kind, data, size, 1, limits);
 	HOLDS(whole.result == bytewise.result);
-	if (kind == HTTP1_REQUEST) {
-		uint8_t *request = exact_copy(data, size);
-		is_as_llhttp_has_it(request, size, &whole, limits);
-		free(request);
-	}
+	uint8_t *message = exact_copy(data, size);
+	is_as_llhttp_has_it(kind, message, size, kind == HTTP1_RESPONSE ? &question : NULL, &whole, limits);
+	free(message);
 	if (whole.result == 0)
 		HOLDS(whole.head_length == bytewise.head_length);
 	/* Where a limit is near, which of two faults is named depends on what has arrived. */

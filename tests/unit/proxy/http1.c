@@ -8,7 +8,6 @@
 
 #include <cmocka.h>
 
-#include "proxy/http1_plain.h"
 #include "tests/unit/proxy/guard.h"
 
 #define BYTES(text) text, sizeof text - 1
@@ -451,92 +450,6 @@ static void a_head_ends_at_its_blank_line(void **state)
 			fail_msg("%zu bytes are a head", length);
 }
 
-/* With every byte in every place: what is still plain llhttp reads alike. How many are. */
-static size_t alike_with_other_bytes(const struct guard *guard, const char *text, size_t length)
-{
-	struct http1_head plain, parsed;
-	struct http1_error error;
-	struct http1_scan scan;
-	size_t accepted = 0, scanned;
-	uint8_t bytes[256];
-
-	assert_true(length <= sizeof bytes);
-	for (size_t place = 0; place < length - 1; place++) {
-		for (unsigned byte = 0; byte < 256; byte++) {
-			const uint8_t *head;
-
-			memcpy(bytes, text, length);
-			bytes[place] = (uint8_t)byte;
-			head = guard_place(guard, bytes, length);
-			if (!http1_plain_request(head, length, &limits, &plain))
-				continue;
-			accepted++;
-			scan = (struct http1_scan){0};
-			assert_int_equal(http1_scan_head(&scan, HTTP1_REQUEST, head, length, &limits, &scanned, &error), 0);
-			assert_int_equal(http1_plain_request(head, length, &limits, &plain), scanned);
-			assert_int_equal(http1_parse_head(HTTP1_REQUEST, head, scanned, NULL, &limits, &parsed, &error), 0);
-			assert_memory_equal(&plain.method, &parsed.method, sizeof plain.method);
-			assert_memory_equal(&plain.target, &parsed.target, sizeof plain.target);
-			assert_int_equal(parsed.framing, HTTP1_NO_BODY);
-			assert_true(parsed.keep_alive && parsed.idempotent && !parsed.upgrade && parsed.minor == 1);
-			assert_int_equal(plain.is_head, parsed.is_head);
-			assert_int_equal(plain.accepts_text, parsed.accepts_text);
-		}
-	}
-	return accepted;
-}
-
-/* Which requests need no llhttp. */
-static void reads_plain_requests(void **state)
-{
-	static const struct {
-		const char *bytes;
-		bool plain;
-	} rows[] = {
-	    {GET END, true},
-	    {"HEAD /a/b?c=%20&d=(1)!$'*+,;:@-._~?/ HTTP/1.1\r\n" HOST END, true},
-	    {GET "Accept: text/html\r\nUser-Agent: a \"b\" \x80\tc\r\nEmpty:\r\nX!#$%&'*+-.^_`|~9:y\r\n" END, true},
-	    {GET "connection: Keep-Alive\r\n" END, true},
-	    {GET "Connection: close\r\n" END, false},
-	    {GET "Connection: keep-alive, x\r\n" END, false},
-	    {GET "Content-Length: 0\r\n" END, false},
-	    {GET "TRANSFER-ENCODING: chunked\r\n" END, false},
-	    {GET "Upgrade: h2c\r\n" END, false},
-	    {GET "Keep-Alive: timeout=1\r\n" END, false},
-	    {GET "Proxy-Connection: close\r\n" END, false},
-	    {GET HOST END, false},
-	    {"GET / HTTP/1.1\r\nX: y\r\n" END, false},
-	    {"GET / HTTP/1.0\r\n" HOST END, false},
-	    {"GET  / HTTP/1.1\r\n" HOST END, false},
-	    {"GET /#a HTTP/1.1\r\n" HOST END, false},
-	    {"GET * HTTP/1.1\r\n" HOST END, false},
-	    {POST END, false},
-	    {GET " folded\r\n" END, false},
-	    {GET "X : y\r\n" END, false},
-	    {GET ": y\r\n" END, false},
-	    {GET "X\r\n" END, false},
-	    {GET "X: y\rz\r\n" END, false},
-	    {GET "X: y\x01\r\n" END, false},
-	    {GET "X: y\x7f\r\n" END, false},
-	    {GET END "GET /next", false}, /* it is here in part */
-	    {GET "X: y", false},
-	    {GET "X: y\r\n", false}, /* no blank line */
-	};
-	const struct guard *guard = *state;
-	struct http1_head head;
-	size_t accepted = 0;
-
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		size_t length = strlen(rows[i].bytes);
-
-		assert_int_equal(http1_plain_request(guard_place(guard, rows[i].bytes, length), length, &limits, &head),
-		                 rows[i].plain ? length : 0);
-		if (rows[i].plain)
-			accepted += alike_with_other_bytes(guard, rows[i].bytes, length);
-	}
-	assert_true(accepted > 10000);
-}
-
 static void lines_by_name(void **state)
 {
 	static const struct {
@@ -567,7 +480,6 @@ int main(void)
 	    cmocka_unit_test(accepts_responses),
 	    cmocka_unit_test(keep_alive_timeout_is_bounded),
 	    cmocka_unit_test(a_head_ends_at_its_blank_line),
-	    cmocka_unit_test(reads_plain_requests),
 	    cmocka_unit_test(lines_by_name),
 	};
 
