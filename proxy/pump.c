@@ -11,9 +11,10 @@
 
 enum {
 	PIPE_BYTES = 256 * 1024,
-	/* Taken into a pipe at once. Each take makes room that a sender on this machine then fills in our time: with larger ones more of
-	 * its work becomes ours. From the network fewer and larger ones are cheaper. docs/performance.md, opaque. */
-	TAKE_LOCAL = 64 * 1024,
+	/* Taken into a pipe at once. Room that is made for a sender on this machine is filled in our time: two of loopback's 64 KiB
+	 * packets at a time cost least, more make its work ours, and parts of a packet cost most. From the network the most is best.
+	 * docs/performance.md has what was measured. */
+	TAKE_LOCAL = 128 * 1024,
 	TAKE_REMOTE = PIPE_BYTES,
 	IDLE_PIPES = 16,
 	PIPES_MOST = 128, /* two workers' stay within fs.pipe-user-pages-soft, and few of the open files */
