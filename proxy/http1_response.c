@@ -171,7 +171,7 @@ static void http1_response_take(struct conn *conn, struct input *input)
 		if (!final && done == input->length)
 			return;
 	}
-	conn->upstream->leg.bulk = exchange->response_body.remaining > WORKER_SCRATCH;
+	conn->upstream->leg.bulk = exchange->response_body.remaining > PUMP_BULK;
 	exchange->server_dirty |= done < input->length; /* bytes behind the response: nobody asked for them */
 	exchange_finish_if_complete(conn);
 }
@@ -183,7 +183,7 @@ static void http1_response_chunks(struct conn *conn)
 	struct http1_error error;
 	struct input input;
 	size_t consumed;
-	int got = input_read(&input, &conn->upstream->leg, conn->worker->scratch);
+	int got = input_read(&input, &conn->upstream->leg, conn->worker->scratch, WORKER_SCRATCH);
 
 	if (got <= 0) {
 		if (got < 0)
@@ -276,7 +276,8 @@ void http1_response_readable(struct conn *conn)
 		http1_response_bytes(conn);
 		return;
 	}
-	got = input_read(&input, &conn->upstream->leg, conn->worker->scratch);
+	/* The body behind this head may be long, as the last one was: what is not read with the head goes through a pipe. */
+	got = input_read(&input, &conn->upstream->leg, conn->worker->scratch, conn->upstream->leg.bulk ? PUMP_BULK : WORKER_SCRATCH);
 	if (got > 0) {
 		conn_touch(conn);
 		exchange->server_full = input.full;

@@ -3,7 +3,6 @@
 #include <errno.h>
 
 #include "proxy/leg.h"
-#include "proxy/worker.h"
 
 enum { READ_AHEAD = 4096 }; /* room made behind a head that came in part */
 
@@ -13,16 +12,16 @@ void input_take(struct input *input, struct leg *leg)
 	leg->in = (struct buf){0};
 }
 
-int input_read(struct input *input, struct leg *leg, uint8_t *scratch)
+int input_read(struct input *input, struct leg *leg, uint8_t *scratch, size_t size)
 {
 	uint8_t *room;
 	int got;
 
 	*input = (struct input){0};
 	if (!buf_length(&leg->in)) {
-		got = leg_read(leg, scratch, WORKER_SCRATCH);
+		got = leg_read(leg, scratch, size);
 		if (got > 0)
-			*input = (struct input){.bytes = scratch, .length = (size_t)got, .full = got == WORKER_SCRATCH};
+			*input = (struct input){.bytes = scratch, .length = (size_t)got, .full = (size_t)got == size};
 		return got;
 	}
 	room = buf_reserve(&leg->in, READ_AHEAD);

@@ -17,9 +17,9 @@ struct input {
 	bool full;        /* the read filled the room it had: there may be more in the socket */
 };
 
-/* Reads once from the leg's socket. > 0: input is set, with the bytes held so far in front; else as leg_read(), or -ENOMEM.
- * scratch has WORKER_SCRATCH bytes. */
-int input_read(struct input *input, struct leg *leg, uint8_t *scratch);
+/* Reads once from the leg's socket, at most `size` bytes into `scratch` unless some are held. > 0: input is set, with the bytes held
+ * so far in front; else as leg_read(), or -ENOMEM. */
+int input_read(struct input *input, struct leg *leg, uint8_t *scratch, size_t size);
 
 /* What the leg holds, without reading. */
 void input_take(struct input *input, struct leg *leg);

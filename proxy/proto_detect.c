@@ -98,7 +98,7 @@ static void proto_detect_bytes(struct conn *conn, struct input *input)
 static void proto_detect_client_readable(struct conn *conn)
 {
 	struct input input;
-	int got = input_read(&input, &conn->client, conn->worker->scratch);
+	int got = input_read(&input, &conn->client, conn->worker->scratch, WORKER_SCRATCH);
 
 	if (got > 0)
 		proto_detect_bytes(conn, &input);

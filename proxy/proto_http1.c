@@ -153,7 +153,7 @@ static void proto_http1_request_body(struct conn *conn)
 	struct http1_error error;
 	struct input input;
 	size_t consumed;
-	int got = input_read(&input, &conn->client, conn->worker->scratch);
+	int got = input_read(&input, &conn->client, conn->worker->scratch, WORKER_SCRATCH);
 
 	if (got <= 0) {
 		if (got < 0)
@@ -211,7 +211,7 @@ static void proto_http1_client_readable(struct conn *conn)
 	if (conn->stage == STAGE_EXCHANGE) {
 		proto_http1_request_body(conn);
 	} else {
-		got = input_read(&input, &conn->client, conn->worker->scratch);
+		got = input_read(&input, &conn->client, conn->worker->scratch, WORKER_SCRATCH);
 		if (got > 0)
 			proto_http1_head(conn, &input);
 		else if (got < 0)

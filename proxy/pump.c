@@ -186,7 +186,7 @@ enum pump_end pump_move(struct worker *worker, struct leg *from, struct leg *to,
 		if (got < 0)
 			return got == -EPIPE && from->fin_received ? PUMP_FIN : PUMP_FROM_FAILED;
 		*moved += (uint64_t)got;
-		from->bulk = got == WORKER_SCRATCH;
+		from->bulk = got >= PUMP_BULK;
 		result = leg_send(to, worker->scratch, (size_t)got, worker_now(worker));
 		if (result)
 			return result == -ENOMEM ? PUMP_NO_MEMORY : PUMP_TO_FAILED;

@@ -6,7 +6,8 @@
 struct leg;
 struct worker;
 
-enum { PUMP_BULK_LEAST = 16 * 1024 }; /* less at a time costs less to copy than to send through a pipe */
+/* So much at a time, and what follows goes through a pipe, as long as it is not less than the least. */
+enum { PUMP_BULK = 64 * 1024, PUMP_BULK_LEAST = 16 * 1024 };
 
 /* Why pump_move() stopped. */
 enum pump_end {

@@ -49,7 +49,10 @@ struct proxy {
 enum drain { DRAIN_NONE, DRAIN_STARTED, DRAIN_FORCED, DRAIN_STOP };
 
 /* Reads of one round go here first; what cannot go on at once moves to the leg's own buffer. */
-enum { WORKER_SCRATCH = 65536, WORKER_SPARES = 64 };
+enum {
+	WORKER_SCRATCH = 128 * 1024, /* a body of 64 KiB and its head are one read and one write */
+	WORKER_SPARES = 64,
+};
 
 struct worker {
 	struct proxy *proxy; /* borrowed */

@@ -64,10 +64,10 @@ static void reads_into_scratch(void **state)
 	struct fixture f = open_input();
 	struct input input;
 
-	assert_int_equal(input_read(&input, &f.leg, f.scratch), 0);
+	assert_int_equal(input_read(&input, &f.leg, f.scratch, WORKER_SCRATCH), 0);
 	assert_int_equal(input.length, 0);
 	say(&f, "hello");
-	assert_int_equal(input_read(&input, &f.leg, f.scratch), 5);
+	assert_int_equal(input_read(&input, &f.leg, f.scratch, WORKER_SCRATCH), 5);
 	is(&input, "hello");
 	assert_ptr_equal(input.bytes, f.scratch);
 	assert_null(input.taken.data);
@@ -83,17 +83,17 @@ static void held_bytes_come_first(void **state)
 	struct input input;
 
 	say(&f, "one two");
-	assert_int_equal(input_read(&input, &f.leg, f.scratch), 7);
+	assert_int_equal(input_read(&input, &f.leg, f.scratch, WORKER_SCRATCH), 7);
 	assert_int_equal(input_hold(&input, &f.leg, 4), 0);
 	holds(&f.leg, "two");
 	input_free(&input);
 	memset(f.scratch, 'x', WORKER_SCRATCH);
-	assert_int_equal(input_read(&input, &f.leg, f.scratch), 0); /* nothing new: they stay where they are */
+	assert_int_equal(input_read(&input, &f.leg, f.scratch, WORKER_SCRATCH), 0); /* nothing new: they stay where they are */
 	holds(&f.leg, "two");
 	input_free(&input);
 	holds(&f.leg, "two");
 	say(&f, " three");
-	assert_int_equal(input_read(&input, &f.leg, f.scratch), 6);
+	assert_int_equal(input_read(&input, &f.leg, f.scratch, WORKER_SCRATCH), 6);
 	is(&input, "two three");
 	holds(&f.leg, "");
 	assert_int_equal(input_hold(&input, &f.leg, 0), 0);
@@ -119,7 +119,7 @@ static void all_consumed_holds_nothing(void **state)
 			struct input input;
 
 			say(&f, "abc");
-			assert_int_equal(input_read(&input, &f.leg, f.scratch), 3);
+			assert_int_equal(input_read(&input, &f.leg, f.scratch, WORKER_SCRATCH), 3);
 			if (taken) {
 				assert_int_equal(input_hold(&input, &f.leg, 0), 0);
 				input_free(&input);
@@ -141,7 +141,7 @@ static void a_closed_leg_takes_nothing(void **state)
 	int fd = f.leg.source.fd;
 
 	say(&f, "abc");
-	assert_int_equal(input_read(&input, &f.leg, f.scratch), 3);
+	assert_int_equal(input_read(&input, &f.leg, f.scratch, WORKER_SCRATCH), 3);
 	f.leg.source.fd = -1;
 	assert_int_equal(input_hold(&input, &f.leg, 1), 0);
 	assert_null(f.leg.in.data);
@@ -167,7 +167,7 @@ static void ends_with_bytes_held(void **state)
 		struct input input;
 
 		say(&f, "GET /");
-		assert_int_equal(input_read(&input, &f.leg, f.scratch), 5);
+		assert_int_equal(input_read(&input, &f.leg, f.scratch, WORKER_SCRATCH), 5);
 		assert_int_equal(input_hold(&input, &f.leg, 0), 0);
 		input_free(&input);
 		if (resets[i])
@@ -176,7 +176,7 @@ static void ends_with_bytes_held(void **state)
 			close(f.peer);
 		f.peer = -1;
 		pair_wait(f.leg.source.fd);
-		assert_int_equal(input_read(&input, &f.leg, f.scratch), resets[i] ? -ECONNRESET : -EPIPE);
+		assert_int_equal(input_read(&input, &f.leg, f.scratch, WORKER_SCRATCH), resets[i] ? -ECONNRESET : -EPIPE);
 		assert_int_equal(f.leg.fin_received, !resets[i]);
 		assert_int_equal(input.length, 0);
 		input_free(&input);
@@ -201,7 +201,7 @@ static void a_long_stream_stays_whole(void **state)
 		pair_fill(bytes, length, sent);
 		if (sent < 400000 && send(f.peer, bytes, length, 0) == (ssize_t)length)
 			sent += length;
-		got = input_read(&input, &f.leg, f.scratch);
+		got = input_read(&input, &f.leg, f.scratch, WORKER_SCRATCH);
 		if (got > 0) {
 			for (size_t at = 0; at < input.length; at++)
 				assert_int_equal(input.bytes[at], pair_byte(consumed + at));

@@ -96,7 +96,7 @@ static void listen_until(struct fixture *f, int64_t length)
 
 static void copies(void **state)
 {
-	static const uint64_t lengths[] = {1, 100, 4096, WORKER_SCRATCH - 1};
+	static const uint64_t lengths[] = {1, 100, 4096, PUMP_BULK - 1};
 
 	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
 		struct fixture f = open_pump(0);
