@@ -84,11 +84,6 @@ void sock_set_nodelay(int fd)
 	sock_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 }
 
-void sock_set_quick_ack(int fd, bool on)
-{
-	sock_set(fd, IPPROTO_TCP, TCP_QUICKACK, on);
-}
-
 void sock_set_keepalive(int fd, int idle_s, int interval_s, int probes)
 {
 	sock_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);

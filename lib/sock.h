@@ -21,9 +21,6 @@ int sock_error(int fd);
 int sock_local(int fd, struct addr *out);
 
 void sock_set_nodelay(int fd);
-/* TCP_QUICKACK (tcp(7)). On: what has come is acknowledged now. Off: an acknowledgement waits for data to go with, 40 ms at most; an
- * accepted socket inherits that from its listener. Later the kernel chooses by what it sees. */
-void sock_set_quick_ack(int fd, bool on);
 /* SO_KEEPALIVE with its three values; seconds of at least 1. */
 void sock_set_keepalive(int fd, int idle_s, int interval_s, int probes);
 /* close() then sends RST instead of FIN. */

@@ -82,11 +82,6 @@ void conn_touch(struct conn *conn)
 	conn->instants[INSTANT_LAST_BYTE] = conn_now(conn);
 }
 
-void conn_acknowledge(const struct conn *conn)
-{
-	sock_set_quick_ack(conn->client.source.fd, true);
-}
-
 void conn_enter(struct conn *conn, enum stage stage)
 {
 	assert(stages[conn->stage].may_enter & (1u << stage));

@@ -134,9 +134,6 @@ int64_t conn_now(const struct conn *conn);
 /* Brings the byte counters up to what the legs have moved. */
 void conn_count_bytes(struct conn *conn);
 
-/* More must come from the client before it gets an answer: it may wait for an acknowledgement (Nagle). */
-void conn_acknowledge(const struct conn *conn);
-
 /* A byte moved. */
 void conn_touch(struct conn *conn);
 

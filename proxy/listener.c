@@ -188,9 +188,8 @@ int listener_open(struct listener *listener, struct worker *worker, enum directi
 	};
 	if (fd < 0)
 		return fd;
-	/* Accepted sockets inherit these: six system calls a connection less. A request is acknowledged by its answer, a packet less. */
+	/* Accepted sockets inherit these: five system calls a connection less. */
 	sock_set_nodelay(fd);
-	sock_set_quick_ack(fd, false);
 	sock_set_keepalive(fd, (int)(settings->keepalive_idle / 1000), (int)(settings->keepalive_interval / 1000),
 	                   (int)settings->keepalive_probes);
 	return loop_watch(worker->loop, &listener->source, EPOLLIN);

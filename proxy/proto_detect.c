@@ -91,8 +91,6 @@ static void proto_detect_bytes(struct conn *conn, struct input *input)
 		conn_close(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
 	else if (protocol != PROTOCOL_UNDETECTED)
 		proto_detect_opaque(conn, protocol, NULL, 0);
-	else
-		conn_acknowledge(conn);
 }
 
 static void proto_detect_client_readable(struct conn *conn)

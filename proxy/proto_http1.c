@@ -72,8 +72,6 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 	}
 	access_count_body(exchange->access, body);
 	conn->client_read_hold = exchange->request_body.complete;
-	if (!exchange->request_body.complete)
-		conn_acknowledge(conn);
 	if (!input->taken.data && input_hold(input, &conn->client, skipped + head_length + body)) {
 		exchange_no_memory(conn);
 		return;
@@ -116,7 +114,6 @@ static void proto_http1_head(struct conn *conn, struct input *input)
 	conn_touch(conn);
 	result = http1_read_head(&conn->scan, HTTP1_REQUEST, bytes, length, NULL, exchange_limits(conn), &head_length, &head, &error);
 	if (result == -EAGAIN) {
-		conn_acknowledge(conn);
 		if (input_hold(input, &conn->client, (size_t)(bytes - input->bytes)))
 			exchange_no_memory(conn);
 		return;

@@ -143,7 +143,6 @@ void proto_opaque_start(struct conn *conn, const uint8_t *server_bytes, size_t l
 	conn->wake_at = 0;
 	conn->client_read_hold = false;
 	upstream_use(conn->upstream);
-	conn_acknowledge(conn);
 	if (length && leg_send(&conn->client, server_bytes, length, conn_now(conn))) {
 		conn_close_client_failed(conn);
 		return;
