@@ -34,7 +34,7 @@ int manifest_text_choice(struct reader *reader, const struct yaml_node *value, c
 bool manifest_text_integer(struct reader *reader, const struct yaml_node *value, int64_t least, int64_t most, int64_t *out)
 {
 	bool failed = reader->failed;
-	int64_t number;
+	int64_t number = 0;
 
 	reader->failed = false;
 	fields_int(reader, value, &number);
