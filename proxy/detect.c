@@ -27,7 +27,7 @@ static enum fit detect_http1(const uint8_t *bytes, size_t length)
 	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
 		enum fit this = FIT_NO;
 
-		if (methods[i][0] == bytes[0])
+		if ((uint8_t)methods[i][0] == bytes[0])
 			this = detect_prefix(bytes, length, methods[i], strlen(methods[i]));
 		if (this == FIT_YES)
 			return this;
