@@ -287,13 +287,11 @@ static void admin_client_request(struct admin_client *client)
 	int result;
 
 	if (!client->expected) {
-		result = http1_scan_head(&client->scan, HTTP1_REQUEST, client->request, client->length < HEAD_MOST ? client->length : HEAD_MOST,
-		                         &admin_limits, &client->head_length, &error);
+		result = http1_read_head(&client->scan, HTTP1_REQUEST, client->request, client->length < HEAD_MOST ? client->length : HEAD_MOST,
+		                         NULL, &admin_limits, &client->head_length, &client->head, &error);
 		if (result == -EAGAIN && client->length < HEAD_MOST)
 			return;
-		if (!result)
-			result = http1_parse_head(HTTP1_REQUEST, client->request, client->head_length, NULL, &admin_limits, &client->head, &error);
-		else if (result == -EAGAIN)
+		if (result == -EAGAIN)
 			error = (struct http1_error){.status = 431};
 		if (result) {
 			client->head = (struct http1_head){0};

@@ -9,7 +9,7 @@
 
 /* Single header fields. Pure. */
 
-/* Whether the name, which has no control characters, is this one, given in lower case. */
+/* Whether a name or value, which has no control characters but tabs, is this word, given in lower case. */
 static inline bool http1_is(struct http1_slice name, const char *word)
 {
 	if (name.length != strlen(word))

@@ -56,7 +56,8 @@ static bool http1_response_forward_changed(struct conn *conn, const uint8_t *byt
 	return http1_response_sent(conn, result);
 }
 
-/* One complete head at bytes, which exchange->response is of. Returns how many bytes behind it may be sent on with it, as its body; -1 when all is over. */
+/* One complete head at bytes, which exchange->response is of. Returns how many bytes behind it may be sent on with it, as its body;
+ * -1 when all is over. */
 static ssize_t http1_response_head(struct conn *conn, const uint8_t *bytes, size_t head_length, size_t length)
 {
 	struct exchange *exchange = conn->exchange;

@@ -37,7 +37,7 @@ struct leg {
 	int16_t error;              /* -errno that ended it, 0 = none */
 	uint8_t events[LEG_EVENTS]; /* the first ones, in order; enum leg_event */
 	bool local : 1;        /* its peer is the application beside us, not somebody on the network */
-	bool bulk : 1;         /* bytes came from it by the buffer: what follows goes through a pipe; pump.c decides */
+	bool bulk : 1;         /* bytes came from it by the buffer: what follows goes through a pipe (pump.h) */
 	bool connecting : 1;
 	bool unwanted : 1;     /* epoll told of something that is not to be read now */
 	bool end_waiting : 1;  /* epoll said that a FIN or RST came; it lies behind what has not been read yet */

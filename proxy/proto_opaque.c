@@ -41,9 +41,10 @@ static void proto_opaque_server_failed(struct conn *conn)
 		           "%s no longer acknowledges anything", addr_format(conn_destination(conn), name));
 		return;
 	}
-	/* What it said before it reset is the client's. */
+	/* What it said before it reset is the client's, all of it: there is no later turn. A dead socket's queue only gets shorter. */
 	if (!server->fin_received && !leg_pending(&conn->client))
-		pump_move(conn->worker, server, &conn->client, UINT64_MAX, &moved);
+		while (pump_move(conn->worker, server, &conn->client, UINT64_MAX, &moved) == PUMP_YIELD)
+			;
 	conn_close(conn, cause_of(REASON_SERVER_RESET), "%s reset the connection after %llu bytes",
 	           addr_format(conn_destination(conn), name), (unsigned long long)server->received);
 }

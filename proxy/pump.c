@@ -12,8 +12,8 @@
 enum {
 	PIPE_BYTES = 256 * 1024,
 	/* Taken into a pipe at once. Room that is made for a sender on this machine is filled in our time: two of loopback's 64 KiB
-	 * packets at a time cost least, more make its work ours, and parts of a packet cost most. From the network the most is best.
-	 * docs/performance.md has what was measured. */
+	 * packets at a time cost least, more make its work ours, and parts of a packet cost most. From the network more is better.
+	 * docs/performance.md has the figures. */
 	TAKE_LOCAL = 128 * 1024,
 	TAKE_REMOTE = PIPE_BYTES,
 	IDLE_PIPES = 16,
