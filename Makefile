@@ -40,12 +40,18 @@ LIB := timeouts reason duration addr ports text buf arena slab map clock wheel l
 INIT := main options plan rules image batch netlink cttimeout conntrack_apply netns show check probe status \
 	half_closed half_closed_flows half_closed_places half_closed_print half_closed_progress half_closed_list half_closed_known \
 	half_closed_watch
-PROXY := main options explain explain_print check_config worker listener origin snapshot conn deadline leg input proto_detect detect tls_hello \
-	proto_opaque proto_http1 http1 http1_field http1_plain http1_response steer exchange access retry upstream learned pump rewrite reply closing advice record \
-	metrics series walk admin admin_pages admin_metrics admin_config admin_view admin_html \
-	reload config watch podinfo annotations diagnostics yaml fields catalog manifest manifest_kubelb manifest_service \
-	manifest_ingress manifest_profile manifest_route manifest_rule manifest_filter manifest_reference manifest_text \
-	policy policy_build policy_attach route route_table profile regex filter budget resolve resolve_channel
+PROXY := main options explain explain_print check_config \
+	$(addprefix connection/,worker listener origin snapshot conn deadline leg input proto_detect detect tls_hello proto_opaque pump \
+	  steer closing advice record) \
+	$(addprefix http1/,proto_http1 http1 http1_field http1_plain http1_response rewrite reply) \
+	$(addprefix exchange/,exchange access retry budget) \
+	$(addprefix server/,upstream learned) \
+	$(addprefix metrics/,metrics series) \
+	$(addprefix admin/,walk admin admin_pages admin_metrics admin_config admin_view admin_html) \
+	$(addprefix config/,reload config watch podinfo annotations diagnostics yaml fields catalog manifest manifest_kubelb manifest_service \
+	  manifest_ingress manifest_profile manifest_route manifest_rule manifest_filter manifest_reference manifest_text) \
+	$(addprefix policy/,policy policy_build policy_attach route route_table profile regex filter) \
+	$(addprefix dns/,resolve resolve_channel)
 
 LIB_O := $(LIB:%=$(OUT)/obj/lib/%.o)
 INIT_O := $(INIT:%=$(OUT)/obj/init/%.o)
@@ -53,7 +59,7 @@ PROXY_O := $(PROXY:%=$(OUT)/obj/proxy/%.o)
 INIT_LIBS := -lnftnl -lnetfilter_conntrack -lmnl
 PROXY_LIBS := $(LLHTTP_LIBS) -lyaml -lpcre2-8 -lcares
 
-UNIT := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/*/*.c))
+UNIT := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/*/*.c tests/unit/*/*/*.c))
 PLATFORM := $(patsubst tests/platform/%.c,$(OUT)/tests/platform/%,$(wildcard tests/platform/*.c))
 BENCH := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(wildcard tests/bench/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
@@ -87,7 +93,7 @@ $(OUT)/obj/%.o: %.c $(OUT)/flags
 	@mkdir -p $(@D); echo '  CC   $<'
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
--include $(LIB_O:.o=.d) $(INIT_O:.o=.d) $(PROXY_O:.o=.d) $(wildcard $(OUT)/obj/tests/*.d $(OUT)/obj/tests/*/*.d $(OUT)/obj/tests/*/*/*.d)
+-include $(LIB_O:.o=.d) $(INIT_O:.o=.d) $(PROXY_O:.o=.d) $(wildcard $(OUT)/obj/tests/*.d $(OUT)/obj/tests/*/*.d $(OUT)/obj/tests/*/*/*.d $(OUT)/obj/tests/*/*/*/*.d)
 
 # Unit tests link the room they test, all but its main().
 UNIT_LIBS := -lcmocka $(INIT_LIBS) $(PROXY_LIBS)

@@ -3,11 +3,11 @@
 #include <stdlib.h>
 
 #include "lib/json.h"
-#include "proxy/catalog.h"
-#include "proxy/config.h"
-#include "proxy/diagnostics.h"
+#include "proxy/config/catalog.h"
+#include "proxy/config/config.h"
+#include "proxy/config/diagnostics.h"
 #include "proxy/options.h"
-#include "proxy/policy.h"
+#include "proxy/policy/policy.h"
 
 /* Where diagnostics come from: reading, and then attaching what was read. */
 enum { CHECK_SOURCES = 2 };

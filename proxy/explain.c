@@ -7,14 +7,14 @@
 
 #include "lib/arena.h"
 #include "lib/text.h"
-#include "proxy/catalog.h"
 #include "proxy/check_config.h"
-#include "proxy/config.h"
+#include "proxy/config/catalog.h"
+#include "proxy/config/config.h"
+#include "proxy/config/manifest_kinds.h"
 #include "proxy/explain_print.h"
-#include "proxy/filter.h"
-#include "proxy/http1.h"
-#include "proxy/manifest_kinds.h"
+#include "proxy/http1/http1.h"
 #include "proxy/options.h"
+#include "proxy/policy/filter.h"
 
 /* One question under way. */
 struct explain {

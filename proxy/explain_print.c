@@ -10,7 +10,7 @@
 #include "lib/reason.h"
 #include "lib/text.h"
 #include "lib/timeouts.h"
-#include "proxy/profile.h"
+#include "proxy/policy/profile.h"
 
 /* --- words of the documents --- */
 

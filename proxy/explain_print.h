@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "proxy/origin.h"
-#include "proxy/policy.h"
+#include "proxy/connection/origin.h"
+#include "proxy/policy/policy.h"
 
 /* What becomes of the header fields of one name: first all that are removed, then those set, then those added. */
 enum explain_action { EXPLAIN_SET, EXPLAIN_ADD, EXPLAIN_REMOVE, EXPLAIN_ACTIONS };

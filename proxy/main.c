@@ -25,14 +25,14 @@
 #include "lib/options.h"
 #include "lib/text.h"
 #include "lib/wheel.h"
-#include "proxy/admin.h"
-#include "proxy/advice.h"
+#include "proxy/admin/admin.h"
 #include "proxy/check_config.h"
+#include "proxy/config/reload.h"
+#include "proxy/connection/advice.h"
+#include "proxy/connection/worker.h"
 #include "proxy/explain.h"
 #include "proxy/options.h"
-#include "proxy/policy.h"
-#include "proxy/reload.h"
-#include "proxy/worker.h"
+#include "proxy/policy/policy.h"
 
 enum {
 	EXIT_USAGE = 64,

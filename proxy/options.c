@@ -10,10 +10,10 @@
 #include "lib/json.h"
 #include "lib/options.h"
 #include "lib/text.h"
-#include "proxy/admin_pages.h"
-#include "proxy/advice.h"
-#include "proxy/annotations.h"
-#include "proxy/manifest.h"
+#include "proxy/admin/admin_pages.h"
+#include "proxy/config/annotations.h"
+#include "proxy/config/manifest.h"
+#include "proxy/connection/advice.h"
 
 #define FIELD(member) offsetof(struct settings, member)
 

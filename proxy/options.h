@@ -10,7 +10,7 @@
 #include "lib/options.h"
 #include "lib/ports.h"
 #include "lib/timeouts.h"
-#include "proxy/origin.h"
+#include "proxy/connection/origin.h"
 
 struct text;
 

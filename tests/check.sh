@@ -8,8 +8,8 @@ mkdir -p $out
 rm -f $out/*.log $out/*.failed
 shopt -s nullglob
 
-rooms=(lib/*.c init/*.c proxy/*.c)
-headers=(lib/*.h init/*.h proxy/*.h)
+rooms=(lib/*.c init/*.c proxy/*.c proxy/*/*.c)
+headers=(lib/*.h init/*.h proxy/*.h proxy/*/*.h)
 llhttp=()
 [ -e /usr/include/llhttp.h ] || llhttp=(-isystem build/deps/include)
 cpp=(-I. -D_GNU_SOURCE '-DLAPSE_VERSION="check"' -std=gnu11 "${llhttp[@]}")
@@ -71,7 +71,7 @@ sizes() {
             start = 0
         }
         END { exit bad }' "${rooms[@]}" "${headers[@]}" {lib,init,proxy}/*.def \
-        tests/*.{sh,py} tests/*/*.{c,h,sh,py} tests/*/*/*.{c,h,sh,py}
+        tests/*.{sh,py} tests/*/*.{c,h,sh,py} tests/*/*/*.{c,h,sh,py} tests/*/*/*/*.{c,h}
 }
 
 one_door_each() {
@@ -83,24 +83,24 @@ one_door_each() {
     done <<<"$doors"
     grep -nE '^#include <(libmnl|libnftnl|libnetfilter_conntrack|openssl|nghttp2)/|^#include <(llhttp|ares|yaml|pcre2).h>' "${headers[@]}" &&
         { echo 'a header includes an external library'; bad=1; }
-    grep -nE '^#include <(libnftnl|libnetfilter_conntrack)/' lib/* proxy/* && { echo 'GPL libraries belong to init alone'; bad=1; }
+    grep -nE '^#include <(libnftnl|libnetfilter_conntrack)/' lib/*.[ch] proxy/{,*/}*.[ch] && { echo 'GPL libraries belong to init alone'; bad=1; }
     return $bad
 }
 
 rooms_apart() {
     grep -nE '^#include "(init|proxy|tests)/' lib/*.[ch] && { echo 'lib knows nothing of init and proxy'; return 1; }
     grep -nE '^#include "(proxy|tests)/' init/*.[ch] && { echo 'init knows nothing of proxy'; return 1; }
-    grep -nE '^#include "(init|tests)/' proxy/*.[ch] && { echo 'proxy knows nothing of init'; return 1; }
+    grep -nE '^#include "(init|tests)/' proxy/{,*/}*.[ch] && { echo 'proxy knows nothing of init'; return 1; }
     return 0
 }
 
 # What lies in a writable section of an object, .data.rel.ro apart (constant once relocated).
 no_mutable_globals() {
-    local found allowed=" ${globals_allowed[*]} " bad=0 objects=($out/gcc/obj/{lib,init,proxy}/*.o)
+    local found allowed=" ${globals_allowed[*]} " bad=0 objects=($out/gcc/obj/{lib,init,proxy,proxy/*}/*.o)
     [ ${#objects[@]} -ge ${#rooms[@]} ] || { echo 'not every source was built'; return 1; }
     while read -r found; do
         [[ $allowed == *" $found "* ]] || { echo "$found: a mutable global"; bad=1; }
-    done < <(cd $out/gcc/obj && objdump -t lib/*.o init/*.o proxy/*.o | awk '
+    done < <(cd $out/gcc/obj && objdump -t lib/*.o init/*.o proxy/{,*/}*.o | awk '
         /file format/ { sub(":$", "", $1); object = $1 }
         # VALUE FLAGS SECTION SIZE NAME, the flags being seven characters of which blanks count; O = object, d = section.
         NF >= 5 && substr($0, 23, 1) != "d" && (substr($0, 24, 1) == "O" || $(NF - 2) ~ /^\.t/) &&

@@ -111,9 +111,10 @@ def line_results(path, timeout, environment, line):
 def program_jobs(outdir):
     sanitizer = {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"}
     limit = 360 if "sanitize" in outdir else 120
-    for path in sorted(glob.glob(os.path.join(outdir, "tests/unit/*/*"))):
+    unit = os.path.join(outdir, "tests/unit")
+    for path in sorted([*glob.glob(unit + "/*/*"), *glob.glob(unit + "/*/*/*")]):
         if is_program(path):
-            room, name = path.split("/")[-2:]
+            room, name = os.path.split(os.path.relpath(path, unit))
             yield Job(f"unit/{room}", name, "", lambda path=path: line_results(
                 path, limit, {**sanitizer, "CMOCKA_MESSAGE_OUTPUT": "TAP"}, r"(?P<bad>not )?ok \d+ - (?P<name>.*)"), limit=limit + 10)
     for path in sorted(glob.glob(os.path.join(outdir, "tests/platform/*"))):

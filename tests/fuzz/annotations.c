@@ -4,9 +4,9 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "lib/arena.h"
-#include "proxy/annotations.h"
-#include "proxy/diagnostics.h"
-#include "proxy/podinfo.h"
+#include "proxy/config/annotations.h"
+#include "proxy/config/diagnostics.h"
+#include "proxy/config/podinfo.h"
 
 struct result {
 	struct arena arena;

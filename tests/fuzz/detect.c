@@ -1,7 +1,7 @@
 /* Protocol detection: nothing is read behind the bytes given, and a verdict once given holds however the bytes go on. */
 #include "tests/fuzz/fuzz.h"
 
-#include "proxy/detect.h"
+#include "proxy/connection/detect.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <stdbool.h>
 
-#include "proxy/http1.h"
-#include "proxy/http1_plain.h"
+#include "proxy/http1/http1.h"
+#include "proxy/http1/http1_plain.h"
 
 static const struct http1_limits wide = {65536, 128, 16384, 1024}, narrow = {256, 4, 64, 16};
 

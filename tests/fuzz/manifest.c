@@ -4,11 +4,11 @@
 #include <errno.h>
 
 #include "lib/arena.h"
-#include "proxy/catalog.h"
-#include "proxy/diagnostics.h"
-#include "proxy/manifest.h"
-#include "proxy/manifest_kinds.h"
-#include "proxy/regex.h"
+#include "proxy/config/catalog.h"
+#include "proxy/config/diagnostics.h"
+#include "proxy/config/manifest.h"
+#include "proxy/config/manifest_kinds.h"
+#include "proxy/policy/regex.h"
 
 static void is_valid_timeouts(const struct timeouts *timeouts)
 {

@@ -8,9 +8,9 @@
 
 #include "lib/addr.h"
 #include "lib/buf.h"
-#include "proxy/catalog.h"
-#include "proxy/http1.h"
-#include "proxy/rewrite.h"
+#include "proxy/config/catalog.h"
+#include "proxy/http1/http1.h"
+#include "proxy/http1/rewrite.h"
 
 static const struct http1_limits limits = {1 << 20, 1 << 20, 1 << 20, 1024};
 

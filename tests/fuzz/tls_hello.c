@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "proxy/tls_hello.h"
+#include "proxy/connection/tls_hello.h"
 
 static void is_text(const char *text, size_t size)
 {

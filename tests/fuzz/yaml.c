@@ -7,9 +7,9 @@
 #include <stdbool.h>
 
 #include "lib/arena.h"
-#include "proxy/diagnostics.h"
-#include "proxy/fields.h"
-#include "proxy/yaml.h"
+#include "proxy/config/diagnostics.h"
+#include "proxy/config/fields.h"
+#include "proxy/config/yaml.h"
 
 struct object {
 	const char *text;

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "lib/arena.h"
-#include "proxy/config.h"
-#include "proxy/diagnostics.h"
+#include "proxy/config/config.h"
+#include "proxy/config/diagnostics.h"
 #include "proxy/options.h"
 
 #define SERVICE(name, port) \

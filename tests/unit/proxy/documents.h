@@ -12,9 +12,9 @@
 #include <cmocka.h>
 
 #include "lib/arena.h"
-#include "proxy/catalog.h"
-#include "proxy/diagnostics.h"
-#include "proxy/manifest.h"
+#include "proxy/config/catalog.h"
+#include "proxy/config/diagnostics.h"
+#include "proxy/config/manifest.h"
 
 struct documents {
 	struct catalog *catalog;

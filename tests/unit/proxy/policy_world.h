@@ -14,10 +14,10 @@
 
 #include "lib/text.h"
 #include "lib/timeouts.h"
-#include "proxy/config.h"
-#include "proxy/diagnostics.h"
+#include "proxy/config/config.h"
+#include "proxy/config/diagnostics.h"
 #include "proxy/options.h"
-#include "proxy/policy.h"
+#include "proxy/policy/policy.h"
 
 /* A policy of documents, pod annotations and flags. */
 struct world {

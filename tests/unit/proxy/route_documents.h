@@ -11,9 +11,9 @@
 #include <cmocka.h>
 
 #include "lib/text.h"
-#include "proxy/catalog.h"
-#include "proxy/diagnostics.h"
-#include "proxy/manifest.h"
+#include "proxy/config/catalog.h"
+#include "proxy/config/diagnostics.h"
+#include "proxy/config/manifest.h"
 
 /* A route read from a document whose spec is on its line 4. */
 struct route_document {

@@ -1,0 +1,46 @@
+#ifndef LAPSE_PROXY_CONFIG_RELOAD_H
+#define LAPSE_PROXY_CONFIG_RELOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct config;
+struct log;
+struct loop;
+struct policy;
+struct reload;
+struct series;
+struct settings;
+
+/* The configuration of a running proxy: documents, pod information and DNS answers made into policies, again whenever one of them
+ * changes. A reading with errors changes nothing: the policy at hand stays. One thread. */
+
+/* Reads everything for the first time. publish(owner, policy) is called from the loop with every later policy, which it may keep
+ * references to. settings, loop and log are borrowed. 0; -EBADMSG: the documents are wrong, the log says how; another -errno. */
+int reload_new(struct reload **out, const struct settings *settings, struct loop *loop, struct log *log,
+               void (*publish)(void *owner, struct policy *policy), void *owner);
+void reload_free(struct reload *reload); /* NULL is fine */
+
+/* The policy in force, borrowed. */
+struct policy *reload_policy(const struct reload *reload);
+
+/* The names that policies have given numbers to, borrowed. */
+const struct series *reload_series(const struct reload *reload);
+
+/* What came of the readings so far. */
+struct reload_status {
+	const struct config *config; /* the documents in force, borrowed until the next turn of the loop */
+	uint64_t taken, refused;     /* readings after the first */
+	int64_t read_ms;             /* clock_realtime_ms() when those in force were read */
+	int64_t tried_ms;            /* and when the last reading was, which may have been refused */
+	const char *refusal;         /* of the last reading, in words; NULL: it was taken. Borrowed as config is */
+	size_t refusals;             /* how many errors it had, the first of which is told */
+	size_t warnings;             /* about them, and about what policy was made of them */
+};
+void reload_status(const struct reload *reload, struct reload_status *out);
+
+/* Reads everything again (SIGHUP). */
+void reload_now(struct reload *reload);
+
+#endif

@@ -1,0 +1,477 @@
+#include "proxy/config/yaml.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <yaml.h>
+
+#include "lib/arena.h"
+#include "lib/text.h"
+#include "proxy/config/diagnostics.h"
+
+#define YAML_BOM "\xef\xbb\xbf"
+#define YAML_DIGITS "0123456789"
+
+/* A mapping or sequence that is not closed yet. */
+struct yaml_frame {
+	struct yaml_node *node, **tail;
+	const char *key; /* of a mapping: read, its value not yet; in the arena */
+	uint32_t key_line;
+};
+
+/* A reading under way; frames[0] stands for the file and holds the documents. */
+struct yaml_build {
+	struct arena *arena;
+	struct yaml_error *error;
+	struct yaml_node file;
+	struct yaml_frame frames[YAML_DEPTH_MOST + 1];
+	uint32_t depth;
+	uint32_t nodes;
+};
+
+static const struct yaml_tag {
+	const char *name;
+	enum yaml_type type;
+	enum yaml_scalar scalar;
+} yaml_tags[] = {
+    {"!", YAML_SCALAR, YAML_TEXT},
+    {YAML_STR_TAG, YAML_SCALAR, YAML_TEXT},
+    {YAML_NULL_TAG, YAML_SCALAR, YAML_NULL},
+    {YAML_BOOL_TAG, YAML_SCALAR, YAML_BOOL},
+    {YAML_INT_TAG, YAML_SCALAR, YAML_INT},
+    {YAML_FLOAT_TAG, YAML_SCALAR, YAML_FLOAT},
+    {YAML_MAP_TAG, YAML_MAPPING, YAML_TEXT},
+    {YAML_SEQ_TAG, YAML_SEQUENCE, YAML_TEXT},
+};
+
+static const struct {
+	const char *text;
+	enum yaml_scalar scalar;
+} yaml_words[] = {
+    {"", YAML_NULL},       {"~", YAML_NULL},      {"null", YAML_NULL},   {"Null", YAML_NULL},   {"NULL", YAML_NULL},
+    {"true", YAML_BOOL},   {"True", YAML_BOOL},   {"TRUE", YAML_BOOL},   {"false", YAML_BOOL},  {"False", YAML_BOOL},
+    {"FALSE", YAML_BOOL},  {".inf", YAML_FLOAT},  {".Inf", YAML_FLOAT},  {".INF", YAML_FLOAT},  {"+.inf", YAML_FLOAT},
+    {"+.Inf", YAML_FLOAT}, {"+.INF", YAML_FLOAT}, {"-.inf", YAML_FLOAT}, {"-.Inf", YAML_FLOAT}, {"-.INF", YAML_FLOAT},
+    {".nan", YAML_FLOAT},  {".NaN", YAML_FLOAT},  {".NAN", YAML_FLOAT},
+};
+
+__attribute__((format(printf, 3, 4))) static int yaml_fail(struct yaml_error *error, size_t line, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(error->text, sizeof error->text, format, arguments);
+	va_end(arguments);
+	error->line = (uint32_t)line;
+	return -EBADMSG;
+}
+
+/* "key" is quoted in errors no longer than this. */
+static int yaml_quotable(const char *text)
+{
+	return (int)diagnostics_cut(text, strlen(text), 60);
+}
+
+/* --- what is looked at before libyaml is --- */
+
+size_t yaml_character(const char *bytes, size_t length)
+{
+	static const struct {
+		unsigned char first, last, second_least, second_most, length;
+	} rows[] = {
+	    {0x00, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+	    {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+	    {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+	};
+	const unsigned char *at = (const unsigned char *)bytes;
+
+	for (size_t i = 0; length > 0 && i < sizeof rows / sizeof *rows; i++) {
+		if (at[0] < rows[i].first || at[0] > rows[i].last)
+			continue;
+		if (rows[i].length > length)
+			return 0;
+		if (rows[i].length > 1 && (at[1] < rows[i].second_least || at[1] > rows[i].second_most))
+			return 0;
+		for (size_t j = 2; j < rows[i].length; j++)
+			if ((at[j] & 0xc0) != 0x80)
+				return 0;
+		return rows[i].length;
+	}
+	return 0;
+}
+
+/* The line that the byte at `offset` is in. CR ends a line too, as libyaml has it. */
+static size_t yaml_line(const char *bytes, size_t offset)
+{
+	size_t line = 1;
+
+	for (size_t i = 0; i < offset; i++)
+		line += bytes[i] == '\r' || (bytes[i] == '\n' && (i == 0 || bytes[i - 1] != '\r'));
+	return line;
+}
+
+/* libyaml compares each %TAG directive with all others, so their number is held before it sees them. */
+static int yaml_check_directives(const char *bytes, size_t length, struct yaml_error *error)
+{
+	static const char directive[] = "%TAG";
+	const char *at = bytes;
+
+	for (size_t count = 0; length > 0; count++, at++) {
+		at = memmem(at, length - (size_t)(at - bytes), directive, sizeof directive - 1);
+		if (at == NULL)
+			return 0;
+		if (count == YAML_TAG_DIRECTIVES_MOST)
+			return yaml_fail(error, yaml_line(bytes, (size_t)(at - bytes)), "more than %d %%TAG directives",
+					 YAML_TAG_DIRECTIVES_MOST);
+	}
+	return 0;
+}
+
+/* NUL would end the text for libyaml, and it would take UTF-16. */
+static int yaml_check_bytes(const char *bytes, size_t length, struct yaml_error *error)
+{
+	if (length > YAML_BYTES_MOST)
+		return yaml_fail(error, 1, "larger than %d MiB", YAML_BYTES_MOST >> 20);
+	if (length >= 2 && (memcmp(bytes, "\xff\xfe", 2) == 0 || memcmp(bytes, "\xfe\xff", 2) == 0))
+		return yaml_fail(error, 1, "this is UTF-16 or UTF-32; only UTF-8 is accepted");
+	for (size_t at = 0, character; at < length; at += character) {
+		unsigned char byte = (unsigned char)bytes[at];
+
+		character = byte < 0x80 ? 1 : yaml_character(bytes + at, length - at); /* most are ASCII */
+		if (byte == '\0')
+			return yaml_fail(error, yaml_line(bytes, at), "a NUL byte; only UTF-8 text is accepted");
+		if (character == 0)
+			return yaml_fail(error, yaml_line(bytes, at), "the byte 0x%02x is not UTF-8", byte);
+	}
+	return yaml_check_directives(bytes, length, error);
+}
+
+/* --- scalars --- */
+
+/* What is no number is text. */
+static enum yaml_scalar yaml_resolve_number(const char *text)
+{
+	if (text[0] == '0' && (text[1] == 'o' || text[1] == 'x')) {
+		const char *digits = text[1] == 'o' ? "01234567" : YAML_DIGITS "abcdefABCDEF";
+
+		return text[2] != '\0' && text[2 + strspn(text + 2, digits)] == '\0' ? YAML_INT : YAML_TEXT;
+	}
+	text += *text == '-' || *text == '+';
+	size_t digits = strspn(text, YAML_DIGITS);
+	text += digits;
+	if (*text == '\0')
+		return digits > 0 ? YAML_INT : YAML_TEXT;
+	if (*text == '.') {
+		size_t fraction = strspn(++text, YAML_DIGITS);
+
+		digits += fraction;
+		text += fraction;
+	}
+	if (digits == 0)
+		return YAML_TEXT;
+	if (*text == 'e' || *text == 'E') {
+		text++;
+		text += *text == '-' || *text == '+';
+		digits = strspn(text, YAML_DIGITS);
+		text += digits;
+	}
+	return digits > 0 && *text == '\0' ? YAML_FLOAT : YAML_TEXT;
+}
+
+enum yaml_scalar yaml_resolve(const struct yaml_node *node)
+{
+	if (node->type != YAML_SCALAR || !node->plain)
+		return YAML_TEXT;
+	for (size_t i = 0; i < sizeof yaml_words / sizeof *yaml_words; i++)
+		if (strcmp(node->text, yaml_words[i].text) == 0)
+			return yaml_words[i].scalar;
+	return yaml_resolve_number(node->text);
+}
+
+bool yaml_is_null(const struct yaml_node *node)
+{
+	return yaml_resolve(node) == YAML_NULL;
+}
+
+static int yaml_apply_tag(struct yaml_error *error, struct yaml_node *node, const char *name)
+{
+	const struct yaml_tag *tag = NULL;
+
+	if (name == NULL)
+		return 0;
+	for (size_t i = 0; i < sizeof yaml_tags / sizeof *yaml_tags && tag == NULL; i++)
+		if (yaml_tags[i].type == node->type && strcmp(yaml_tags[i].name, name) == 0)
+			tag = &yaml_tags[i];
+	if (tag == NULL)
+		return yaml_fail(error, node->line, "the tag \"%.*s\" is not accepted here", yaml_quotable(name), name);
+	node->plain = tag->scalar != YAML_TEXT;
+	enum yaml_scalar found = yaml_resolve(node);
+	if (found != tag->scalar && !(found == YAML_INT && tag->scalar == YAML_FLOAT))
+		return yaml_fail(error, node->line, "the tag \"%s\" does not fit \"%.*s\"", name, yaml_quotable(node->text),
+				 node->text);
+	return 0;
+}
+
+/* A copy in the arena of what the event holds. */
+static int yaml_take_text(struct yaml_build *build, const yaml_event_t *event, const char **text)
+{
+	const char *bytes = (const char *)event->data.scalar.value;
+	size_t length = event->data.scalar.length;
+
+	if (memchr(bytes, '\0', length) != NULL)
+		return yaml_fail(build->error, event->start_mark.line + 1, "an escaped NUL character is not accepted");
+	const char *copy = arena_text(build->arena, bytes, length);
+	if (copy == NULL)
+		return -ENOMEM;
+	*text = copy;
+	return 0;
+}
+
+/* --- the tree --- */
+
+static int yaml_compare_fields(const void *left, const void *right)
+{
+	const struct yaml_node *const *a = left, *const *b = right;
+	int order = strcmp((*a)->key, (*b)->key);
+
+	return order != 0 ? order : ((*a)->line > (*b)->line) - ((*a)->line < (*b)->line);
+}
+
+/* Sorted, equal keys are neighbours: a mapping may have a million fields. */
+static int yaml_check_many_keys(struct yaml_error *error, const struct yaml_node *mapping)
+{
+	const struct yaml_node **fields = calloc(mapping->count, sizeof *fields), *first = NULL, *second = NULL;
+	size_t count = 0;
+
+	if (fields == NULL)
+		return -ENOMEM;
+	for (const struct yaml_node *field = mapping->children; field != NULL; field = field->next)
+		fields[count++] = field;
+	qsort(fields, count, sizeof(const struct yaml_node *), yaml_compare_fields);
+	for (size_t i = 1; i < count; i++) {
+		if (strcmp(fields[i - 1]->key, fields[i]->key) == 0 && (second == NULL || fields[i]->line < second->line)) {
+			first = fields[i - 1];
+			second = fields[i];
+		}
+	}
+	free(fields);
+	if (second == NULL)
+		return 0;
+	return yaml_fail(error, second->line, "the key \"%.*s\" stands twice in one mapping, first in line %u",
+			 yaml_quotable(second->key), second->key, first->line);
+}
+
+static int yaml_check_keys(struct yaml_error *error, const struct yaml_node *mapping)
+{
+	enum { FEW = 16 };
+
+	if (mapping->count > FEW)
+		return yaml_check_many_keys(error, mapping);
+	for (const struct yaml_node *field = mapping->children; field != NULL; field = field->next) {
+		const struct yaml_node *first = yaml_field(mapping, field->key);
+
+		if (first != field)
+			return yaml_fail(error, field->line, "the key \"%.*s\" stands twice in one mapping, first in line %u",
+					 yaml_quotable(field->key), field->key, first->line);
+	}
+	return 0;
+}
+
+static int yaml_take_key(struct yaml_build *build, const yaml_event_t *event)
+{
+	struct yaml_frame *frame = &build->frames[build->depth];
+	size_t line = event->start_mark.line + 1;
+
+	if (event->type != YAML_SCALAR_EVENT)
+		return yaml_fail(build->error, line, "a key must be a scalar, not a mapping or list");
+	const char *tag = (const char *)event->data.scalar.tag;
+	if (event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && strcmp((const char *)event->data.scalar.value, "<<") == 0)
+		return yaml_fail(build->error, line, "merge keys (<<) are not accepted; write the fields out");
+	struct yaml_node key = {.type = YAML_SCALAR, .text = "", .line = (uint32_t)line};
+	int result = yaml_take_text(build, event, &key.text);
+	if (result == 0)
+		result = yaml_apply_tag(build->error, &key, tag);
+	if (result == 0) {
+		frame->key = key.text;
+		frame->key_line = (uint32_t)line;
+	}
+	return result;
+}
+
+/* Hangs a node into the open mapping, sequence or file. */
+static void yaml_append(struct yaml_build *build, struct yaml_node *node)
+{
+	struct yaml_frame *frame = &build->frames[build->depth];
+
+	if (frame->key != NULL) {
+		node->key = frame->key;
+		node->line = frame->key_line;
+		frame->key = NULL;
+	}
+	*frame->tail = node;
+	frame->tail = &node->next;
+	frame->node->count++;
+}
+
+static int yaml_take_scalar(struct yaml_build *build, const yaml_event_t *event, struct yaml_node *node)
+{
+	int result = yaml_take_text(build, event, &node->text);
+
+	if (result != 0)
+		return result;
+	node->length = (uint32_t)event->data.scalar.length;
+	node->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+	result = yaml_apply_tag(build->error, node, (const char *)event->data.scalar.tag);
+	if (result == 0 && (build->depth > 0 || !yaml_is_null(node)))
+		yaml_append(build, node);
+	return result;
+}
+
+static int yaml_open(struct yaml_build *build, struct yaml_node *node, const char *tag)
+{
+	if (build->depth == YAML_DEPTH_MOST)
+		return yaml_fail(build->error, node->line, "nested deeper than %d levels", YAML_DEPTH_MOST);
+	int result = yaml_apply_tag(build->error, node, tag);
+	if (result != 0)
+		return result;
+	yaml_append(build, node);
+	build->frames[++build->depth] = (struct yaml_frame){.node = node, .tail = &node->children};
+	return 0;
+}
+
+static int yaml_take_value(struct yaml_build *build, const yaml_event_t *event)
+{
+	if (build->nodes++ == YAML_NODES_MOST)
+		return yaml_fail(build->error, event->start_mark.line + 1, "more than %d values", YAML_NODES_MOST);
+	struct yaml_node *node = arena_alloc(build->arena, sizeof *node);
+	if (node == NULL)
+		return -ENOMEM;
+	node->line = (uint32_t)(event->start_mark.line + 1);
+	switch (event->type) {
+	case YAML_MAPPING_START_EVENT:
+		node->type = YAML_MAPPING;
+		return yaml_open(build, node, (const char *)event->data.mapping_start.tag);
+	case YAML_SEQUENCE_START_EVENT:
+		node->type = YAML_SEQUENCE;
+		return yaml_open(build, node, (const char *)event->data.sequence_start.tag);
+	default:
+		node->type = YAML_SCALAR;
+		return yaml_take_scalar(build, event, node);
+	}
+}
+
+static int yaml_take(struct yaml_build *build, const yaml_event_t *event)
+{
+	const struct yaml_frame *frame = &build->frames[build->depth];
+
+	switch (event->type) {
+	case YAML_ALIAS_EVENT:
+		return yaml_fail(build->error, event->start_mark.line + 1, "aliases are not accepted (*%.*s)",
+				 yaml_quotable((const char *)event->data.alias.anchor), (const char *)event->data.alias.anchor);
+	case YAML_SCALAR_EVENT:
+	case YAML_MAPPING_START_EVENT:
+	case YAML_SEQUENCE_START_EVENT:
+		if (frame->node->type == YAML_MAPPING && frame->key == NULL)
+			return yaml_take_key(build, event);
+		return yaml_take_value(build, event);
+	case YAML_MAPPING_END_EVENT:
+	case YAML_SEQUENCE_END_EVENT:
+		build->depth--;
+		return frame->node->type == YAML_MAPPING ? yaml_check_keys(build->error, frame->node) : 0;
+	default:
+		return 0;
+	}
+}
+
+/* What libyaml says without saying what to do: JSON in a file of several objects, and JSON's way to write U+10000 and above. */
+static const struct {
+	const char *problem, *text;
+} yaml_remedies[] = {
+    {"did not find expected <document start>",
+     "this does not belong to the document before it; put a line --- between two documents, or mend the indentation"},
+    {"found invalid Unicode character escape code",
+     "an escaped half of a surrogate pair, as in \\uD83D\\uDE00, is not accepted; write the character itself, or \\U0001F600"},
+};
+
+/* What libyaml found wrong. Its reader has an offset and no line; its scanner adds a line behind a last one without an end. */
+static int yaml_complain(struct yaml_error *error, const yaml_parser_t *parser, const char *bytes, size_t length)
+{
+	const char *problem = parser->problem != NULL ? parser->problem : "not YAML";
+	size_t last = yaml_line(bytes, length), line = parser->problem_mark.line + 1;
+
+	for (size_t i = 0; i < sizeof yaml_remedies / sizeof *yaml_remedies; i++)
+		if (strcmp(problem, yaml_remedies[i].problem) == 0)
+			return yaml_fail(error, line < last ? line : last, "%s", yaml_remedies[i].text);
+	switch (parser->error) {
+	case YAML_MEMORY_ERROR:
+		return -ENOMEM;
+	case YAML_READER_ERROR:
+		line = yaml_line(bytes, parser->problem_offset < length ? parser->problem_offset : length);
+		return yaml_fail(error, line, "%s (U+%04X)", problem, (unsigned int)parser->problem_value);
+	default:
+		line = line < last ? line : last;
+		if (parser->context == NULL)
+			return yaml_fail(error, line, "%s", problem);
+		return yaml_fail(error, line, "%s (%s from line %zu)", problem, parser->context, parser->context_mark.line + 1);
+	}
+}
+
+static int yaml_run(struct yaml_build *build, yaml_parser_t *parser, const char *bytes, size_t length)
+{
+	for (bool end = false; !end;) {
+		yaml_event_t event;
+
+		if (!yaml_parser_parse(parser, &event))
+			return yaml_complain(build->error, parser, bytes, length);
+		int result = yaml_take(build, &event);
+		end = event.type == YAML_STREAM_END_EVENT;
+		yaml_event_delete(&event);
+		if (result != 0)
+			return result;
+	}
+	return 0;
+}
+
+int yaml_parse(struct arena *arena, const char *bytes, size_t length, struct yaml_node **documents, struct yaml_error *error)
+{
+	struct yaml_build build = {.arena = arena, .error = error, .file.type = YAML_SEQUENCE};
+	yaml_parser_t parser;
+	int result = yaml_check_bytes(bytes, length, error);
+
+	if (result != 0)
+		return result;
+	if (length == 0)
+		bytes = ""; /* NULL perhaps, which libyaml asserts it is not */
+	if (length >= strlen(YAML_BOM) && memcmp(bytes, YAML_BOM, strlen(YAML_BOM)) == 0) {
+		bytes += strlen(YAML_BOM);
+		length -= strlen(YAML_BOM);
+	}
+	build.frames[0] = (struct yaml_frame){.node = &build.file, .tail = &build.file.children};
+	if (!yaml_parser_initialize(&parser))
+		return -ENOMEM;
+	yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
+	yaml_parser_set_input_string(&parser, (const unsigned char *)bytes, length);
+	result = yaml_run(&build, &parser, bytes, length);
+	yaml_parser_delete(&parser);
+	if (result == 0)
+		*documents = build.file.children;
+	return result;
+}
+
+const struct yaml_node *yaml_field(const struct yaml_node *mapping, const char *key)
+{
+	if (mapping->type != YAML_MAPPING)
+		return NULL;
+	for (const struct yaml_node *field = mapping->children; field != NULL; field = field->next)
+		if (strcmp(field->key, key) == 0)
+			return field;
+	return NULL;
+}
+
+void yaml_library(struct text *out)
+{
+	text_string(out, yaml_get_version_string());
+}

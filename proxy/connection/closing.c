@@ -1,0 +1,431 @@
+#include "proxy/connection/closing.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/conntrack.h"
+#include "lib/loop.h"
+#include "lib/slab.h"
+#include "lib/sock.h"
+#include "lib/text.h"
+#include "lib/wheel.h"
+#include "proxy/connection/advice.h"
+#include "proxy/connection/conn.h"
+#include "proxy/connection/probes.h"
+#include "proxy/connection/proto.h"
+#include "proxy/connection/pump.h"
+#include "proxy/connection/record.h"
+#include "proxy/connection/snapshot.h"
+#include "proxy/connection/worker.h"
+#include "proxy/exchange/exchange.h"
+#include "proxy/exchange/retry.h"
+#include "proxy/metrics/metrics.h"
+#include "proxy/policy/policy.h"
+#include "proxy/server/upstream.h"
+
+/* How long a closed HTTP connection is read on, so that our last bytes are not destroyed by the RST that answers unread ones
+ * (RFC 9112 §9.6). */
+enum {
+	LINGER_MS = 1000,  /* of silence */
+	LINGER_MOST_MS = 30000,
+};
+
+struct cause cause_of(enum reason_id reason)
+{
+	return (struct cause){.reason = reason, .by = reason_row(reason)->by, .timer = TIMEOUT_NONE};
+}
+
+struct cause cause_by(enum reason_id reason, enum reason_by by)
+{
+	return (struct cause){.reason = reason, .by = by, .timer = TIMEOUT_NONE};
+}
+
+struct cause cause_timer(enum reason_id reason, enum timeout_id timer)
+{
+	return (struct cause){.reason = reason, .by = reason_row(reason)->by, .timer = timer};
+}
+
+const struct timeout_value *conn_timeout(const struct conn *conn, enum timeout_id timer)
+{
+	/* Draining goes by what is in force now, whatever the connection began with. */
+	return &(timer == TIMEOUT_DRAIN ? policy_timeouts(conn->worker->snapshot->policy) : conn->timeouts)->of[timer];
+}
+
+static void ending_add_leg(struct text *text, const char *name, const struct leg *leg)
+{
+	struct tcp_info info;
+	int fd = leg->source.fd;
+
+	if (fd < 0 || sock_info(fd, &info))
+		return;
+	if (leg->connecting) {
+		text_printf(text, "%s%s syn_retransmits=%u", text->length ? "; " : "", name, info.tcpi_total_retrans);
+		return;
+	}
+	text_printf(text,
+	            "%s%s rtt_ms=%u.%03u retransmits=%u unacked=%u probes=%u notsent=%u last_data_recv_ms=%u last_ack_recv_ms=%u",
+	            text->length ? "; " : "", name, info.tcpi_rtt / 1000, info.tcpi_rtt % 1000, info.tcpi_total_retrans,
+	            info.tcpi_unacked, info.tcpi_probes, info.tcpi_notsent_bytes, info.tcpi_last_data_recv, info.tcpi_last_ack_recv);
+}
+
+static char *ending_tcp_info(const struct conn *conn)
+{
+	TEXT_ON_STACK(text, 512);
+
+	ending_add_leg(&text, "client", &conn->client);
+	if (conn->upstream)
+		ending_add_leg(&text, "server", &conn->upstream->leg);
+	return text.length ? strdup(text_bytes) : NULL;
+}
+
+/* The flow was forgotten: how long its silence may last by our own timers, if it is by time that conntrack forgot it. */
+static void ending_add_conntrack(const struct conn *conn, struct advice *advice)
+{
+	int64_t silent = conn_now(conn) - conn->instants[INSTANT_LAST_BYTE], wanted;
+	bool half_closed = conn->client.fin_received != conn->client.fin_sent;
+	enum timeout_id timer = TIMEOUT_IDLE_CONNECTION;
+	uint32_t kept;
+
+	advice->state = half_closed ? CONNTRACK_CLOSE_WAIT : CONNTRACK_ESTABLISHED;
+	if (!conntrack_timeout_read(advice->state, &kept) && (int64_t)kept * 1000 > silent)
+		return;
+	if (conn->stage == STAGE_EXCHANGE)
+		timer = TIMEOUT_STREAM_IDLE;
+	else if (conn->stage == STAGE_OPAQUE || conn->stage == STAGE_TUNNEL)
+		timer = half_closed ? TIMEOUT_HALF_CLOSE : conn->stage == STAGE_OPAQUE ? TIMEOUT_TCP_IDLE : TIMEOUT_STREAM_IDLE;
+	wanted = advice_conntrack_ms(conn_timeout(conn, timer)->milliseconds);
+	advice->keep_ms = wanted > silent ? wanted : silent + 1;
+}
+
+/* The sentence of an ending: what was seen, which attempt it was, and the remedy. */
+static char *ending_describe(const struct conn *conn, const struct ending *ending, const char *fact)
+{
+	struct advice advice = {.timer = TIMEOUT_NONE};
+	TEXT_ON_STACK(attempt, 64);
+	TEXT_ON_STACK(detail, ADVICE_DETAIL_SIZE);
+
+	if (reason_row(ending->reason)->by != BY_CLIENT)
+		retry_describe(conn, &attempt);
+	switch (ending->reason) {
+	case REASON_REDIRECT_STATE_LOST: /* the timer that noticed is not to blame */
+		ending_add_conntrack(conn, &advice);
+		break;
+	case REASON_KEEPALIVE_RACE:
+	case REASON_KEEPALIVE_RACE_UNSENT:
+		advice.server_idle = conn_timeout(conn, TIMEOUT_SERVER_IDLE);
+		advice.idle_ms = conn->upstream ? conn->upstream->idle_before : 0;
+		break;
+	case REASON_IDLE_RACE:
+		advice.idle_ms = conn_now(conn) - conn->instants[INSTANT_IDLE];
+		break;
+	default:
+		break;
+	}
+	if (ending->timer != TIMEOUT_NONE && ending->reason != REASON_REDIRECT_STATE_LOST) {
+		advice.timer = ending->timer;
+		advice.value = conn_timeout(conn, ending->timer);
+	}
+	advice_detail(ending->reason, &advice, fact, attempt_bytes, &detail);
+	return strdup(detail_bytes);
+}
+
+void ending_fill(struct ending *ending, const struct conn *conn, struct cause cause)
+{
+	*ending = (struct ending){
+	    .reason = cause.reason, .by = cause.by, .timer = cause.timer, .at = conn_now(conn), .phase = conn_phase(conn)};
+}
+
+void ending_explain(struct ending *ending, const struct conn *conn, const char *format, va_list arguments)
+{
+	const struct reason *row = reason_row(ending->reason);
+	char fact[2 * ADVICE_DETAIL_SIZE];
+
+	if (format)
+		vsnprintf(fact, sizeof fact, format, arguments);
+	ending->detail = ending_describe(conn, ending, format ? fact : row->sentence);
+	if (row->ending == ENDING_RST || row->ending == ENDING_NONE)
+		ending->tcp_info = ending_tcp_info(conn);
+}
+
+void ending_count(const struct conn *conn, const struct ending *ending)
+{
+	if (ending->timer != TIMEOUT_NONE)
+		metrics_add(conn->worker->metrics, METRIC_TIMEOUTS, ending->timer,
+		            metrics_level(conn_timeout(conn, ending->timer)->source), 0, 0, 1);
+}
+
+void ending_free(struct ending *ending)
+{
+	free(ending->detail);
+	free(ending->tcp_info);
+	*ending = (struct ending){0};
+}
+
+static void closing_swept(struct loop_deferred *deferred)
+{
+	struct conn *conn = (struct conn *)(void *)((char *)deferred - offsetof(struct conn, deferred));
+
+	snapshot_release(conn->snapshot);
+	ending_free(&conn->ending);
+	free(conn->seen);
+	slab_release(conn->worker->conn_memory, conn);
+}
+
+static const struct proto proto_closing; /* STAGE_LINGER, below: no server leg any more */
+
+/* It takes no place from others any more, though its last bytes may still be on their way. */
+static void closing_leave(struct conn *conn)
+{
+	if (conn->admitted)
+		atomic_fetch_sub_explicit(&conn->worker->proxy->admitted, 1, memory_order_relaxed);
+	conn->admitted = false;
+}
+
+static void closing_count(struct conn *conn)
+{
+	struct metrics *metrics = conn->worker->metrics;
+	const struct ending *ending = &conn->ending;
+	int64_t open_ms = ending->at - conn->instants[INSTANT_ACCEPTED];
+
+	conn_count_bytes(conn);
+	ending_count(conn, ending);
+	metrics_add(metrics, METRIC_CONNECTIONS_CLOSED, conn->direction, ending->reason, ending->by, ending->phase, 1);
+	metrics_add(metrics, METRIC_CONNECTIONS_ACTIVE, conn->direction, 0, 0, 0, -1);
+	metrics_observe(metrics, METRIC_CONNECTION_SECONDS, conn->direction, conn->protocol, open_ms * 1000);
+	PROBE_CLOSE(conn->id, reason_row(ending->reason)->name, reason_by_name(ending->by), conn_phase_name(ending->phase), open_ms);
+	metrics_add_named(metrics, NAMED_SERVICE_CLOSED, policy_target_series(conn->target), conn->direction, ending->reason, 1);
+	if (conn->half_closed)
+		metrics_add(metrics, METRIC_CONNECTIONS_HALF_CLOSED, conn->direction, 0, 0, 0, -1);
+	if (ending->reason == REASON_REDIRECT_STATE_LOST)
+		metrics_add(metrics, METRIC_REDIRECT_STATE_LOST, conn->direction, 0, 0, 0, 1);
+}
+
+/* The client's socket closes and the record goes out; the connection is no more. */
+static void closing_finish(struct conn *conn, bool reset)
+{
+	struct worker *worker = conn->worker;
+
+	closing_leave(conn);
+	wheel_cancel(loop_wheel(worker->loop), &conn->timer);
+	pump_drop(worker, &conn->client);
+	leg_close(&conn->client, worker->loop, reset);
+	conn_enter(conn, STAGE_CLOSED);
+	record_connection(conn);
+	closing_count(conn);
+	if (worker->walk_next == conn)
+		worker->walk_next = conn->next;
+	*conn->link = conn->next;
+	if (conn->next)
+		conn->next->link = conn->link;
+	worker->conn_count--;
+	atomic_fetch_sub_explicit(&worker->proxy->connections, 1, memory_order_relaxed);
+	conn->deferred.run = closing_swept;
+	loop_defer(worker->loop, &conn->deferred);
+}
+
+/* A timer, a silent peer, or a RST (to a packet that went out under the proxy's own address) may only be the symptom: conntrack
+ * has forgotten the flow. */
+static struct cause closing_examine(const struct conn *conn, struct cause cause)
+{
+	switch (cause.reason) {
+	case REASON_TCP_IDLE_TIMEOUT:
+	case REASON_HALF_CLOSE_TIMEOUT:
+	case REASON_TUNNEL_IDLE_TIMEOUT:
+	case REASON_IDLE_TIMEOUT:
+	case REASON_STREAM_IDLE_TIMEOUT:
+	case REASON_CLIENT_VANISHED:
+	case REASON_CLIENT_STALLED:
+	case REASON_CLIENT_RESET:
+	case REASON_CLIENT_ABORTED_WAIT:
+	case REASON_CLIENT_ABORTED_RESPONSE:
+		if (origin_lost(conn->client.source.fd, &conn->server_addr))
+			cause = cause_timer(REASON_REDIRECT_STATE_LOST, cause.timer);
+		break;
+	default:
+		break;
+	}
+	return cause;
+}
+
+/* A leg that rests is clean and may serve others; one in the middle of something is not to look as if that had been finished. */
+static void closing_release_server(struct conn *conn, enum reason_ending end, bool exchange_under_way)
+{
+	struct upstream *upstream = conn->upstream;
+
+	if (upstream && upstream->idle_since && end != ENDING_RST)
+		upstream_release(conn);
+	else if (upstream)
+		upstream_drop(conn, end != ENDING_FIN || exchange_under_way || leg_pending(&upstream->leg));
+}
+
+/* Lingering takes no place but a descriptor: when too many do, the next one closes at once. */
+static bool closing_is_crowded(const struct conn *conn)
+{
+	enum { LINGERING_FREE = 64 };
+	struct proxy *proxy = conn->worker->proxy;
+	uint64_t open = atomic_load_explicit(&proxy->connections, memory_order_relaxed);
+	uint64_t admitted = atomic_load_explicit(&proxy->admitted, memory_order_relaxed);
+
+	return open > admitted + LINGERING_FREE + proxy->max_connections / 4;
+}
+
+/* What ends now, and whose record --log-level or --log-rate would hold back, needs no words. */
+static bool closing_needs_words(const struct conn *conn)
+{
+	bool at_once = conn->client.write_failed || (conn->client.fin_received && !leg_pending(&conn->client));
+
+	return !at_once || record_wanted(conn->worker, conn->ending.reason);
+}
+
+void conn_close_list(struct conn *conn, struct cause cause, const char *format, va_list arguments)
+{
+	enum reason_ending end;
+	bool exchange_under_way = conn->exchange != NULL;
+
+	if (conn->ending.reason != REASON_NONE)
+		return;
+	if (conn->stage != STAGE_ACCEPT)
+		cause = closing_examine(conn, cause);
+	if (cause.reason == REASON_REDIRECT_STATE_LOST)
+		format = "conntrack has forgotten this connection, so its packets no longer reach the proxy";
+	ending_fill(&conn->ending, conn, cause);
+	if (closing_needs_words(conn))
+		ending_explain(&conn->ending, conn, format, arguments);
+	end = cause.answered || cause.at_rest ? ENDING_FIN : reason_row(cause.reason)->ending;
+	exchange_free(conn);
+	closing_release_server(conn, end, exchange_under_way);
+	conn->client_read_hold = false;
+	if (end != ENDING_FIN || conn->client.write_failed) {
+		closing_finish(conn, end == ENDING_RST);
+		return;
+	}
+	if (conn->client.fin_received && !leg_pending(&conn->client)) { /* close() sends the FIN */
+		closing_finish(conn, false);
+		return;
+	}
+	leg_finish(&conn->client);
+	if (closing_is_crowded(conn)) {
+		closing_finish(conn, leg_pending(&conn->client));
+		return;
+	}
+	if (!leg_pending(&conn->client) && conn->proto != &proto_http1 && !cause.answered) {
+		closing_finish(conn, false);
+		return;
+	}
+	buf_release(&conn->client.in);
+	closing_leave(conn);
+	conn_enter(conn, STAGE_LINGER);
+	conn->proto = &proto_closing;
+	conn->wake_at = conn_now(conn) + LINGER_MS;
+}
+
+void conn_close(struct conn *conn, struct cause cause, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	conn_close_list(conn, cause, format, arguments);
+	va_end(arguments);
+}
+
+bool conn_close_admin(struct conn *conn)
+{
+	static const char detail[] = "an operator closed it through the admin listener";
+	struct cause cause = cause_of(REASON_ADMIN_CLOSED);
+
+	if (conn->ending.reason != REASON_NONE)
+		return false;
+	if (conn->stage == STAGE_EXCHANGE || conn->stage == STAGE_HEAD) {
+		conn->close_after = REASON_ADMIN_CLOSED; /* and it does not live on behind the answer */
+		exchange_fail(conn, cause, "%s", detail);
+	} else {
+		cause.at_rest = conn->stage == STAGE_IDLE;
+		conn_close(conn, cause, "%s", detail);
+	}
+	conn_settle(conn);
+	return true;
+}
+
+void conn_close_dial_failed(struct conn *conn, int error)
+{
+	TEXT_ON_STACK(dial, 256);
+
+	upstream_describe_dial(conn, error, &dial);
+	conn_close(conn, upstream_dial_cause(error), "%s", dial_bytes);
+}
+
+void conn_close_client_failed(struct conn *conn)
+{
+	const struct leg *client = &conn->client;
+	const struct exchange *exchange = conn->exchange;
+
+	if (client->error == -ETIMEDOUT) {
+		struct cause cause = cause_timer(REASON_CLIENT_VANISHED, client->vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE);
+
+		conn_close(conn, cause, "the client no longer acknowledges anything, found by %s",
+		           client->vanished ? "asking the kernel for its last acknowledgement" : "TCP keep-alive");
+	} else if (exchange && exchange->response_head) {
+		conn_close(conn, cause_of(REASON_CLIENT_ABORTED_RESPONSE), "the client went away after %llu bytes of the response to request %u",
+		           (unsigned long long)client->sent, conn->requests);
+	} else if (exchange && exchange->request_body.complete) {
+		conn_close(conn, cause_of(REASON_CLIENT_ABORTED_WAIT), "the client went away while request %u waited for its response",
+		           conn->requests);
+	} else {
+		conn_close(conn, cause_of(REASON_CLIENT_RESET), NULL);
+	}
+}
+
+/* STAGE_LINGER: what the client still sends is thrown away until it has finished too. */
+static void closing_client_readable(struct conn *conn)
+{
+	int got;
+
+	for (int round = 0; round < 16; round++) {
+		got = leg_read(&conn->client, conn->worker->scratch, WORKER_SCRATCH);
+		if (got <= 0)
+			break;
+		if (conn_now(conn) < conn->ending.at + LINGER_MOST_MS)
+			conn->wake_at = conn_now(conn) + LINGER_MS;
+		if (conn->ending.reason == REASON_IDLE_TIMEOUT) {
+			conn->ending.reason = REASON_IDLE_RACE;
+			free(conn->ending.detail);
+			conn->ending.detail = ending_describe(conn, &conn->ending, reason_row(REASON_IDLE_RACE)->sentence);
+		}
+	}
+	if (got < 0)
+		closing_finish(conn, false);
+}
+
+static void closing_client_writable(struct conn *conn)
+{
+	if (!leg_pending(&conn->client) && conn->client.fin_received)
+		closing_finish(conn, false);
+}
+
+static void closing_over(struct conn *conn)
+{
+	closing_finish(conn, false);
+}
+
+static void closing_expired(struct conn *conn, enum timeout_id timer)
+{
+	closing_finish(conn, leg_pending(&conn->client));
+}
+
+static void closing_drain(struct conn *conn)
+{
+	/* It is ending already. */
+}
+
+static const struct proto proto_closing = {
+    .name = "closing",
+    .client_readable = closing_client_readable,
+    .client_writable = closing_client_writable,
+    .client_failed = closing_over,
+    .expired = closing_expired,
+    .drain = closing_drain,
+};

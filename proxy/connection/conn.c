@@ -1,0 +1,440 @@
+/* THE MAP. A connection is accepted (listener.c), its original destination found (origin.c), its first bytes judged
+ * (proto_detect.c), and carried by a protocol (proto_opaque.c, proto_http1.c) between its client leg and an upstream leg, until
+ * something calls conn_close() (closing.c), which is the only way out.
+ *
+ *   ACCEPT ─► DETECT ─► IDLE ◄─► HEAD ─► EXCHANGE ─► IDLE …          HTTP/1
+ *                │                          └─► TUNNEL               101, CONNECT
+ *                ├─► CONNECT ─► OPAQUE                               everything else
+ *                └─► … every stage ─► LINGER ─► CLOSED               conn_close()
+ *
+ * Events arrive here, are handed to the protocol, and afterwards conn_settle() derives from the stage what epoll watches and when
+ * the timer is due. Nothing else sets either. */
+#include "proxy/connection/conn.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "lib/loop.h"
+#include "lib/slab.h"
+#include "lib/sock.h"
+#include "proxy/connection/closing.h"
+#include "proxy/connection/probes.h"
+#include "proxy/connection/proto.h"
+#include "proxy/connection/pump.h"
+#include "proxy/connection/record.h"
+#include "proxy/connection/steer.h"
+#include "proxy/connection/worker.h"
+#include "proxy/exchange/exchange.h"
+#include "proxy/metrics/metrics.h"
+#include "proxy/options.h"
+#include "proxy/server/upstream.h"
+
+enum { CLIENT = 1, SERVER = 2 };
+
+#define T(name) TIMER_BIT(TIMEOUT_##name)
+#define S(name) (1u << STAGE_##name)
+#define ENDS (S(LINGER) | S(CLOSED))
+#define ALWAYS (T(MAX_CONNECTION) | T(UNACKNOWLEDGED))
+
+static const struct {
+	const char *name;
+	uint32_t timers;
+	uint8_t reads;
+	uint32_t may_enter;
+} stages[] = {
+    [STAGE_ACCEPT] = {"accept", 0, 0, S(DETECT) | ENDS},
+    [STAGE_DETECT] = {"detect", ALWAYS | T(DETECT) | T(CONNECT) | T(TCP_IDLE), CLIENT | SERVER,
+                      S(CONNECT) | S(OPAQUE) | S(IDLE) | ENDS},
+    [STAGE_CONNECT] = {"connect", ALWAYS | T(CONNECT), 0, S(OPAQUE) | ENDS},
+    [STAGE_OPAQUE] = {"opaque", ALWAYS | T(TCP_IDLE) | T(HALF_CLOSE), CLIENT | SERVER, ENDS},
+    [STAGE_IDLE] = {"idle", ALWAYS | T(IDLE_CONNECTION), CLIENT | SERVER, S(HEAD) | ENDS},
+    [STAGE_HEAD] = {"head", ALWAYS | T(REQUEST_HEADERS) | T(STREAM_IDLE), CLIENT | SERVER, S(EXCHANGE) | ENDS},
+    [STAGE_EXCHANGE] = {"exchange", ALWAYS | T(REQUEST) | T(BACKEND_REQUEST) | T(STREAM_IDLE) | T(CONNECT), CLIENT | SERVER,
+                        S(IDLE) | S(TUNNEL) | ENDS},
+    [STAGE_TUNNEL] = {"tunnel", ALWAYS | T(STREAM_IDLE) | T(HALF_CLOSE), CLIENT | SERVER, ENDS},
+    [STAGE_LINGER] = {"closing", 0, CLIENT, S(CLOSED)},
+    [STAGE_CLOSED] = {"closed", 0, 0, 0},
+};
+
+_Static_assert(sizeof stages / sizeof stages[0] == STAGE_COUNT, "one row per stage");
+
+#undef T
+#undef S
+
+#define conn_of(pointer, member) ((struct conn *)(void *)((char *)(pointer) - offsetof(struct conn, member)))
+
+const char *conn_stage_name(enum stage stage)
+{
+	return stages[stage].name;
+}
+
+int64_t conn_now(const struct conn *conn)
+{
+	return loop_now(conn->worker->loop);
+}
+
+void conn_touch(struct conn *conn)
+{
+	conn->instants[INSTANT_LAST_BYTE] = conn_now(conn);
+}
+
+void conn_enter(struct conn *conn, enum stage stage)
+{
+	assert(stages[conn->stage].may_enter & (1u << stage));
+	PROBE_STAGE(conn->id, stages[conn->stage].name, stages[stage].name);
+	conn->stage = stage;
+}
+
+unsigned conn_phase(const struct conn *conn)
+{
+	const struct exchange *exchange = conn->stage == STAGE_EXCHANGE ? conn->exchange : NULL;
+	bool refused = exchange && exchange->choice.refusal; /* by its rule: nothing was dialled for it */
+
+	if (!refused && conn->upstream && conn->upstream->leg.connecting && conn->stage != STAGE_IDLE && conn->stage != STAGE_HEAD)
+		return STAGE_CONNECT;
+	if (!exchange)
+		return conn->stage;
+	if (exchange->response_head)
+		return PHASE_RESPONSE;
+	if (exchange->waiting)
+		return PHASE_BACKOFF;
+	if (!conn->upstream && !refused)
+		return STAGE_CONNECT;
+	return exchange->request_body.complete ? PHASE_WAIT : PHASE_REQUEST;
+}
+
+const char *conn_phase_name(unsigned phase)
+{
+	static const char *const names[] = {"request", "wait", "backoff", "response"};
+
+	return phase < STAGE_COUNT ? stages[phase].name : names[phase - STAGE_COUNT];
+}
+
+static void conn_count_way(struct conn *conn, enum metric_leg leg, enum metric_way way, uint64_t now, uint64_t *counted)
+{
+	if (now == *counted)
+		return;
+	metrics_add(conn->worker->metrics, METRIC_BYTES, conn->direction, leg, way, 0, (int64_t)(now - *counted));
+	*counted = now;
+}
+
+void conn_count_bytes(struct conn *conn)
+{
+	struct upstream *upstream = conn->upstream;
+
+	conn_count_way(conn, LEG_CLIENT, WAY_SENT, conn->client.sent, &conn->sent_counted);
+	conn_count_way(conn, LEG_CLIENT, WAY_RECEIVED, conn->client.received, &conn->received_counted);
+	if (!upstream)
+		return;
+	conn_count_way(conn, LEG_SERVER, WAY_SENT, upstream->leg.sent, &upstream->sent_counted);
+	conn_count_way(conn, LEG_SERVER, WAY_RECEIVED, upstream->leg.received, &upstream->received_counted);
+}
+
+static bool conn_is_half_closed(const struct conn *conn)
+{
+	if ((conn->stage != STAGE_OPAQUE && conn->stage != STAGE_TUNNEL) || !conn->upstream)
+		return false;
+	return conn->client.fin_received != conn->upstream->leg.fin_received;
+}
+
+/* Whether the client is to be read now. HTTP takes no further request while answers to earlier ones still wait in our buffer:
+ * else a client that sends and never reads would make us keep them all. */
+static bool conn_reads_client(const struct conn *conn)
+{
+	if (!(stages[conn->stage].reads & CLIENT) || conn->client_read_hold)
+		return false;
+	return conn->proto != &proto_http1 || conn->exchange || !leg_pending(&conn->client);
+}
+
+/* What one leg is watched for. Pure. `other` is where its bytes go: while something waits to be written there, it is not read. */
+static uint32_t conn_interest(bool reads, const struct leg *leg, const struct leg *other)
+{
+	uint32_t events = 0;
+
+	if (leg->connecting)
+		return EPOLLOUT;
+	if (reads && !leg->fin_received && !(other && leg_pending(other)))
+		events |= EPOLLIN;
+	if (leg_pending(leg))
+		events |= EPOLLOUT;
+	if (!leg->fin_received && !leg->end_waiting)
+		events |= EPOLLRDHUP;
+	return events;
+}
+
+/* EPOLLIN and EPOLLRDHUP stay armed while they do no harm, since HTTP turns reading off and on with every request: they are taken
+ * out when an event that nobody wants has come. With nothing wanted EPOLLET keeps errors coming, each once. */
+static int conn_watch(struct conn *conn, struct leg *leg, uint32_t wanted)
+{
+	const uint32_t lazy = EPOLLIN | EPOLLRDHUP;
+
+	if (!leg->unwanted) /* and a new client's EPOLLIN comes with the rest */
+		wanted |= leg->source.armed || leg->connecting ? leg->source.armed & lazy : EPOLLIN;
+	leg->unwanted = false;
+	return loop_watch(conn->worker->loop, &leg->source, wanted ? wanted : (uint32_t)EPOLLET);
+}
+
+/* Of these timers, and of wake_at. */
+static struct deadline conn_deadline_of(const struct conn *conn, uint32_t timers, int64_t wake_at)
+{
+	timers &= stages[conn->stage].timers;
+	if (conn->close_after)
+		timers &= ~TIMER_BIT(TIMEOUT_MAX_CONNECTION);
+	return deadline_next(timers, conn->instants, wake_at, conn_is_half_closed(conn), conn->timeouts);
+}
+
+static struct deadline conn_deadline(const struct conn *conn)
+{
+	return conn_deadline_of(conn, UINT32_MAX, conn->wake_at);
+}
+
+struct deadline conn_next_timer(const struct conn *conn)
+{
+	struct deadline deadline = conn_deadline_of(conn, UINT32_MAX, 0);
+
+	if (deadline.timer == TIMEOUT_UNACKNOWLEDGED && sock_send_queue(conn->client.source.fd) <= 0 &&
+	    (!conn->upstream || sock_send_queue(conn->upstream->leg.source.fd) <= 0))
+		deadline = conn_deadline_of(conn, ~TIMER_BIT(TIMEOUT_UNACKNOWLEDGED), 0);
+	return deadline;
+}
+
+void conn_settle(struct conn *conn)
+{
+	struct upstream *upstream = conn->upstream;
+	struct deadline deadline;
+	int result;
+
+	if (conn->stage == STAGE_CLOSED)
+		return;
+	result = conn_watch(conn, &conn->client,
+	                    conn_interest(conn_reads_client(conn), &conn->client, upstream ? &upstream->leg : NULL));
+	if (upstream && !result)
+		result = conn_watch(conn, &upstream->leg,
+		                    conn_interest(stages[conn->stage].reads & SERVER, &upstream->leg, &conn->client));
+	if (result) {
+		conn_close(conn, cause_of(result == -ENOMEM || result == -ENOSPC ? REASON_MEMORY_LIMIT : REASON_INTERNAL_ERROR),
+		           "the kernel does not watch this connection's sockets: epoll_ctl: %s", strerror(-result));
+		return;
+	}
+	conn->instants[INSTANT_UNACKED] = conn->client.unacked_since;
+	if (upstream && upstream->leg.unacked_since && (!conn->client.unacked_since || upstream->leg.unacked_since < conn->client.unacked_since))
+		conn->instants[INSTANT_UNACKED] = upstream->leg.unacked_since;
+	deadline = conn_deadline(conn);
+	/* A timer that fires early finds nothing due and is armed again: re-arming for every byte would cost more. */
+	if (deadline.at != INT64_MAX && (!wheel_armed(&conn->timer) || deadline.at < conn->timer.due))
+		wheel_arm(loop_wheel(conn->worker->loop), &conn->timer, deadline.at);
+}
+
+/* The peer has acknowledged nothing since `since`: is it gone, or has it merely closed its window? Moves unacked_since on. */
+static bool conn_leg_vanished(struct leg *leg, int64_t now, int64_t limit)
+{
+	enum { UNANSWERED_PROBES = 3 };
+	struct tcp_info info;
+	int64_t last_ack;
+
+	if (!leg->unacked_since || now - leg->unacked_since < limit)
+		return false;
+	if (sock_info(leg->source.fd, &info) || (!info.tcpi_unacked && sock_send_queue(leg->source.fd) <= 0)) {
+		leg->unacked_since = 0;
+		return false;
+	}
+	last_ack = now - info.tcpi_last_ack_recv;
+	if (last_ack <= leg->unacked_since &&
+	    ((info.tcpi_unacked && info.tcpi_retransmits) || info.tcpi_probes >= UNANSWERED_PROBES))
+		return true;
+	/* What is outstanding now was sent after that acknowledgement, at the latest with our last write. */
+	leg->unacked_since = last_ack > leg->last_sent ? last_ack : leg->last_sent;
+	if (now - leg->unacked_since >= limit)
+		leg->unacked_since = now;
+	return false;
+}
+
+static void conn_check_unacknowledged(struct conn *conn)
+{
+	int64_t now = conn_now(conn), limit = conn->timeouts->of[TIMEOUT_UNACKNOWLEDGED].milliseconds;
+
+	if (conn_leg_vanished(&conn->client, now, limit)) {
+		conn->client.vanished = true;
+		leg_fail(&conn->client, -ETIMEDOUT);
+		conn->proto->client_failed(conn);
+		return;
+	}
+	if (conn->upstream && conn_leg_vanished(&conn->upstream->leg, now, limit)) {
+		conn->upstream->leg.vanished = true;
+		leg_fail(&conn->upstream->leg, -ETIMEDOUT);
+		conn->proto->server_failed(conn);
+	}
+}
+
+static void conn_expired(struct conn *conn, struct deadline deadline)
+{
+	switch (deadline.timer) {
+	case TIMEOUT_UNACKNOWLEDGED:
+		conn_check_unacknowledged(conn);
+		break;
+	case TIMEOUT_MAX_CONNECTION:
+		if (conn->stage == STAGE_EXCHANGE || conn->stage == STAGE_HEAD)
+			conn->close_after = REASON_MAX_CONNECTION;
+		else
+			conn_close(conn, cause_timer(REASON_MAX_CONNECTION, TIMEOUT_MAX_CONNECTION), NULL);
+		break;
+	case TIMEOUT_NONE:
+		conn->wake_at = 0;
+		conn->proto->expired(conn, TIMEOUT_NONE);
+		break;
+	case TIMEOUT_CONNECT:
+		metrics_add(conn->worker->metrics, METRIC_CONNECTS, conn->direction, DIAL_TIMEOUT, 0, 0, 1);
+		conn->proto->expired(conn, deadline.timer);
+		break;
+	default:
+		conn->proto->expired(conn, deadline.timer);
+		break;
+	}
+}
+
+static void conn_timer(struct wheel_timer *timer)
+{
+	struct conn *conn = conn_of(timer, timer);
+	struct deadline deadline = conn_deadline(conn);
+
+	if (deadline.at <= conn_now(conn))
+		conn_expired(conn, deadline);
+	conn_settle(conn);
+}
+
+static void conn_client_ready(struct loop_source *source, uint32_t events)
+{
+	struct conn *conn = conn_of(source, client.source);
+	struct leg *leg = &conn->client;
+	int error;
+	bool wanted = conn_reads_client(conn) && !leg->fin_received && !(conn->upstream && leg_pending(&conn->upstream->leg));
+
+	if ((events & EPOLLOUT) && leg_pending(leg)) {
+		if (pump_flush(conn->worker, leg))
+			conn->proto->client_failed(conn);
+		else
+			conn->proto->client_writable(conn);
+	}
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) && leg_open(leg)) {
+		if (wanted) {
+			conn->proto->client_readable(conn);
+		} else if ((events & EPOLLERR) && (error = sock_error(leg->source.fd))) {
+			leg_fail(leg, error);
+			conn->proto->client_failed(conn);
+		} else {
+			leg->unwanted = true;
+			if ((events & (EPOLLRDHUP | EPOLLHUP)) && !leg->end_waiting) {
+				leg->end_waiting = true;
+				conn_half_closed(conn); /* its request is complete; the answer may take longer than conntrack remembers */
+			}
+		}
+	}
+	conn_settle(conn);
+}
+
+static void conn_server_connected(struct conn *conn, uint32_t events)
+{
+	struct leg *leg = &conn->upstream->leg;
+	int error = sock_error(leg->source.fd);
+	const struct settings *settings = conn->worker->proxy->settings;
+
+	if (!error && !(events & EPOLLOUT))
+		return;
+	conn->instants[INSTANT_DIAL] = 0;
+	if (error) {
+		leg->error = error;
+		leg_note(leg, error == -ECONNREFUSED || error == -ECONNRESET ? LEG_RST_PEER : LEG_FAILED);
+		upstream_count_dial(conn, error);
+	} else {
+		upstream_count_dial(conn, 0);
+		leg->connecting = false;
+		sock_set_keepalive(leg->source.fd, (int)(settings->keepalive_idle / 1000), (int)(settings->keepalive_interval / 1000),
+		                   (int)settings->keepalive_probes);
+	}
+	conn->proto->server_connected(conn, error);
+}
+
+/* Not to be read now: what came, a FIN or an error included, waits until what came before it can be passed on. */
+static void conn_server_unwanted(struct leg *leg, uint32_t events)
+{
+	leg->unwanted = true;
+	leg->end_waiting |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+}
+
+void conn_server_ready(struct conn *conn, uint32_t events)
+{
+	struct upstream *upstream = conn->upstream;
+	struct leg *leg = &upstream->leg;
+	bool wanted;
+
+	if (leg->connecting) {
+		conn_server_connected(conn, events);
+		conn_settle(conn);
+		return;
+	}
+	wanted = (stages[conn->stage].reads & SERVER) && !leg->fin_received && !leg_pending(&conn->client);
+	if ((events & EPOLLOUT) && leg_pending(leg)) {
+		if (pump_flush(conn->worker, leg))
+			conn->proto->server_failed(conn);
+		else
+			conn->proto->server_writable(conn);
+	}
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) && conn->upstream == upstream) {
+		if (wanted)
+			conn->proto->server_readable(conn);
+		else
+			conn_server_unwanted(leg, events);
+	}
+	conn_settle(conn);
+}
+
+void conn_half_closed(struct conn *conn)
+{
+	const struct proxy *proxy = conn->worker->proxy;
+	int seconds = proxy->half_closed_keepalive_s;
+
+	if (proxy->settings->keepalive_idle / 1000 <= seconds && proxy->settings->keepalive_interval / 1000 <= seconds)
+		return;
+	sock_set_keepalive(conn->client.source.fd, seconds, seconds, (int)proxy->settings->keepalive_probes);
+	if (conn->upstream)
+		sock_set_keepalive(conn->upstream->leg.source.fd, seconds, seconds, (int)proxy->settings->keepalive_probes);
+}
+
+void conn_drain(struct conn *conn)
+{
+	conn->proto->drain(conn);
+	conn_settle(conn);
+}
+
+struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin)
+{
+	struct conn *conn = slab_alloc(worker->conn_memory);
+
+	if (!conn)
+		return NULL;
+	conn->worker = worker;
+	conn->id = atomic_fetch_add_explicit(&worker->proxy->conn_ids, 1, memory_order_relaxed) + 1;
+	conn->direction = origin->direction;
+	conn->client_addr = origin->client;
+	conn->server_addr = origin->destination;
+	conn->first_fin = BY_PEER;
+	steer_accept(conn);
+	conn->proto = &proto_detect;
+	conn->timer.fire = conn_timer;
+	conn->instants[INSTANT_ACCEPTED] = conn->instants[INSTANT_LAST_BYTE] = conn_now(conn);
+	leg_init(&conn->client, fd, origin->direction == DIRECTION_OUTBOUND, conn_client_ready);
+	conn->next = worker->conns;
+	conn->link = &worker->conns;
+	if (conn->next)
+		conn->next->link = &conn->next;
+	worker->conns = conn;
+	worker->conn_count++;
+	metrics_add(worker->metrics, METRIC_CONNECTIONS_OPENED, conn->direction, 0, 0, 0, 1);
+	metrics_add(worker->metrics, METRIC_CONNECTIONS_ACTIVE, conn->direction, 0, 0, 0, 1);
+	PROBE_ACCEPT(conn->id, fd, origin->direction);
+	return conn;
+}

@@ -1,0 +1,150 @@
+#ifndef LAPSE_PROXY_CONNECTION_CONN_H
+#define LAPSE_PROXY_CONNECTION_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/addr.h"
+#include "lib/reason.h"
+#include "lib/timeouts.h"
+#include "lib/wheel.h"
+#include "proxy/connection/deadline.h"
+#include "proxy/connection/detect.h"
+#include "proxy/connection/leg.h"
+#include "proxy/connection/origin.h"
+#include "proxy/http1/http1.h"
+
+struct exchange;
+struct policy_rule;
+struct policy_target;
+struct proto;
+struct snapshot;
+struct tls_hello;
+struct upstream;
+struct worker;
+
+/* Where a connection is in its life. What holds in each stage, which timers run in it, which sides are read and what may come
+ * next stands in the stage table of conn.c. */
+enum stage {
+	STAGE_ACCEPT,   /* nothing is known yet; never waited in */
+	STAGE_DETECT,   /* first bytes awaited; after the grace the server may be dialled, or connected and silent */
+	STAGE_CONNECT,  /* opaque: the protocol is decided, the server is being dialled */
+	STAGE_OPAQUE,   /* both legs up, bytes move both ways */
+	STAGE_IDLE,     /* HTTP, no byte of a request has come; the server leg may be kept */
+	STAGE_HEAD,     /* part of a request head is here */
+	STAGE_EXCHANGE, /* one request is under way: conn->exchange is set */
+	STAGE_TUNNEL,   /* after 101 or a 2xx to CONNECT: as OPAQUE, under streamIdle */
+	STAGE_LINGER,   /* ended, its reason is fixed; what is owed to the client is flushed, what it still sends is discarded */
+	STAGE_CLOSED,   /* both sockets closed; only the sweep may touch it */
+	STAGE_COUNT,
+};
+
+/* Where in its life a connection is, in the record's words: its stage, but for an exchange one of these. */
+enum phase { PHASE_REQUEST = STAGE_COUNT, PHASE_WAIT, PHASE_BACKOFF, PHASE_RESPONSE, PHASE_COUNT };
+
+/* How and why a connection ended, or one exchange on it. REASON_NONE: it has not. */
+struct ending {
+	enum reason_id reason : 8;
+	enum reason_by by : 8;     /* BY_PEER is resolved to the side that acted first */
+	enum timeout_id timer : 8; /* the one that fired, TIMEOUT_NONE */
+	uint8_t phase;             /* at that moment: conn_phase() */
+	int64_t at;                /* when it was decided; a lingering end comes later */
+	char *detail;              /* owned; NULL: the reason's own sentence */
+	char *tcp_info;            /* owned; the kernel's view of both legs at an abnormal end, NULL otherwise */
+};
+
+/* There is one for every client, idle ones too: its size is what an idle connection costs. */
+struct conn {
+	union {
+		struct wheel_timer timer;
+		struct loop_deferred deferred; /* in STAGE_CLOSED, when the timer is no more */
+	};
+	struct worker *worker;
+	struct conn *next, **link; /* in the worker's list */
+	uint64_t id;               /* from 1, of this process */
+	const struct proto *proto;
+	int64_t instants[INSTANT_COUNT];
+	int64_t wake_at; /* the protocol's own wake-up, 0 = none */
+
+	struct snapshot *snapshot;           /* one use of it: what the following are borrowed from */
+	const struct policy_target *target;  /* what applies to the destination */
+	const struct policy_rule *rule;      /* of the last request, or of the opaque connection; NULL */
+	const struct timeouts *timeouts;     /* of that rule, else of the target */
+	const struct addr *dial;             /* where that rule sends it; NULL: the original destination */
+
+	struct leg client;
+	struct upstream *upstream;    /* owned while attached, NULL */
+	struct exchange *exchange;    /* owned, STAGE_EXCHANGE only */
+	struct http1_scan scan;       /* of the head in hand */
+
+	struct addr client_addr, server_addr; /* server_addr: the original destination */
+	enum stage stage : 8;
+	enum direction direction : 8;
+	enum protocol protocol : 8;
+	enum reason_id refusal : 8;      /* a TCPRoute that leads nowhere; REASON_NONE */
+	enum reason_id close_after : 8;  /* end with this reason after the response under way; REASON_NONE = keep alive */
+	enum reason_by first_fin : 8;    /* the side that finished first; BY_PEER: none has */
+	bool half_closed;                /* counted as that */
+	bool admitted;                   /* counted in proxy->admitted */
+	bool client_read_hold;           /* do not read the client now (a pipelined request waits) */
+	uint8_t http_minor;              /* of the last request */
+	uint16_t last_status;
+	uint32_t requests, retries;
+	uint32_t server_legs;              /* server legs that were let go */
+	uint32_t server_reused;            /* of the last one: exchanges it had carried before, and what happened on it */
+	uint8_t server_events[LEG_EVENTS];
+	uint64_t sent_server;              /* by legs already let go */
+	uint64_t received_server;
+	uint64_t sent_counted, received_counted; /* of the client's bytes, in the metrics already */
+	union {                            /* owned, NULL */
+		struct tls_hello *tls;     /* PROTOCOL_TLS */
+		char *last_request;        /* PROTOCOL_HTTP1: "GET /path" with --log-paths */
+		void *seen;
+	};
+	struct ending ending;
+};
+
+/* A new connection in STAGE_ACCEPT over a socket that listener.c has accepted, in the worker's list. NULL when there is no memory; the socket is
+ * then still the caller's. */
+struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin);
+
+/* The only writer of conn->stage. */
+void conn_enter(struct conn *conn, enum stage stage);
+
+const char *conn_stage_name(enum stage stage);
+
+/* A stage or an enum phase; and "idle", "head", "request", "wait", "response", … */
+unsigned conn_phase(const struct conn *conn);
+const char *conn_phase_name(unsigned phase);
+
+/* The next of its timers that is due. `unacknowledged` only while something is. */
+struct deadline conn_next_timer(const struct conn *conn);
+
+/* Makes epoll interest and the wheel agree with the state: called after every event, by conn.c and upstream.c only. */
+void conn_settle(struct conn *conn);
+
+/* Where a server leg is to lead. */
+static inline const struct addr *conn_destination(const struct conn *conn)
+{
+	return conn->dial ? conn->dial : &conn->server_addr;
+}
+
+int64_t conn_now(const struct conn *conn);
+
+/* Brings the byte counters up to what the legs have moved. */
+void conn_count_bytes(struct conn *conn);
+
+/* A byte moved. */
+void conn_touch(struct conn *conn);
+
+/* Something happened on its server leg. */
+void conn_server_ready(struct conn *conn, uint32_t events);
+
+/* The connection is half-closed: one leg has had its FIN and the other has not. Makes keep-alive faster, so that conntrack keeps
+ * the flow (research: CLOSE_WAIT is forgotten after 60 s of silence). */
+void conn_half_closed(struct conn *conn);
+
+/* SIGTERM: what need not stay ends. */
+void conn_drain(struct conn *conn);
+
+#endif

@@ -1,0 +1,35 @@
+#include "proxy/connection/deadline.h"
+
+/* Which moment starts which timer; serverIdle and drain are not a connection's. */
+static const uint8_t since_of[TIMEOUT_COUNT] = {
+    [TIMEOUT_REQUEST] = INSTANT_REQUEST,
+    [TIMEOUT_BACKEND_REQUEST] = INSTANT_ATTEMPT,
+    [TIMEOUT_STREAM_IDLE] = INSTANT_LAST_BYTE,
+    [TIMEOUT_REQUEST_HEADERS] = INSTANT_HEAD,
+    [TIMEOUT_IDLE_CONNECTION] = INSTANT_IDLE,
+    [TIMEOUT_TCP_IDLE] = INSTANT_LAST_BYTE,
+    [TIMEOUT_HALF_CLOSE] = INSTANT_LAST_BYTE,
+    [TIMEOUT_CONNECT] = INSTANT_DIAL,
+    [TIMEOUT_DETECT] = INSTANT_FIRST_BYTE,
+    [TIMEOUT_UNACKNOWLEDGED] = INSTANT_UNACKED,
+    [TIMEOUT_MAX_CONNECTION] = INSTANT_ACCEPTED,
+};
+
+struct deadline deadline_next(uint32_t timers, const int64_t instants[static INSTANT_COUNT], int64_t wake_at, bool half_closed,
+                              const struct timeouts *timeouts)
+{
+	const uint32_t idle = TIMER_BIT(TIMEOUT_TCP_IDLE) | TIMER_BIT(TIMEOUT_STREAM_IDLE);
+	const uint32_t known = (TIMER_BIT(TIMEOUT_COUNT) - 1) & ~(TIMER_BIT(TIMEOUT_SERVER_IDLE) | TIMER_BIT(TIMEOUT_DRAIN));
+	struct deadline next = {.at = wake_at ? wake_at : INT64_MAX, .timer = TIMEOUT_NONE};
+
+	timers &= known & (half_closed ? ~idle : ~TIMER_BIT(TIMEOUT_HALF_CLOSE));
+	for (; timers; timers &= timers - 1) { /* the bits that are set, the lowest first */
+		enum timeout_id timer = (enum timeout_id)__builtin_ctz(timers);
+		enum instant since = (enum instant)since_of[timer];
+		int64_t limit = timeouts->of[timer].milliseconds;
+
+		if (instants[since] && limit && instants[since] + limit < next.at)
+			next = (struct deadline){instants[since] + limit, timer, since};
+	}
+	return next;
+}

@@ -1,0 +1,217 @@
+/* The first stage. Bytes that wait decide at once; a silent client gets its server dialled after a short grace, and whichever side
+ * speaks first settles it: a server that does makes the connection opaque, with no list of ports and no stall. */
+#include "proxy/connection/proto_detect.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "proxy/connection/closing.h"
+#include "proxy/connection/conn.h"
+#include "proxy/connection/detect.h"
+#include "proxy/connection/input.h"
+#include "proxy/connection/probes.h"
+#include "proxy/connection/proto.h"
+#include "proxy/connection/steer.h"
+#include "proxy/connection/tls_hello.h"
+#include "proxy/connection/worker.h"
+#include "proxy/metrics/metrics.h"
+#include "proxy/options.h"
+#include "proxy/server/upstream.h"
+
+static void proto_detect_dial_failed(struct conn *conn, int error)
+{
+	conn_enter(conn, STAGE_CONNECT);
+	conn_close_dial_failed(conn, error);
+}
+
+static void proto_detect_decided(struct conn *conn, enum protocol protocol)
+{
+	struct metrics *metrics = conn->worker->metrics;
+
+	conn->protocol = protocol;
+	conn->instants[INSTANT_FIRST_BYTE] = 0;
+	metrics_add(metrics, METRIC_DETECTED, conn->direction, protocol, 0, 0, 1);
+	metrics_observe(metrics, METRIC_DETECT_SECONDS, conn->direction, 0,
+	                (conn_now(conn) - conn->instants[INSTANT_ACCEPTED]) * 1000);
+	PROBE_DETECT(conn->id, detect_name(protocol));
+}
+
+/* Opaque from here on; what the client sent is held in its leg. */
+static void proto_detect_opaque(struct conn *conn, enum protocol protocol, const uint8_t *server_bytes, size_t length)
+{
+	int result;
+
+	proto_detect_decided(conn, protocol);
+	if (!steer_opaque(conn))
+		return;
+	result = conn->upstream ? 0 : upstream_dial(conn);
+	if (result) {
+		proto_detect_dial_failed(conn, result);
+		return;
+	}
+	conn_enter(conn, conn->upstream->leg.connecting ? STAGE_CONNECT : STAGE_OPAQUE);
+	proto_opaque_start(conn, server_bytes, length);
+}
+
+static void proto_detect_http1(struct conn *conn, struct input *input)
+{
+	proto_detect_decided(conn, PROTOCOL_HTTP1);
+	conn->instants[INSTANT_IDLE] = conn_now(conn);
+	conn->wake_at = 0;
+	conn->proto = &proto_http1;
+	conn_enter(conn, STAGE_IDLE);
+	proto_http1_first(conn, input);
+}
+
+/* True when the hello is complete or will never be one. */
+static bool proto_detect_tls(struct conn *conn, const struct input *input)
+{
+	struct tls_hello hello;
+	int result = tls_hello_parse(input->bytes, input->length, &hello);
+
+	if (result == -EAGAIN && input->length < TLS_HELLO_MOST)
+		return false;
+	if (!result && (conn->tls = malloc(sizeof hello)))
+		*conn->tls = hello;
+	return true;
+}
+
+static void proto_detect_bytes(struct conn *conn, struct input *input)
+{
+	enum protocol protocol = detect_protocol(input->bytes, input->length);
+
+	if (!conn->instants[INSTANT_FIRST_BYTE])
+		conn->instants[INSTANT_FIRST_BYTE] = conn_now(conn);
+	conn_touch(conn);
+	if (protocol == PROTOCOL_TLS && !proto_detect_tls(conn, input))
+		protocol = PROTOCOL_UNDETECTED;
+	if (protocol == PROTOCOL_HTTP1)
+		proto_detect_http1(conn, input);
+	else if (input_hold(input, &conn->client, 0))
+		conn_close(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
+	else if (protocol != PROTOCOL_UNDETECTED)
+		proto_detect_opaque(conn, protocol, NULL, 0);
+}
+
+static void proto_detect_client_readable(struct conn *conn)
+{
+	struct input input;
+	int got = input_read(&input, &conn->client, conn->worker->scratch, WORKER_SCRATCH);
+
+	if (got > 0)
+		proto_detect_bytes(conn, &input);
+	else if (got < 0 && conn->client.fin_received)
+		/* A probe, or a client that only listens: its server hears the FIN and has the last word. */
+		proto_detect_opaque(conn, buf_length(&conn->client.in) ? PROTOCOL_OPAQUE : PROTOCOL_UNDETECTED, NULL, 0);
+	else if (got < 0)
+		conn_close_client_failed(conn);
+	input_free(&input);
+}
+
+static void proto_detect_server_readable(struct conn *conn)
+{
+	struct worker *worker = conn->worker;
+	int got = leg_read(&conn->upstream->leg, worker->scratch, WORKER_SCRATCH);
+
+	if (got > 0) {
+		conn_touch(conn);
+		proto_detect_opaque(conn, PROTOCOL_OPAQUE, worker->scratch, (size_t)got);
+	} else if (got < 0) {
+		proto_detect_opaque(conn, PROTOCOL_OPAQUE, NULL, 0);
+		if (conn->stage == STAGE_OPAQUE && !conn->upstream->leg.fin_received)
+			conn->proto->server_failed(conn);
+	}
+}
+
+static void proto_detect_server_connected(struct conn *conn, int result)
+{
+	if (result)
+		proto_detect_dial_failed(conn, result);
+}
+
+static void proto_detect_server_failed(struct conn *conn)
+{
+	proto_detect_dial_failed(conn, conn->upstream->leg.error);
+}
+
+static void proto_detect_writable(struct conn *conn)
+{
+	/* Nothing is written before the protocol is known. */
+}
+
+static void proto_detect_end_silent(struct conn *conn)
+{
+	conn_close(conn, cause_of(REASON_DRAIN), "the proxy is shutting down; neither side has sent a byte");
+}
+
+/* The grace is over: the server may speak first. While draining it has a second to do so. */
+static void proto_detect_grace_over(struct conn *conn)
+{
+	enum { DRAIN_GRACE_MS = 1000 };
+	int result;
+
+	if (conn->upstream) {
+		if (!conn->client.received)
+			proto_detect_end_silent(conn);
+		return;
+	}
+	result = upstream_dial(conn);
+	if (result)
+		proto_detect_dial_failed(conn, result);
+	else if (conn->worker->drain)
+		conn->wake_at = conn_now(conn) + DRAIN_GRACE_MS;
+}
+
+static void proto_detect_expired(struct conn *conn, enum timeout_id timer)
+{
+	switch (timer) {
+	case TIMEOUT_NONE:
+		proto_detect_grace_over(conn);
+		break;
+	case TIMEOUT_DETECT:
+		metrics_add(conn->worker->metrics, METRIC_TIMEOUTS, TIMEOUT_DETECT,
+		            metrics_level(conn->timeouts->of[TIMEOUT_DETECT].source), 0, 0, 1);
+		proto_detect_opaque(conn, PROTOCOL_OPAQUE, NULL, 0);
+		break;
+	case TIMEOUT_CONNECT:
+		conn_close_dial_failed(conn, 0);
+		break;
+	default:
+		conn_close(conn, cause_timer(REASON_TCP_IDLE_TIMEOUT, TIMEOUT_TCP_IDLE), "neither side ever sent a byte");
+		break;
+	}
+}
+
+static void proto_detect_drain(struct conn *conn)
+{
+	/* Past the grace and nobody has said a word: there is nothing to finish. */
+	if (!conn->wake_at && !conn->client.received)
+		proto_detect_end_silent(conn);
+}
+
+void proto_detect_start(struct conn *conn)
+{
+	const struct settings *settings = conn->worker->proxy->settings;
+
+	conn_enter(conn, STAGE_DETECT);
+	if (conn->refusal || ports_contain(&settings->opaque_ports, conn->server_addr.port)) {
+		proto_detect_opaque(conn, PROTOCOL_OPAQUE, NULL, 0);
+	} else {
+		conn->wake_at = conn_now(conn) + settings->detect_grace;
+		proto_detect_client_readable(conn);
+	}
+	conn_settle(conn);
+}
+
+const struct proto proto_detect = {
+    .name = "detect",
+    .client_readable = proto_detect_client_readable,
+    .client_writable = proto_detect_writable,
+    .server_connected = proto_detect_server_connected,
+    .server_readable = proto_detect_server_readable,
+    .server_writable = proto_detect_writable,
+    .client_failed = conn_close_client_failed,
+    .server_failed = proto_detect_server_failed,
+    .expired = proto_detect_expired,
+    .drain = proto_detect_drain,
+};

@@ -1,0 +1,37 @@
+#ifndef LAPSE_PROXY_CONNECTION_PUMP_H
+#define LAPSE_PROXY_CONNECTION_PUMP_H
+
+#include <stdint.h>
+
+struct leg;
+struct worker;
+
+/* So much at a time, and what follows goes through a pipe, as long as it is not less than the least. */
+enum { PUMP_BULK = 64 * 1024, PUMP_BULK_LEAST = 16 * 1024 };
+
+/* Why pump_move() stopped. */
+enum pump_end {
+	PUMP_DRAINED,     /* nothing more to read now */
+	PUMP_BLOCKED,     /* the receiver takes no more now; the sender is not to be read until it does */
+	PUMP_LIMIT,       /* `limit` bytes have moved */
+	PUMP_YIELD,       /* enough for one turn; the loop will come back */
+	PUMP_FIN,         /* the sender finished */
+	PUMP_FROM_FAILED, /* from->error */
+	PUMP_TO_FAILED,   /* to->error */
+	PUMP_NO_MEMORY,
+};
+
+/* Moves at most `limit` bytes from one socket to the other, through the worker's scratch buffer, or through a pipe with splice(2)
+ * when from->bulk says that they come by the buffer. *moved is how many were read. */
+enum pump_end pump_move(struct worker *worker, struct leg *from, struct leg *to, uint64_t limit, uint64_t *moved);
+
+/* Writes what waits for this leg, buffer first, then pipe, then the wanted FIN. 0 or -errno. */
+int pump_flush(struct worker *worker, struct leg *leg);
+
+/* Gives up what is in the leg's pipe. */
+void pump_drop(struct worker *worker, struct leg *leg);
+
+/* Closes the worker's idle pipes. */
+void pump_free_pipes(struct worker *worker);
+
+#endif

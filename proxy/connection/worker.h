@@ -1,0 +1,109 @@
+#ifndef LAPSE_PROXY_CONNECTION_WORKER_H
+#define LAPSE_PROXY_CONNECTION_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/buf.h"
+#include "lib/log.h"
+#include "lib/reason.h"
+#include "lib/timeouts.h"
+#include "lib/wheel.h"
+#include "proxy/connection/listener.h"
+#include "proxy/connection/origin.h"
+#include "proxy/http1/http1.h"
+#include "proxy/server/learned.h"
+#include "proxy/server/upstream.h"
+
+struct conn;
+struct loop;
+struct metrics;
+struct policy;
+struct pump_pipe;
+struct settings;
+struct slab;
+struct snapshot;
+struct walk_part;
+
+/* What all workers share: constant while they run, but for the counters. */
+struct proxy {
+	const struct settings *settings;
+	struct policy *policy;           /* main's; a worker has its own hold of one */
+	struct origin_guard guard;
+	struct http1_limits limits;
+	uint64_t max_connections;
+	int half_closed_keepalive_s;     /* keep-alive period of a half-closed leg, a third of conntrack's close_wait */
+	_Atomic uint64_t connections;    /* open now, all workers */
+	_Atomic uint64_t admitted;       /* of these, neither refused nor lingering: what max_connections limits */
+	_Atomic uint64_t conn_ids;       /* the last one given to a connection */
+	_Atomic int drain;               /* enum drain; written by main, read by the workers after a wake-up */
+	struct worker *const *workers;   /* for the admin listener: their counters */
+	int worker_count;
+	struct loop *main_loop;          /* woken by a draining worker that has no connection left */
+};
+
+/* How far the end has come. Each includes those before it. */
+enum drain { DRAIN_NONE, DRAIN_STARTED, DRAIN_FORCED, DRAIN_STOP };
+
+/* Reads of one round go here first; what cannot go on at once moves to the leg's own buffer. */
+enum {
+	WORKER_SCRATCH = 128 * 1024, /* a body of 64 KiB and its head are one read and one write */
+	WORKER_SPARES = 64,
+};
+
+struct worker {
+	struct proxy *proxy; /* borrowed */
+	pthread_t thread;
+	bool started;
+	struct loop *loop; /* owned */
+	struct metrics *metrics; /* owned; anyone may read them */
+	struct log *log;   /* owned */
+	struct listener inbound, outbound;
+	int64_t pause_told;      /* when a line said that accepting pauses; 0: none has */
+	struct snapshot *snapshot;            /* the policy of new connections and requests */
+	_Atomic(struct policy *) next_policy; /* a reference, taken up at the end of the round; NULL */
+	uint64_t random;
+	struct slab *conn_memory, *upstream_memory, *exchange_memory; /* owned */
+	struct buf spares[WORKER_SPARES]; /* owned, empty: memory for the next requests */
+	size_t spare_count;
+	struct conn *conns;
+	size_t conn_count;
+	_Atomic(struct walk_part *) next_walk; /* main's, taken up at the end of the round; NULL */
+	struct walk_part *walk;  /* under way, NULL */
+	struct conn *walk_next;  /* the next one it visits; moved on when that one ends */
+	struct upstream_pool pool;
+	struct learned learned;  /* of the servers' idle timeouts; anyone may learned_list() it */
+	struct pump_pipe *pipes; /* idle ones */
+	size_t pipes_idle, pipes_open;
+	struct log_limit record_limits[REASON_COUNT];
+	uint64_t log_dropped; /* of log_dropped(), what a line has told */
+	struct wheel_timer drain_timer, log_timer;
+	int drain; /* how far proxy->drain has been obeyed */
+	uint8_t scratch[WORKER_SCRATCH];
+};
+
+/* Opens the listeners. 0 or -errno. log_fd is borrowed. */
+int worker_new(struct worker **out, struct proxy *proxy, int log_fd);
+
+/* Starts the thread. 0 or -errno. */
+int worker_start(struct worker *worker);
+
+/* Gives the worker another policy, of which it takes a reference. Main's thread. */
+void worker_set_policy(struct worker *worker, struct policy *policy);
+
+/* Of no use to anyone who must not guess it. */
+uint64_t worker_random(struct worker *worker);
+
+/* Makes the worker look at proxy->drain. Any thread. */
+void worker_wake(struct worker *worker);
+
+/* Waits for the thread to end, which it does at DRAIN_STOP. */
+void worker_join(struct worker *worker);
+void worker_free(struct worker *worker);
+
+int64_t worker_now(const struct worker *worker);
+
+#endif

@@ -1,0 +1,584 @@
+#include "proxy/exchange/exchange.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/duration.h"
+#include "lib/slab.h"
+#include "lib/sock.h"
+#include "lib/text.h"
+#include "proxy/connection/conn.h"
+#include "proxy/connection/probes.h"
+#include "proxy/connection/record.h"
+#include "proxy/connection/worker.h"
+#include "proxy/exchange/access.h"
+#include "proxy/exchange/retry.h"
+#include "proxy/http1/reply.h"
+#include "proxy/metrics/metrics.h"
+#include "proxy/options.h"
+#include "proxy/policy/profile.h"
+#include "proxy/server/upstream.h"
+
+enum {
+	PATH_MOST = 256,
+	LOOPS_MOST = 3,
+};
+
+static void exchange_remember(struct conn *conn, const struct http1_head *head)
+{
+	size_t path = head->target.length < PATH_MOST ? head->target.length : PATH_MOST;
+	char *text;
+
+	free(conn->last_request);
+	conn->last_request = NULL;
+	conn->last_status = 0;
+	if (asprintf(&text, "%.*s %.*s", (int)head->method.length, (const char *)head->method.bytes, (int)path,
+	             (const char *)head->target.bytes) >= 0)
+		conn->last_request = text;
+}
+
+int exchange_begin(struct conn *conn, const struct http1_head *head)
+{
+	struct exchange *exchange = slab_alloc(conn->worker->exchange_memory);
+	int result;
+
+	if (!exchange)
+		return -ENOMEM;
+	result = http1_body_start(&exchange->request_body, head);
+	if (result) {
+		slab_release(conn->worker->exchange_memory, exchange);
+		return result;
+	}
+	exchange->request = *head;
+	exchange->request.method = exchange->request.target = (struct http1_slice){0};
+	exchange->replayable = true;
+	exchange->attempt = 1;
+	exchange->started_us = loop_now_us(conn->worker->loop);
+	metrics_add(conn->worker->metrics, METRIC_REQUESTS, conn->direction, 0, 0, 0, 1);
+	conn->exchange = exchange;
+	conn->requests++;
+	conn->http_minor = head->minor;
+	conn->instants[INSTANT_HEAD] = 0;
+	conn->instants[INSTANT_REQUEST] = conn_now(conn);
+	conn_touch(conn);
+	if (conn->worker->proxy->settings->log_paths)
+		exchange_remember(conn, head);
+	conn_enter(conn, STAGE_EXCHANGE);
+	PROBE_REQUEST_START(conn->id, conn->requests, head->method.bytes, head->method.length, head->target.bytes, head->target.length);
+	return 0;
+}
+
+/* What the rule's profile calls a failure, else 5xx; and what was cut short. */
+static enum metric_class exchange_class(const struct exchange *exchange, bool whole, unsigned status)
+{
+	bool failure = exchange->choice.profile_route ? profile_is_failure(exchange->choice.profile_route, status) : status >= 500;
+
+	return whole && !failure ? CLASS_SUCCESS : CLASS_FAILURE;
+}
+
+/* Whether an attempt that ended so failed at the server. */
+static bool exchange_server_failed(enum reason_id reason)
+{
+	return reason_row(reason)->by == BY_SERVER || reason == REASON_CONNECT_UNREACHABLE || reason == REASON_SERVER_VANISHED;
+}
+
+void exchange_count_attempt(struct conn *conn, enum reason_id reason)
+{
+	struct exchange *exchange = conn->exchange;
+	bool answered = exchange->response_head || exchange->response.status >= 200, failed = exchange_server_failed(reason);
+
+	if (!exchange->counted && (answered || failed))
+		metrics_add_named(conn->worker->metrics, NAMED_ROUTE_ACTUAL, policy_rule_series(exchange->choice.rule), conn->direction,
+		                  exchange_class(exchange, !failed, exchange->response.status), 1);
+	exchange->counted = true;
+}
+
+static void exchange_count(struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+	struct metrics *metrics = conn->worker->metrics;
+	int64_t duration_us = loop_now_us(conn->worker->loop) - exchange->started_us;
+	unsigned status = exchange->status / 100 < STATUS_CLASSES ? exchange->status / 100 : STATUS_NONE;
+	enum metric_class class = exchange_class(exchange, exchange->through, exchange->status);
+
+	exchange_count_attempt(conn, conn->ending.reason);
+	metrics_add(metrics, METRIC_RESPONSES, conn->direction, status, class, 0, 1);
+	metrics_add_named(metrics, NAMED_ROUTE_EFFECTIVE, policy_rule_series(exchange->choice.rule), conn->direction, class, 1);
+	metrics_observe(metrics, METRIC_REQUEST_SECONDS, conn->direction, 0, duration_us);
+	PROBE_REQUEST_END(conn->id, conn->requests, exchange->status, exchange->attempt, duration_us);
+	conn_count_bytes(conn);
+	if (conn->worker->proxy->settings->access_log)
+		access_end(conn, class == CLASS_SUCCESS);
+}
+
+void exchange_forget_request(struct conn *conn)
+{
+	enum { SPARE_BYTES = 1024 };
+	struct exchange *exchange = conn->exchange;
+	struct worker *worker = conn->worker;
+
+	exchange->replayable = false;
+	if (exchange->replay.data && exchange->replay.capacity <= SPARE_BYTES && worker->spare_count < WORKER_SPARES) {
+		buf_clear(&exchange->replay);
+		worker->spares[worker->spare_count++] = exchange->replay;
+		exchange->replay = (struct buf){0};
+	}
+	buf_release(&exchange->replay);
+}
+
+void exchange_free(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+
+	if (!exchange)
+		return;
+	exchange_count(conn);
+	http1_body_free(&exchange->request_body);
+	http1_body_free(&exchange->response_body);
+	exchange_forget_request(conn);
+	free(exchange->target);
+	slab_release(conn->worker->exchange_memory, exchange);
+	conn->exchange = NULL;
+	conn->wake_at = 0;
+	conn->client_read_hold = false;
+	conn->instants[INSTANT_REQUEST] = conn->instants[INSTANT_ATTEMPT] = 0;
+}
+
+static void exchange_start_attempt(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+
+	upstream_use(conn->upstream);
+	exchange->server_dirty = exchange->server_full = false;
+	exchange->reused = conn->upstream->uses > 0;
+	if (exchange->reused)
+		metrics_add(conn->worker->metrics, METRIC_REUSED, conn->direction, 0, 0, 0, 1);
+	exchange->leg_sent = conn->upstream->leg.sent;
+	exchange->leg_received = conn->upstream->leg.received;
+	conn->instants[INSTANT_ATTEMPT] = conn_now(conn);
+	retry_attempt(conn);
+}
+
+/* A new connection to the server, whatever there was before. False: the exchange has failed. */
+static bool exchange_dial(struct conn *conn)
+{
+	int result = upstream_dial(conn);
+
+	if (!result) {
+		exchange_start_attempt(conn);
+		return true;
+	}
+	exchange_dial_failed(conn, result);
+	return false;
+}
+
+static void exchange_send_kept(struct conn *conn)
+{
+	const struct buf *replay = &conn->exchange->replay;
+
+	if (leg_send(&conn->upstream->leg, buf_bytes(replay), buf_length(replay), conn_now(conn)) == -ENOMEM)
+		exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
+}
+
+/* The same request on a fresh leg. */
+static void exchange_again(struct conn *conn, enum metric_source cause)
+{
+	upstream_drop(conn, false);
+	conn->retries++;
+	metrics_add(conn->worker->metrics, METRIC_RETRIES, conn->direction, cause, 0, 0, 1);
+	if (exchange_dial(conn))
+		exchange_send_kept(conn);
+}
+
+void exchange_retry(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+
+	exchange->counted = false;
+	http1_body_free(&exchange->response_body);
+	exchange->response = (struct http1_head){0};
+	exchange->scan = (struct http1_scan){0};
+	exchange_acquire(conn);
+	if (conn->exchange && conn->upstream)
+		exchange_send_kept(conn);
+}
+
+/* Our dial took a port whose last connection was reset: conntrack still holds the redirect of that one, which caught the dial
+ * (nf_conntrack_tcp_timeout_close, 10 s). Another port will do. */
+static bool exchange_looped(const struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+
+	return exchange->replayable && exchange->loops < LOOPS_MOST &&
+	       origin_dials_looped(conn->worker->proxy->guard.dials, conn->upstream->dial);
+}
+
+void exchange_dial_failed(struct conn *conn, int error)
+{
+	TEXT_ON_STACK(dial, 256);
+
+	if (conn->upstream && error && exchange_looped(conn)) {
+		conn->exchange->loops++;
+		exchange_again(conn, RETRY_LOOP);
+		return;
+	}
+	upstream_describe_dial(conn, error, &dial);
+	exchange_fail(conn, upstream_dial_cause(error), "%s", dial_bytes);
+}
+
+/* The leg leads elsewhere: another request's backend. */
+static void exchange_let_go(struct conn *conn)
+{
+	if (conn->upstream->idle_since && !conn->upstream->leg.connecting)
+		upstream_release(conn);
+	else
+		upstream_drop(conn, false);
+}
+
+void exchange_acquire(struct conn *conn)
+{
+	const struct http1_head *request = &conn->exchange->request;
+	bool twice = request->idempotent && request->content_length <= EXCHANGE_REPLAY_MOST;
+
+	if (conn->upstream && !upstream_usable(conn->upstream)) {
+		upstream_observe_rest(conn->upstream);
+		upstream_drop(conn, false);
+	}
+	if (conn->upstream && !addr_equal(&conn->upstream->destination, conn_destination(conn)))
+		exchange_let_go(conn);
+	/* A leg may be about to end: only what can be sent twice is risked on it. */
+	if (conn->upstream && !twice && !upstream_proven(conn->upstream))
+		upstream_set_aside(conn);
+	if (conn->upstream || (twice && upstream_take(conn)))
+		exchange_start_attempt(conn);
+	else
+		exchange_dial(conn);
+}
+
+static void exchange_keep(struct worker *worker, struct exchange *exchange, const uint8_t *bytes, size_t length)
+{
+	if (!exchange->replayable)
+		return;
+	if (!exchange->replay.data && worker->spare_count)
+		exchange->replay = worker->spares[--worker->spare_count];
+	if (buf_length(&exchange->replay) + length > EXCHANGE_REPLAY_MOST || buf_append(&exchange->replay, bytes, length)) {
+		exchange->replayable = false;
+		buf_release(&exchange->replay);
+	}
+}
+
+void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length)
+{
+	struct exchange *exchange = conn->exchange;
+	int result;
+
+	exchange_keep(conn->worker, exchange, bytes, length);
+	if (exchange->waiting || !conn->upstream || conn->upstream->leg.write_failed)
+		return; /* the end of this leg is being read; a retry sends what was kept */
+	result = leg_send(&conn->upstream->leg, bytes, length, conn_now(conn));
+	if (result == -ENOMEM)
+		exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
+}
+
+/* Whether a byte of the response has come in this attempt. */
+static bool exchange_answered(const struct conn *conn)
+{
+	return conn->upstream && conn->upstream->leg.received > conn->exchange->leg_received;
+}
+
+static bool exchange_can_answer(const struct conn *conn)
+{
+	return !conn->client.write_failed && !(conn->exchange && conn->exchange->response_head);
+}
+
+/* Whether the client's connection can go on after an answer of ours. */
+static bool exchange_lives_on(const struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+
+	return exchange && exchange->request_body.complete && exchange->request.keep_alive && !conn->close_after &&
+	       !conn->worker->drain && !conn->client.fin_received;
+}
+
+static int exchange_send_reply(struct conn *conn, const struct reply *reply)
+{
+	TEXT_ON_STACK(text, REPLY_MOST);
+	int result;
+
+	reply_write(reply, &text);
+	result = leg_send(&conn->client, text_bytes, text.length, conn_now(conn));
+	if (result)
+		return result;
+	conn->last_status = (uint16_t)reply->status;
+	if (conn->exchange) {
+		conn->exchange->status = (uint16_t)reply->status;
+		conn->exchange->through = true;
+		conn->exchange->own_answer = true;
+		conn->exchange->failure = reply->reason;
+	} else {
+		access_refused(conn, reply->reason, reply->status);
+	}
+	return 0;
+}
+
+static void exchange_rest_client(struct conn *conn)
+{
+	exchange_free(conn);
+	conn->instants[INSTANT_IDLE] = conn_now(conn);
+	conn_enter(conn, STAGE_IDLE);
+}
+
+/* Sends the answer. True when the client's connection lives on after it. */
+static bool exchange_answer(struct conn *conn, struct cause cause, const char *detail)
+{
+	const struct exchange *exchange = conn->exchange;
+	bool live = exchange_lives_on(conn) && reason_row(cause.reason)->by != BY_CLIENT;
+	struct reply reply = {
+	    .status = cause.status,
+	    .reason = cause.reason,
+	    .detail = detail,
+	    .reason_headers = !conn->worker->proxy->settings->no_reason_headers,
+	    .body = exchange && exchange->request.accepts_text && !exchange->request.is_head,
+	    .close = !live,
+	};
+
+	return !exchange_send_reply(conn, &reply) && live;
+}
+
+__attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn *conn, struct cause cause, const char *format,
+                                                                     va_list arguments)
+{
+	struct ending ending;
+	va_list again;
+	bool live;
+
+	if (retry_after_failure(conn, cause.reason))
+		return;
+	if (conn->exchange)
+		exchange_count_attempt(conn, cause.reason);
+	if (!cause.status)
+		cause.status = reason_row(cause.reason)->status;
+	if (!cause.status || !exchange_can_answer(conn)) {
+		conn_close_list(conn, cause, format, arguments);
+		return;
+	}
+	va_copy(again, arguments);
+	ending_fill(&ending, conn, cause);
+	ending_explain(&ending, conn, format, again);
+	va_end(again);
+	live = exchange_answer(conn, cause, ending.detail ? ending.detail : reason_row(cause.reason)->sentence);
+	if (!live) {
+		cause.answered = true;
+		conn_close_list(conn, cause, format, arguments);
+	} else {
+		upstream_drop(conn, true);
+		record_exchange(conn, &ending);
+		ending_count(conn, &ending);
+		metrics_add(conn->worker->metrics, METRIC_REQUESTS_FAILED, conn->direction, ending.reason, ending.by, ending.phase, 1);
+		metrics_add_named(conn->worker->metrics, NAMED_SERVICE_FAILED, policy_target_series(conn->target), conn->direction,
+		                  ending.reason, 1);
+		exchange_rest_client(conn);
+	}
+	ending_free(&ending);
+}
+
+void exchange_fail(struct conn *conn, struct cause cause, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	exchange_fail_list(conn, cause, format, arguments);
+	va_end(arguments);
+}
+
+/* Whether the request surely never reached the server's application. Either not a byte of it left, or the server's FIN came and
+ * acknowledges none of it: it was sent before the request arrived. A RST proves nothing, acknowledged or not: the kernel delays
+ * acknowledgements, so an application may have read the request, acted on it, and died. tcpi_bytes_acked counts the SYN too. */
+static bool exchange_never_arrived(const struct conn *conn, int error)
+{
+	const struct leg *leg = &conn->upstream->leg;
+	struct tcp_info info;
+
+	if (leg->sent == conn->exchange->leg_sent)
+		return true;
+	return !error && !sock_info(leg->source.fd, &info) && info.tcpi_bytes_acked <= conn->exchange->leg_sent + 1;
+}
+
+/* The reused leg died under the request: once more on a fresh one where that is safe. */
+static void exchange_race(struct conn *conn, int error)
+{
+	struct exchange *exchange = conn->exchange;
+	bool unsent = exchange_never_arrived(conn, error), again = exchange->replayable && (unsent || exchange->request.idempotent);
+	int64_t idle_ms = conn->upstream->idle_before;
+	TEXT_ON_STACK(known, 128);
+
+	if (!error || error == -ECONNRESET || error == -EPIPE)
+		upstream_observe(conn->upstream, idle_ms);
+	metrics_add(conn->worker->metrics, METRIC_KEEPALIVE_RACES, conn->direction,
+	            again ? RACE_RETRIED : RACE_FAILED, 0, 0, 1);
+	if (again) {
+		log_message(conn->worker->log, LOG_DEBUG, "the server closed a reused connection (idle %lld ms before); retrying",
+		            (long long)idle_ms);
+		exchange_again(conn, RETRY_RACE);
+		return;
+	}
+	learned_describe(&conn->worker->learned, &conn->upstream->destination, &known);
+	exchange_fail(conn, cause_of(unsent ? REASON_KEEPALIVE_RACE_UNSENT : REASON_KEEPALIVE_RACE),
+	              "the server %s this connection, idle for %lld.%lld s before, as the request arrived, and the request cannot be sent "
+	              "twice (%s)%s%s",
+	              error ? "reset" : "closed", (long long)(idle_ms / 1000), (long long)(idle_ms % 1000 / 100),
+	              exchange->replayable ? "it may have been acted on and its method is not idempotent" : "its body is over 64 KiB",
+	              known.length ? "; " : "", known_bytes);
+}
+
+static void exchange_lost_before_response(struct conn *conn, int error)
+{
+	char server[ADDR_TEXT_SIZE];
+
+	addr_format(conn_destination(conn), server);
+	if (error == -ETIMEDOUT) {
+		bool vanished = conn->upstream->leg.vanished;
+		struct cause cause = cause_timer(REASON_SERVER_VANISHED, vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE);
+
+		exchange_fail(conn, cause, "%s no longer acknowledges anything", server);
+	} else if (exchange_looped(conn)) {
+		conn->exchange->loops++;
+		exchange_again(conn, RETRY_LOOP);
+	} else if (conn->exchange->reused && !exchange_answered(conn)) {
+		exchange_race(conn, error);
+	} else if (error) {
+		exchange_fail(conn, cause_of(REASON_SERVER_RESET), "%s reset the connection before its response", server);
+	} else {
+		exchange_fail(conn, cause_of(REASON_SERVER_CLOSED_EARLY), "%s closed the connection without a response", server);
+	}
+}
+
+void exchange_server_lost(struct conn *conn, int error)
+{
+	struct exchange *exchange = conn->exchange;
+	struct http1_body *body = &exchange->response_body;
+
+	exchange->server_dirty = true;
+	if (!exchange->response_head) {
+		exchange_lost_before_response(conn, error);
+	} else if (!error && body->framing == HTTP1_UNTIL_CLOSE && exchange->request_body.complete) {
+		body->complete = true;
+		exchange_finish_if_complete(conn);
+	} else if (body->complete && exchange->request_body.complete) {
+		exchange_finish_if_complete(conn); /* all is here, the client is still taking it */
+	} else if (body->complete || (!error && body->framing == HTTP1_UNTIL_CLOSE)) {
+		conn_close(conn, (struct cause){REASON_CONNECTION_CLOSE, BY_SERVER, TIMEOUT_NONE, 0, true},
+		           "the server answered before the request was complete and closed");
+	} else if (error == -ETIMEDOUT) {
+		conn_close(conn, cause_timer(REASON_SERVER_VANISHED,
+		                             conn->upstream->leg.vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE),
+		           "the server no longer acknowledges anything in the middle of its response");
+	} else if (error) {
+		conn_close(conn, cause_of(REASON_SERVER_RESET), "the server reset the connection in the middle of its response");
+	} else if (body->framing == HTTP1_LENGTH) {
+		conn_close(conn, cause_of(REASON_SERVER_TRUNCATED), "the server closed with %llu bytes of its response missing",
+		           (unsigned long long)body->remaining);
+	} else {
+		conn_close(conn, cause_of(REASON_SERVER_TRUNCATED), "the server closed before the last chunk of its response");
+	}
+}
+
+static void exchange_close_client(struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+
+	if (conn->close_after) {
+		enum timeout_id timer = conn->close_after == REASON_MAX_CONNECTION ? TIMEOUT_MAX_CONNECTION : TIMEOUT_NONE;
+
+		conn_close(conn, cause_timer(conn->close_after, timer), NULL);
+	} else if (!exchange->request.keep_alive) {
+		conn_close(conn, cause_by(REASON_CONNECTION_CLOSE, BY_CLIENT), "the client asked to close after its response");
+	} else {
+		conn_close(conn, cause_by(REASON_CONNECTION_CLOSE, BY_SERVER),
+		           exchange->response_body.framing == HTTP1_UNTIL_CLOSE ? "the response ended with the server's connection"
+		                                                                : "the server asked to close after its response");
+	}
+}
+
+static void exchange_close_redirected(struct conn *conn, const char *location)
+{
+	if (conn->worker->drain && !conn->close_after)
+		conn->close_after = REASON_DRAIN;
+	if (conn->close_after || !conn->exchange->request.keep_alive)
+		exchange_close_client(conn);
+	else
+		conn_close(conn, cause_by(REASON_CONNECTION_CLOSE, BY_CLIENT),
+		           "the client had not sent its whole request when that was answered with a redirect to %.200s", location);
+}
+
+void exchange_redirect(struct conn *conn, int status, const char *location)
+{
+	struct reply reply = {.status = status, .location = location, .close = !exchange_lives_on(conn)};
+	int result = exchange_send_reply(conn, &reply);
+
+	if (result == -ENOMEM)
+		exchange_no_memory(conn);
+	else if (result)
+		conn_close_client_failed(conn);
+	else if (reply.close)
+		exchange_close_redirected(conn, location);
+	else
+		exchange_rest_client(conn);
+}
+
+void exchange_finish_if_complete(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+	bool server_keeps, client_keeps;
+
+	if (!exchange->response_head || !exchange->response_body.complete)
+		return;
+	if (!exchange->request_body.complete || leg_pending(&conn->client)) {
+		exchange->server_full = true; /* until then the server may say more than it was asked */
+		return;
+	}
+	server_keeps = exchange->response.keep_alive && exchange->response_body.framing != HTTP1_UNTIL_CLOSE &&
+	               !exchange->server_dirty && conn->upstream && !conn->upstream->leg.fin_received &&
+	               !leg_pending(&conn->upstream->leg) && (!exchange->server_full || upstream_quiet(conn->upstream));
+	client_keeps = exchange->request.keep_alive && exchange->response.keep_alive &&
+	               exchange->response_body.framing != HTTP1_UNTIL_CLOSE && !conn->close_after;
+	conn->last_status = exchange->response.status;
+	exchange->through = true;
+	if (server_keeps) {
+		conn->upstream->uses++;
+		upstream_rest(conn->upstream, exchange->response.keep_alive_timeout_s);
+	} else {
+		upstream_drop(conn, false);
+	}
+	if (!client_keeps) {
+		exchange_close_client(conn);
+		return;
+	}
+	exchange_rest_client(conn);
+}
+
+const struct http1_limits *exchange_limits(const struct conn *conn)
+{
+	return &conn->worker->proxy->limits;
+}
+
+void exchange_no_memory(struct conn *conn)
+{
+	conn_close(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
+}
+
+void exchange_refuse(struct conn *conn, const struct http1_error *error)
+{
+	struct cause cause = cause_of(error->reason);
+	TEXT_ON_STACK(where, 40);
+
+	cause.status = error->status;
+	if (error->offset) /* else it is not one byte that is wrong */
+		text_printf(&where, " (byte %zu of it)", error->offset);
+	if (error->reason == REASON_SERVER_INVALID)
+		exchange_fail(conn, cause, "the server's response is not valid HTTP: %s%s", error->what, where_bytes);
+	else
+		exchange_fail(conn, cause, "the request was refused: %s%s", error->what, where_bytes);
+}

@@ -1,0 +1,94 @@
+#ifndef LAPSE_PROXY_EXCHANGE_EXCHANGE_H
+#define LAPSE_PROXY_EXCHANGE_EXCHANGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/buf.h"
+#include "proxy/connection/closing.h"
+#include "proxy/http1/http1.h"
+#include "proxy/policy/policy.h"
+
+struct access;
+struct conn;
+
+/* A request is kept for another attempt up to this many bytes. */
+enum { EXCHANGE_REPLAY_MOST = 65536 };
+
+/* One request and its response, over as many attempts as it takes. */
+struct exchange {
+	struct http1_head request;  /* its slices are gone */
+	struct http1_head response; /* likewise; valid once response_head */
+	struct http1_body request_body, response_body;
+	struct http1_scan scan; /* of the response head */
+	struct buf replay;      /* the request as sent so far, while replayable */
+	uint64_t leg_sent;      /* what the server leg had sent before this attempt */
+	uint64_t leg_received;
+	bool replayable;
+	struct policy_choice choice; /* what its rule says; all zero where none applies */
+	char *target;           /* owned; the rewritten target, NULL = as it came */
+	int64_t started_us;     /* loop_now_us() when its head was complete */
+	uint16_t status;        /* what the client got, 0 = nothing yet; 101 and 2xx to CONNECT included */
+	bool through;           /* and it got all of it */
+	bool own_answer;        /* which is the proxy's */
+	enum reason_id failure; /* and says this; REASON_NONE: a redirect */
+	struct access *access;  /* owned; NULL without --access-log */
+	uint32_t attempt;       /* from 1; those that a reused leg cost are not counted */
+	bool counted;           /* this attempt, by exchange_count_attempt() */
+	bool waiting;           /* for the next attempt */
+	uint8_t loops;          /* dials that the redirect caught and that were made anew */
+	bool reused;            /* this attempt runs on a leg that has served before */
+	bool server_dirty;      /* the leg must not be used again */
+	bool server_full;       /* a read from it filled the buffer: more may lie behind the response, unseen */
+	bool response_head;     /* parsed, and on its way to the client */
+};
+
+/* Takes over the connection's next request: the head has been parsed, `complete` says whether its body is here too.
+ * conn enters STAGE_EXCHANGE. 0 or -ENOMEM, then nothing has changed. */
+int exchange_begin(struct conn *conn, const struct http1_head *head);
+
+/* Finds a server leg: the connection's own, an idle one, or a new one. A failure ends the exchange. */
+void exchange_acquire(struct conn *conn);
+
+/* The attempt is over: counts what the backend made of it, once. reason: of its failure, REASON_NONE. What was cancelled before a
+ * response, by a timeout or a client that went, is not counted. */
+void exchange_count_attempt(struct conn *conn, enum reason_id reason);
+
+/* There will be none: what was kept of the request is let go. */
+void exchange_forget_request(struct conn *conn);
+
+/* Another attempt, with what was kept of the request. */
+void exchange_retry(struct conn *conn);
+
+/* The proxy's own answer: a redirect there. */
+void exchange_redirect(struct conn *conn, int status, const char *location);
+
+/* More of the request for the server. A failure is handled by reading on: the server's last words may explain it. */
+void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length);
+
+/* The server leg ended: error 0 = FIN, else -errno. Retries, fails, or finishes a response that ends with the connection. */
+void exchange_server_lost(struct conn *conn, int error);
+
+/* The exchange cannot succeed: a synthesised answer where the client has seen no response yet, else the connection is cut.
+ * With an answer and a complete request the client's connection lives on. */
+void exchange_fail(struct conn *conn, struct cause cause, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* No memory for going on: the connection ends. */
+void exchange_no_memory(struct conn *conn);
+
+/* A message the parser refused. */
+void exchange_refuse(struct conn *conn, const struct http1_error *error);
+
+const struct http1_limits *exchange_limits(const struct conn *conn);
+
+/* The dial failed with -errno, or, error 0, `connect` fired. */
+void exchange_dial_failed(struct conn *conn, int error);
+
+/* When request and response are through and handed to the client: rest the server leg, go idle or close. */
+void exchange_finish_if_complete(struct conn *conn);
+
+/* Frees the exchange; the stage is the caller's business. */
+void exchange_free(struct conn *conn);
+
+#endif

@@ -1,0 +1,170 @@
+#include "proxy/exchange/retry.h"
+
+#include "lib/log.h"
+#include "lib/text.h"
+#include "proxy/connection/closing.h"
+#include "proxy/connection/conn.h"
+#include "proxy/connection/worker.h"
+#include "proxy/exchange/budget.h"
+#include "proxy/exchange/exchange.h"
+#include "proxy/metrics/metrics.h"
+#include "proxy/policy/policy.h"
+#include "proxy/policy/profile.h"
+#include "proxy/server/upstream.h"
+
+static bool retry_wants_status(const struct policy_choice *choice, unsigned status)
+{
+	unsigned bit = status - RETRY_STATUS_FIRST;
+
+	if (choice->retry->by_class)
+		return profile_is_failure(choice->profile_route, status);
+	return status >= RETRY_STATUS_FIRST && bit < RETRY_STATUS_COUNT && (choice->retry->codes[bit / 32] >> bit % 32 & 1);
+}
+
+/* Ends of an attempt that say nothing about the request itself. */
+static bool retry_wants_failure(const struct policy_choice *choice, enum reason_id reason)
+{
+	switch (reason) {
+	case REASON_CONNECT_TIMEOUT:
+	case REASON_CONNECT_REFUSED:
+	case REASON_CONNECT_RESET:
+	case REASON_CONNECT_UNREACHABLE:
+	case REASON_BACKEND_REQUEST_TIMEOUT:
+	case REASON_SERVER_CLOSED_EARLY:
+	case REASON_SERVER_RESET:
+	case REASON_SERVER_VANISHED:
+	case REASON_KEEPALIVE_RACE:
+	case REASON_KEEPALIVE_RACE_UNSENT:
+		return choice->retry->on_failure ||
+		       (!choice->retry->by_class && retry_wants_status(choice, (unsigned)reason_row(reason)->status));
+	default:
+		return false;
+	}
+}
+
+/* Whether the request can be sent again: all that came of it is kept, and what is yet to come is known to fit. */
+static bool retry_can_repeat(const struct exchange *exchange)
+{
+	const struct http1_body *body = &exchange->request_body;
+	size_t kept = buf_length(&exchange->replay);
+
+	if (!exchange->replayable)
+		return false;
+	return body->complete || (kept && body->framing == HTTP1_LENGTH && body->remaining <= EXCHANGE_REPLAY_MOST - kept);
+}
+
+/* Whether one more attempt is possible and allowed; takes it from the budget. */
+static bool retry_take(struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+	const struct policy_choice *choice = &exchange->choice;
+
+	if (!retry_can_repeat(exchange) || exchange->response_head || conn->client.write_failed)
+		return false;
+	if (exchange->attempt > choice->retry->attempts)
+		return false;
+	return !choice->budget || budget_withdraw(choice->budget, conn_now(conn));
+}
+
+/* The least wait, doubled with every attempt up to the longest, and up to twice that at random so that clients do not retry in step. */
+static int64_t retry_wait(struct conn *conn)
+{
+	const struct retry *retry = conn->exchange->choice.retry;
+	int64_t wait = retry->backoff_ms;
+
+	if (retry->backoff_most_ms <= retry->backoff_ms)
+		return wait;
+	for (uint32_t i = 1; i < conn->exchange->attempt && wait < retry->backoff_most_ms; i++)
+		wait *= 2;
+	wait += worker_random(conn->worker) % (uint64_t)(wait + 1);
+	return wait < retry->backoff_most_ms ? wait : retry->backoff_most_ms;
+}
+
+static void retry_schedule(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+
+	conn->wake_at = conn_now(conn) + retry_wait(conn);
+	conn->instants[INSTANT_ATTEMPT] = 0;
+	exchange->attempt++;
+	exchange->waiting = true;
+	conn->retries++;
+	metrics_add(conn->worker->metrics, METRIC_RETRIES, conn->direction, RETRY_RULE, 0, 0, 1);
+}
+
+void retry_attempt(struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+	const struct retry *retry = exchange->choice.retry;
+
+	if (retry && retry->attempt_ms && exchange->attempt <= retry->attempts)
+		conn->wake_at = conn_now(conn) + retry->attempt_ms;
+}
+
+bool retry_after_response(struct conn *conn, bool complete)
+{
+	struct exchange *exchange = conn->exchange;
+	const struct policy_choice *choice = &exchange->choice;
+	unsigned status = exchange->response.status;
+
+	if (choice->retry && retry_wants_status(choice, status) && retry_take(conn)) {
+		exchange_count_attempt(conn, REASON_NONE);
+		log_message(conn->worker->log, LOG_DEBUG, "attempt %u was answered with %u; trying again", exchange->attempt, status);
+		if (complete && exchange->request_body.complete && !leg_pending(&conn->upstream->leg)) {
+			conn->upstream->uses++;
+			upstream_rest(conn->upstream, exchange->response.keep_alive_timeout_s);
+		} else {
+			upstream_drop(conn, false);
+		}
+		retry_schedule(conn);
+		return true;
+	}
+	if (choice->budget && exchange->attempt == 1)
+		budget_deposit(choice->budget, conn_now(conn));
+	conn->wake_at = 0;
+	return false;
+}
+
+bool retry_after_failure(struct conn *conn, enum reason_id reason)
+{
+	struct exchange *exchange = conn->exchange;
+
+	if (!exchange || !exchange->choice.retry || !retry_wants_failure(&exchange->choice, reason) || !retry_take(conn))
+		return false;
+	log_message(conn->worker->log, LOG_DEBUG, "attempt %u ended with %s; trying again", exchange->attempt,
+	            reason_row(reason)->name);
+	exchange_count_attempt(conn, reason);
+	upstream_drop(conn, true);
+	retry_schedule(conn);
+	return true;
+}
+
+void retry_due(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+
+	if (exchange->waiting) {
+		exchange->waiting = false;
+		if (exchange->replayable)
+			exchange_retry(conn);
+		else /* what came of its body meanwhile could not be kept */
+			exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
+	} else if (!exchange->response_head && retry_take(conn)) {
+		log_message(conn->worker->log, LOG_DEBUG, "attempt %u had no response head in time; trying again", exchange->attempt);
+		upstream_drop(conn, true);
+		retry_schedule(conn);
+	}
+}
+
+void retry_describe(const struct conn *conn, struct text *text)
+{
+	const struct exchange *exchange = conn->exchange;
+	const struct retry *retry = exchange ? exchange->choice.retry : NULL;
+
+	if (!retry || !retry->attempts)
+		return;
+	if (retry->attempts == UINT32_MAX)
+		text_printf(text, "; attempt %u", exchange->attempt);
+	else
+		text_printf(text, "; attempt %u of %u", exchange->attempt, retry->attempts + 1);
+}

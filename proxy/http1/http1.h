@@ -1,0 +1,99 @@
+#ifndef LAPSE_PROXY_HTTP1_HTTP1_H
+#define LAPSE_PROXY_HTTP1_HTTP1_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/reason.h"
+
+struct text;
+
+/* HTTP/1 messages as bytes: where a head ends, what it says, where a body ends. Pure, and the only door to llhttp, in its
+ * strict mode. A message whose framing two parsers could read differently is an error here (RFC 9112 §6.3, §11.2). */
+
+struct http1_limits {
+	size_t head_bytes;
+	size_t fields;
+	size_t target_bytes;
+	size_t chunk_extension_bytes; /* per message */
+};
+
+enum http1_kind { HTTP1_REQUEST, HTTP1_RESPONSE };
+
+/* Why a message is refused. For a response every reason is REASON_SERVER_INVALID. */
+struct http1_error {
+	enum reason_id reason; /* REASON_REQUEST_INVALID, _REQUEST_AMBIGUOUS, _HEAD_TOO_LARGE, _SERVER_INVALID */
+	int status;            /* 400, 414, 431; 502 for a response */
+	const char *what;      /* "a header field line is folded"; static */
+	size_t offset;         /* of the byte in the message where it was noticed */
+};
+
+/* How far the search for the end of a head has come; all zero at its start. */
+struct http1_scan {
+	uint32_t line;   /* offset of the line under way */
+	uint32_t fields; /* complete lines seen */
+};
+
+/* Looks for the end of the head that starts at bytes[0], resuming where the last call stopped: bytes is the same head, longer.
+ * Refuses bare CR, bare LF, NUL, folded lines and what is over a limit as soon as it can be seen.
+ * 0 and the head's length with its blank line; -EAGAIN: more bytes are needed; -EBADMSG and *error. */
+int http1_scan_head(struct http1_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length,
+                    const struct http1_limits *limits, size_t *head_length, struct http1_error *error);
+
+enum http1_framing { HTTP1_NO_BODY, HTTP1_LENGTH, HTTP1_CHUNKED, HTTP1_UNTIL_CLOSE };
+
+struct http1_slice {
+	const uint8_t *bytes; /* borrowed from the head */
+	size_t length;
+};
+
+struct http1_head {
+	struct http1_slice method, target; /* requests */
+	uint64_t content_length;           /* for HTTP1_LENGTH */
+	int32_t keep_alive_timeout_s;      /* `Keep-Alive: timeout=N`, -1 = not given */
+	uint16_t status;                   /* responses */
+	uint8_t minor;                     /* HTTP/1.minor, 0 or 1 */
+	enum http1_framing framing;
+	bool keep_alive;   /* the sender means to keep the connection after this message (RFC 9112 §9.3) */
+	bool idempotent;   /* RFC 9110 §9.2.2 */
+	bool is_head, is_connect;
+	bool upgrade;      /* Upgrade with Connection: upgrade */
+	bool accepts_text; /* Accept allows text, or a wildcard */
+};
+
+/* What a complete head says. request: the one a response answers (its method decides whether a body follows), NULL for a request.
+ * 0, or -EBADMSG and *error. */
+int http1_parse_head(enum http1_kind kind, const uint8_t *bytes, size_t head_length, const struct http1_head *request,
+                     const struct http1_limits *limits, struct http1_head *out, struct http1_error *error);
+
+/* Both: 0 and what the head that starts at bytes[0] says, *scan being ready for the next; -EAGAIN: more bytes are needed; -EBADMSG and
+ * *error. */
+int http1_read_head(struct http1_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length, const struct http1_head *request,
+                    const struct http1_limits *limits, size_t *head_length, struct http1_head *out, struct http1_error *error);
+
+/* The body of a message on its way. All zero = HTTP1_NO_BODY, complete. */
+struct http1_chunked;
+struct http1_body {
+	enum http1_framing framing;
+	uint64_t remaining;            /* HTTP1_LENGTH */
+	struct http1_chunked *chunked; /* owned */
+	bool complete;
+};
+
+/* 0 or -ENOMEM. http1_body_free() leaves an all-zero body. */
+int http1_body_start(struct http1_body *body, const struct http1_head *head);
+void http1_body_free(struct http1_body *body);
+
+/* How many of these bytes belong to the body, trailers included; body->complete says whether it ends there.
+ * 0 or -EBADMSG and *error, then none of the bytes may go on. */
+int http1_body_feed(struct http1_body *body, enum http1_kind kind, const uint8_t *bytes, size_t length,
+                    const struct http1_limits *limits, size_t *consumed, struct http1_error *error);
+
+/* Whether a header field line (at bytes, up to its CRLF) has this name, given in lower case. */
+bool http1_line_is(const uint8_t *bytes, size_t length, const char *name);
+
+/* The version of llhttp. */
+void http1_library(struct text *out);
+
+#endif

@@ -1,0 +1,49 @@
+#include "proxy/http1/http1_field.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+/* Whether the value has this word, given in lower case, in it. */
+static bool http1_mentions(struct http1_slice value, const char *word)
+{
+	size_t length = strlen(word);
+
+	for (size_t i = 0; i + length <= value.length; i++)
+		if ((value.bytes[i] | 0x20) == word[0] && strncasecmp((const char *)value.bytes + i, word, length) == 0)
+			return true;
+	return false;
+}
+
+bool http1_allows_text(struct http1_slice value)
+{
+	return http1_mentions(value, "*/*") || http1_mentions(value, "text/");
+}
+
+int32_t http1_keep_alive_timeout(struct http1_slice value)
+{
+	static const char name[] = "timeout=";
+	const uint8_t *at = value.bytes, *end = value.bytes + value.length;
+
+	while (at < end) {
+		const uint8_t *comma = memchr(at, ',', (size_t)(end - at)), *stop = comma ? comma : end, *digit;
+		int32_t seconds = 0;
+
+		while (at < stop && (*at == ' ' || *at == '\t'))
+			at++;
+		if ((size_t)(stop - at) >= sizeof name && strncasecmp((const char *)at, name, sizeof name - 1) == 0) {
+			for (digit = at + sizeof name - 1; digit < stop && isdigit(*digit) && seconds < 100000000; digit++)
+				seconds = seconds * 10 + (*digit - '0');
+			return digit > at + sizeof name - 1 ? seconds : -1;
+		}
+		at = comma ? comma + 1 : end;
+	}
+	return -1;
+}
+
+bool http1_line_is(const uint8_t *bytes, size_t length, const char *name)
+{
+	size_t name_length = strlen(name);
+
+	return length > name_length && bytes[name_length] == ':' && strncasecmp((const char *)bytes, name, name_length) == 0;
+}

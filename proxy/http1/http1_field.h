@@ -1,0 +1,29 @@
+#ifndef LAPSE_PROXY_HTTP1_HTTP1_FIELD_H
+#define LAPSE_PROXY_HTTP1_HTTP1_FIELD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "proxy/http1/http1.h"
+
+/* Single header fields. Pure. */
+
+/* Whether a name or value, which has no control characters but tabs, is this word, given in lower case. */
+static inline bool http1_is(struct http1_slice name, const char *word)
+{
+	if (name.length != strlen(word))
+		return false;
+	for (size_t i = 0; i < name.length; i++)
+		if ((name.bytes[i] | 0x20) != word[i])
+			return false;
+	return true;
+}
+
+/* Whether an Accept field allows text, or a wildcard. */
+bool http1_allows_text(struct http1_slice value);
+
+/* The number of `timeout=N` among the comma-separated parameters of a Keep-Alive field, -1 = none. */
+int32_t http1_keep_alive_timeout(struct http1_slice value);
+
+#endif

@@ -1,0 +1,293 @@
+/* The response side of HTTP/1: heads are parsed where they were read and go on as they came, bodies are only counted or, when
+ * chunked, followed. */
+#include "proxy/http1/http1_response.h"
+
+#include <errno.h>
+#include <sys/types.h>
+
+#include "lib/loop.h"
+#include "proxy/connection/closing.h"
+#include "proxy/connection/conn.h"
+#include "proxy/connection/input.h"
+#include "proxy/connection/proto.h"
+#include "proxy/connection/pump.h"
+#include "proxy/connection/steer.h"
+#include "proxy/connection/worker.h"
+#include "proxy/exchange/access.h"
+#include "proxy/exchange/exchange.h"
+#include "proxy/exchange/retry.h"
+#include "proxy/http1/http1.h"
+#include "proxy/http1/rewrite.h"
+#include "proxy/server/upstream.h"
+
+enum { TAIL = 4096 }; /* of a body that goes through a pipe, for http1_response_tail() */
+
+static void http1_response_tunnel(struct conn *conn, const struct input *input, size_t consumed)
+{
+	conn->exchange->through = true;
+	conn->close_after = REASON_NONE; /* maxConnection, overdue, ends the tunnel by its own rule */
+	exchange_free(conn);
+	conn_enter(conn, STAGE_TUNNEL);
+	proto_opaque_start(conn, input->bytes + consumed, input->length - consumed);
+}
+
+/* What a write to the client came to. False: the connection has ended. */
+static bool http1_response_sent(struct conn *conn, int result)
+{
+	if (result == -ENOMEM)
+		exchange_no_memory(conn);
+	else if (result)
+		conn_close_client_failed(conn);
+	return !result;
+}
+
+/* A head with the body bytes behind it. False: the connection or exchange has ended. */
+static bool http1_response_forward_changed(struct conn *conn, const uint8_t *bytes, size_t head_length, size_t body,
+                                           const struct rewrite *rewrite)
+{
+	struct buf changed = {0};
+	int result = rewrite_head(rewrite, bytes, head_length, &changed);
+
+	if (!result)
+		result = buf_append(&changed, bytes + head_length, body);
+	if (!result)
+		result = leg_send(&conn->client, buf_bytes(&changed), buf_length(&changed), conn_now(conn));
+	buf_release(&changed);
+	return http1_response_sent(conn, result);
+}
+
+/* One complete head at bytes, which exchange->response is of. Returns how many bytes behind it may be sent on with it, as its body;
+ * -1 when all is over. */
+static ssize_t http1_response_head(struct conn *conn, const uint8_t *bytes, size_t head_length, size_t length)
+{
+	struct exchange *exchange = conn->exchange;
+	struct http1_error error;
+	size_t body = 0;
+
+	if (exchange->response.status / 100 == 1 && exchange->response.status != 101)
+		return 0;
+	if (exchange->response.status == 101 && !exchange->request.upgrade) {
+		error = (struct http1_error){REASON_SERVER_INVALID, 502, "101 to a request without Upgrade", 0};
+		exchange_refuse(conn, &error);
+		return -1;
+	}
+	if (http1_body_start(&exchange->response_body, &exchange->response)) {
+		exchange_no_memory(conn);
+		return -1;
+	}
+	if (http1_body_feed(&exchange->response_body, HTTP1_RESPONSE, bytes + head_length, length - head_length,
+	                    exchange_limits(conn), &body, &error)) {
+		exchange_refuse(conn, &error);
+		return -1;
+	}
+	return (ssize_t)body;
+}
+
+static bool http1_response_is_tunnel(const struct exchange *exchange)
+{
+	return exchange->response.status == 101 || (exchange->request.is_connect && exchange->response.status / 100 == 2);
+}
+
+/* A head and the body bytes behind it go to the client, the head rewritten where this must be the last response. False: the connection
+ * has ended. */
+static bool http1_response_pass(struct conn *conn, const uint8_t *bytes, size_t head_length, size_t body, bool final)
+{
+	const struct exchange *exchange = conn->exchange;
+	struct rewrite rewrite = {0};
+
+	if (!final && exchange->request.minor == 0)
+		return true; /* RFC 9110 §15.2: HTTP/1.0 knows no interim responses */
+	if (final && !http1_response_is_tunnel(exchange)) {
+		if (conn->worker->drain && !conn->close_after)
+			conn->close_after = REASON_DRAIN;
+		rewrite.close = conn->close_after && exchange->response.keep_alive;
+	}
+	if (final)
+		steer_rewrite_response(conn, &rewrite);
+	if (rewrite_needed(&rewrite))
+		return http1_response_forward_changed(conn, bytes, head_length, body, &rewrite);
+	return http1_response_sent(conn, leg_send(&conn->client, bytes, head_length + body, conn_now(conn)));
+}
+
+/* Whether the response ends here and its connection can carry another request. */
+static bool http1_response_is_whole(const struct exchange *exchange, bool nothing_behind)
+{
+	return nothing_behind && exchange->response_body.complete && exchange->response.keep_alive &&
+	       exchange->response_body.framing != HTTP1_UNTIL_CLOSE && !exchange->server_dirty && !exchange->server_full;
+}
+
+/* This is the response that the client gets: the request is not needed any more. */
+static void http1_response_decided(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+
+	exchange->response_head = true;
+	exchange->status = exchange->response.status;
+	access_first_byte(exchange->access, loop_now_us(conn->worker->loop));
+	exchange_forget_request(conn);
+	if (exchange->choice.until_head)
+		conn->instants[INSTANT_REQUEST] = 0;
+}
+
+/* Works through what the server sent, as far as whole heads and body bytes go. */
+static void http1_response_take(struct conn *conn, struct input *input)
+{
+	struct exchange *exchange = conn->exchange;
+	struct http1_error error;
+	size_t done = 0;
+
+	while (!exchange->response_head) {
+		const uint8_t *bytes = input->bytes + done;
+		size_t length = input->length - done, head_length;
+		int result = http1_read_head(&exchange->scan, HTTP1_RESPONSE, bytes, length, &exchange->request, exchange_limits(conn),
+		                             &head_length, &exchange->response, &error);
+		bool final;
+		ssize_t body;
+
+		if (result == -EAGAIN) {
+			if (input_hold(input, &conn->upstream->leg, done))
+				exchange_no_memory(conn);
+			return;
+		}
+		if (result) {
+			exchange_refuse(conn, &error);
+			return;
+		}
+		body = http1_response_head(conn, bytes, head_length, length);
+		if (body < 0)
+			return;
+		final = exchange->response.status / 100 != 1 || exchange->response.status == 101;
+		if (final && retry_after_response(conn, http1_response_is_whole(exchange, done + head_length + (size_t)body == input->length)))
+			return;
+		if (final)
+			http1_response_decided(conn);
+		if (!http1_response_pass(conn, bytes, head_length, (size_t)body, final))
+			return;
+		done += head_length + (size_t)body;
+		if (final && http1_response_is_tunnel(exchange)) {
+			conn->last_status = exchange->response.status;
+			http1_response_tunnel(conn, input, done);
+			return;
+		}
+		if (!final && done == input->length)
+			return;
+	}
+	conn->upstream->leg.bulk = exchange->response_body.remaining > PUMP_BULK;
+	exchange->server_dirty |= done < input->length; /* bytes behind the response: nobody asked for them */
+	exchange_finish_if_complete(conn);
+}
+
+/* More of a chunked body. */
+static void http1_response_chunks(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+	struct http1_error error;
+	struct input input;
+	size_t consumed;
+	int got = input_read(&input, &conn->upstream->leg, conn->worker->scratch, WORKER_SCRATCH);
+
+	if (got <= 0) {
+		if (got < 0)
+			exchange_server_lost(conn, conn->upstream->leg.fin_received ? 0 : got);
+		return;
+	}
+	conn_touch(conn);
+	exchange->server_full = input.full;
+	if (http1_body_feed(&exchange->response_body, HTTP1_RESPONSE, input.bytes, input.length, exchange_limits(conn), &consumed,
+	                    &error)) {
+		exchange_refuse(conn, &error);
+	} else {
+		exchange->server_dirty |= consumed < input.length;
+		if (http1_response_sent(conn, leg_send(&conn->client, input.bytes, consumed, conn_now(conn))))
+			exchange_finish_if_complete(conn);
+	}
+	input_free(&input);
+}
+
+/* The last stretch of a body of known length is read with room for more: what lies behind it was sent unasked, and would otherwise
+ * be taken for the answer to the next request. */
+static enum pump_end http1_response_tail(struct conn *conn, uint64_t remaining, uint64_t *moved)
+{
+	struct leg *server = &conn->upstream->leg;
+	int got = leg_read(server, conn->worker->scratch, WORKER_SCRATCH), result;
+
+	*moved = 0;
+	if (got <= 0)
+		return !got ? PUMP_DRAINED : server->fin_received ? PUMP_FIN : PUMP_FROM_FAILED;
+	*moved = (uint64_t)got < remaining ? (uint64_t)got : remaining;
+	conn->exchange->server_dirty |= (uint64_t)got > remaining;
+	conn->exchange->server_full = got == WORKER_SCRATCH;
+	result = leg_send(&conn->client, conn->worker->scratch, (size_t)*moved, conn_now(conn));
+	return !result ? PUMP_DRAINED : result == -ENOMEM ? PUMP_NO_MEMORY : PUMP_TO_FAILED;
+}
+
+/* More of a body whose bytes need not be looked at. */
+static enum pump_end http1_response_move(struct conn *conn, struct http1_body *body)
+{
+	enum pump_end end;
+	uint64_t moved;
+
+	if (body->framing != HTTP1_LENGTH) {
+		end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, UINT64_MAX, &moved);
+	} else {
+		if (body->remaining > (conn->upstream->leg.bulk ? PUMP_BULK_LEAST + TAIL : WORKER_SCRATCH))
+			end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, body->remaining - TAIL, &moved);
+		else
+			end = http1_response_tail(conn, body->remaining, &moved);
+		body->remaining -= moved;
+		body->complete = !body->remaining;
+	}
+	if (moved)
+		conn_touch(conn);
+	return end;
+}
+
+static void http1_response_bytes(struct conn *conn)
+{
+	switch (http1_response_move(conn, &conn->exchange->response_body)) {
+	case PUMP_FIN:
+		exchange_server_lost(conn, 0);
+		break;
+	case PUMP_FROM_FAILED:
+		exchange_server_lost(conn, conn->upstream->leg.error);
+		break;
+	case PUMP_TO_FAILED:
+		conn_close_client_failed(conn);
+		break;
+	case PUMP_NO_MEMORY:
+		exchange_no_memory(conn);
+		break;
+	default:
+		exchange_finish_if_complete(conn);
+		break;
+	}
+}
+
+void http1_response_readable(struct conn *conn)
+{
+	struct exchange *exchange = conn->exchange;
+	struct input input;
+	int got;
+
+	if (exchange->response_head && exchange->response_body.framing == HTTP1_CHUNKED && !exchange->response_body.complete) {
+		http1_response_chunks(conn);
+		return;
+	}
+	if (exchange->response_head && !exchange->response_body.complete) {
+		http1_response_bytes(conn);
+		return;
+	}
+	/* The body behind this head may be long, as the last one was: what is not read with the head goes through a pipe. */
+	got = input_read(&input, &conn->upstream->leg, conn->worker->scratch, conn->upstream->leg.bulk ? PUMP_BULK : WORKER_SCRATCH);
+	if (got > 0) {
+		conn_touch(conn);
+		exchange->server_full = input.full;
+	}
+	if (got > 0 && exchange->response_head)
+		exchange->server_dirty = true; /* the response is through, its request is not, and there is more */
+	else if (got > 0)
+		http1_response_take(conn, &input);
+	else if (got < 0)
+		exchange_server_lost(conn, conn->upstream->leg.fin_received ? 0 : got);
+	input_free(&input);
+}

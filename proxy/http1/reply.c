@@ -1,0 +1,78 @@
+#include "proxy/http1/reply.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lib/addr.h"
+#include "lib/buf.h"
+#include "lib/text.h"
+#include "proxy/http1/http1.h"
+
+const char *reply_phrase(int status)
+{
+	switch (status) {
+	case 301:
+		return "Moved Permanently";
+	case 302:
+		return "Found";
+	case 303:
+		return "See Other";
+	case 307:
+		return "Temporary Redirect";
+	case 308:
+		return "Permanent Redirect";
+	case 400:
+		return "Bad Request";
+	case 404:
+		return "Not Found";
+	case 408:
+		return "Request Timeout";
+	case 414:
+		return "URI Too Long";
+	case 431:
+		return "Request Header Fields Too Large";
+	case 500:
+		return "Internal Server Error";
+	case 502:
+		return "Bad Gateway";
+	case 503:
+		return "Service Unavailable";
+	case 504:
+		return "Gateway Timeout";
+	default:
+		return "Error";
+	}
+}
+
+/* A header value holds no control bytes and nothing outside ASCII, whatever a detail quotes. */
+static void reply_header(struct text *out, const char *name, const char *value)
+{
+	text_printf(out, "%s: ", name);
+	for (; *value; value++)
+		text_char(out, *value >= 0x20 && *value < 0x7f ? *value : '?');
+	text_string(out, "\r\n");
+}
+
+void reply_write(const struct reply *reply, struct text *out)
+{
+	TEXT_ON_STACK(body, 1024);
+
+	if (reply->body)
+		text_printf(&body, "%d %s: %s: %s\n", reply->status, reply_phrase(reply->status), reason_row(reply->reason)->name,
+		            reply->detail);
+	text_printf(out, "HTTP/1.1 %d %s\r\ncontent-length: %zu\r\n", reply->status, reply_phrase(reply->status), body.length);
+	if (reply->body)
+		text_string(out, "content-type: text/plain; charset=utf-8\r\n");
+	if (reply->location)
+		reply_header(out, "location", reply->location);
+	if (reply->reason_headers) {
+		reply_header(out, "lapse-reason", reason_row(reply->reason)->name);
+		reply_header(out, "lapse-detail", reply->detail);
+	}
+	if (reply->close)
+		text_string(out, "connection: close\r\n");
+	text_string(out, "\r\n");
+	text_append(out, body_bytes, body.length);
+}

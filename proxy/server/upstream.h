@@ -1,0 +1,96 @@
+#ifndef LAPSE_PROXY_SERVER_UPSTREAM_H
+#define LAPSE_PROXY_SERVER_UPSTREAM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/addr.h"
+#include "lib/loop.h"
+#include "lib/reason.h"
+#include "lib/wheel.h"
+#include "proxy/connection/leg.h"
+#include "proxy/connection/origin.h"
+
+struct cause;
+struct conn;
+struct text;
+struct worker;
+
+/* A connection to a server: attached to one conn, which owns it, or idle in the worker's pool. */
+struct upstream {
+	struct loop_deferred deferred;
+	struct worker *worker;
+	struct conn *conn;             /* NULL in the pool */
+	struct upstream *next, **link; /* in the pool */
+	struct wheel_timer timer;      /* serverIdle, from its first rest on */
+	struct leg leg;
+	struct addr destination;
+	int64_t server_idle;  /* ms it may rest, 0 = for ever: rest_most, or less by what is learned of the server */
+	int64_t rest_most;    /* ms, serverIdle of the last conn it served */
+	int64_t dialled_us;   /* loop_now_us() then */
+	int64_t idle_since;   /* 0 while an exchange or opaque connection uses it */
+	int64_t idle_before;  /* ms it had rested before the use at hand */
+	uint64_t sent_before, received_before; /* counts of its leg when the conn at hand got it */
+	uint64_t sent_counted, received_counted; /* and those that are in the metrics */
+	uint32_t uses;        /* exchanges finished on it */
+	bool watched;         /* in the pool, not to be used: it only shows how long the server lets it live */
+	struct origin_dial dial;
+};
+
+enum { UPSTREAM_BUCKETS = 64 };
+
+/* Idle server connections of one worker, by destination, last used first. */
+struct upstream_pool {
+	struct upstream *buckets[UPSTREAM_BUCKETS];
+	size_t count;
+};
+
+/* Starts connecting to conn->server_addr; conn->upstream is set and connecting. 0 or the -errno of the dial. */
+int upstream_dial(struct conn *conn);
+
+/* What came of the dial of conn->upstream: 0 or -errno, into the metrics. upstream_dial() does it for those that fail at once. */
+void upstream_count_dial(const struct conn *conn, int error);
+
+/* Attaches an idle one from the pool that is still usable. */
+bool upstream_take(struct conn *conn);
+
+/* Whether an attached, resting server leg can carry another request: no FIN, RST or stray byte waits in it. */
+bool upstream_usable(struct upstream *upstream);
+
+/* Whether nothing waits to be read from it, no FIN either. */
+bool upstream_quiet(const struct upstream *upstream);
+
+/* Whether an attached, resting leg is still far from the end that its server may put to it: what cannot be sent twice goes on no
+ * other. Learning needs closes to learn from, and a FIN that is on its way is seen by nobody; so a leg is not trusted before another
+ * to the same server has been seen to live longer, by the margin of learned.h. The price is a dial or two for each client that sends
+ * at such a pace, until the leg it gave up has lived so long: none after that, and none for rests under LEARNED_LEAST_MS. */
+bool upstream_proven(const struct upstream *upstream);
+
+/* A use begins, or has ended cleanly: serverIdle runs from here, or the shorter time after which this server is known to close.
+ * announced_s: its `Keep-Alive: timeout=N`, -1 = none. */
+void upstream_use(struct upstream *upstream);
+void upstream_rest(struct upstream *upstream, int32_t announced_s);
+
+/* The server has ended the leg after this rest: something to learn. */
+void upstream_observe(const struct upstream *upstream, int64_t idle_ms);
+
+/* The same, of a resting leg that is not quiet any more, if that is what the server did. Before anything is read from it. */
+void upstream_observe_rest(const struct upstream *upstream);
+
+/* The conn lets go of its resting leg: into the pool, or closed when the pool is full. */
+void upstream_release(struct conn *conn);
+
+/* The same of one that is not proven: to prove it, unless another to the same server does already. */
+void upstream_set_aside(struct conn *conn);
+
+/* The conn's leg ends now, with RST when `reset`. */
+void upstream_drop(struct conn *conn, bool reset);
+
+/* All idle ones of the worker end. */
+void upstream_pool_close(struct worker *worker);
+
+/* A dial that failed with -errno: its cause, and the detail for the record; error 0: `connect` fired. */
+struct cause upstream_dial_cause(int error);
+void upstream_describe_dial(const struct conn *conn, int error, struct text *out);
+
+#endif

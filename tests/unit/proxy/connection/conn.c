@@ -1,0 +1,152 @@
+/* The stage machine of conn.c without sockets: names, phases, and which stage may follow which. */
+#include "proxy/connection/conn.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "proxy/exchange/exchange.h"
+#include "proxy/server/upstream.h"
+
+#define S(name) (1u << STAGE_##name)
+
+/* The map in conn.c's head, as a table. */
+static const uint32_t may_enter[STAGE_COUNT] = {
+    [STAGE_ACCEPT] = S(DETECT) | S(LINGER) | S(CLOSED),
+    [STAGE_DETECT] = S(CONNECT) | S(OPAQUE) | S(IDLE) | S(LINGER) | S(CLOSED),
+    [STAGE_CONNECT] = S(OPAQUE) | S(LINGER) | S(CLOSED),
+    [STAGE_OPAQUE] = S(LINGER) | S(CLOSED),
+    [STAGE_IDLE] = S(HEAD) | S(LINGER) | S(CLOSED),
+    [STAGE_HEAD] = S(EXCHANGE) | S(LINGER) | S(CLOSED),
+    [STAGE_EXCHANGE] = S(IDLE) | S(TUNNEL) | S(LINGER) | S(CLOSED),
+    [STAGE_TUNNEL] = S(LINGER) | S(CLOSED),
+    [STAGE_LINGER] = S(CLOSED),
+    [STAGE_CLOSED] = 0,
+};
+
+static void every_stage_has_a_name(void **state)
+{
+	for (int stage = 0; stage < STAGE_COUNT; stage++) {
+		const char *name = conn_stage_name((enum stage)stage);
+
+		assert_non_null(name);
+		assert_true(strlen(name) > 0);
+		assert_int_equal(strspn(name, "abcdefghijklmnopqrstuvwxyz"), strlen(name));
+		for (int other = 0; other < stage; other++)
+			assert_string_not_equal(name, conn_stage_name((enum stage)other));
+	}
+}
+
+/* Whether conn_enter() dies of an assertion, seen from a child process. */
+static bool aborts(enum stage from, enum stage to)
+{
+	pid_t child = fork();
+	int status;
+
+	assert_true(child >= 0);
+	if (!child) {
+		const struct rlimit none = {0, 0};
+		struct conn conn = {.stage = from};
+
+		setrlimit(RLIMIT_CORE, &none);
+		signal(SIGABRT, SIG_DFL);
+		fclose(stderr);
+		close(STDERR_FILENO);
+		conn_enter(&conn, to);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status) ? WTERMSIG(status) == SIGABRT : WEXITSTATUS(status) == 0);
+	return WIFSIGNALED(status);
+}
+
+static void moves_as_the_map_says(void **state)
+{
+	for (int from = 0; from < STAGE_COUNT; from++)
+		for (int to = 0; to < STAGE_COUNT; to++) {
+			bool legal = may_enter[from] & (1u << to);
+
+			if (legal) {
+				struct conn conn = {.stage = (enum stage)from};
+
+				conn_enter(&conn, (enum stage)to);
+				assert_int_equal(conn.stage, to);
+			} else if (!aborts((enum stage)from, (enum stage)to)) {
+				fail_msg("%s may be entered from %s", conn_stage_name((enum stage)to),
+				         conn_stage_name((enum stage)from));
+			}
+		}
+}
+
+static void phases(void **state)
+{
+	/* Without an exchange a phase is its stage's name; while the server is being dialled and waited for it is "connect". */
+	for (int stage = 0; stage < STAGE_COUNT; stage++) {
+		struct upstream upstream = {.leg = {.connecting = true}};
+		struct conn conn = {.stage = (enum stage)stage};
+
+		assert_string_equal(conn_phase_name(conn_phase(&conn)), conn_stage_name((enum stage)stage));
+		conn.upstream = &upstream;
+		if (stage == STAGE_CONNECT || stage == STAGE_EXCHANGE)
+			assert_string_equal(conn_phase_name(conn_phase(&conn)), "connect");
+		if (stage == STAGE_IDLE || stage == STAGE_HEAD)
+			assert_string_equal(conn_phase_name(conn_phase(&conn)), conn_stage_name((enum stage)stage));
+		upstream.leg.connecting = false;
+		assert_string_equal(conn_phase_name(conn_phase(&conn)), conn_stage_name((enum stage)stage));
+	}
+}
+
+static void phases_of_an_exchange(void **state)
+{
+	static const struct {
+		bool connecting, request_complete, response_head;
+		const char *phase;
+	} rows[] = {
+	    {true, false, false, "connect"}, {true, true, false, "connect"}, {false, false, false, "request"},
+	    {false, true, false, "wait"},    {false, true, true, "response"},
+	    {false, false, true, "response"}, /* an early one */
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct upstream upstream = {.leg = {.connecting = rows[i].connecting}};
+		struct exchange exchange = {.request_body = {.complete = rows[i].request_complete},
+		                            .response_head = rows[i].response_head};
+		struct conn conn = {.stage = STAGE_EXCHANGE, .upstream = &upstream, .exchange = &exchange};
+
+		assert_string_equal(conn_phase_name(conn_phase(&conn)), rows[i].phase);
+	}
+}
+
+/* What a rule refuses was never sent anywhere, whether a connection to the server is there, is coming, or neither. */
+static void phase_of_what_is_refused(void **state)
+{
+	for (int complete = 0; complete < 2; complete++)
+		for (int leg = 0; leg < 3; leg++) {
+			struct upstream upstream = {.leg = {.connecting = leg == 1}};
+			struct exchange exchange = {.request_body = {.complete = complete}, .choice = {.refusal = REASON_NO_ROUTE}};
+			struct conn conn = {.stage = STAGE_EXCHANGE, .upstream = leg ? &upstream : NULL, .exchange = &exchange};
+
+			assert_string_equal(conn_phase_name(conn_phase(&conn)), complete ? "wait" : "request");
+		}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(every_stage_has_a_name),
+	    cmocka_unit_test(moves_as_the_map_says),
+	    cmocka_unit_test(phases),
+	    cmocka_unit_test(phases_of_an_exchange),
+	    cmocka_unit_test(phase_of_what_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

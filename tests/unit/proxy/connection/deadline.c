@@ -1,0 +1,184 @@
+#include "proxy/connection/deadline.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ALL_TIMERS (TIMER_BIT(TIMEOUT_COUNT) - 1)
+
+/* The contract of DESIGN §6, column "runs": which moment each timer counts from. */
+static const struct {
+	enum timeout_id timer;
+	enum instant since;
+	bool half_closed; /* the state in which the timer may run; the idle ones only in the other */
+} clocks[] = {
+    {TIMEOUT_REQUEST, INSTANT_REQUEST, false},
+    {TIMEOUT_BACKEND_REQUEST, INSTANT_ATTEMPT, false},
+    {TIMEOUT_STREAM_IDLE, INSTANT_LAST_BYTE, false},
+    {TIMEOUT_REQUEST_HEADERS, INSTANT_HEAD, false},
+    {TIMEOUT_IDLE_CONNECTION, INSTANT_IDLE, false},
+    {TIMEOUT_TCP_IDLE, INSTANT_LAST_BYTE, false},
+    {TIMEOUT_HALF_CLOSE, INSTANT_LAST_BYTE, true},
+    {TIMEOUT_CONNECT, INSTANT_DIAL, false},
+    {TIMEOUT_DETECT, INSTANT_FIRST_BYTE, false},
+    {TIMEOUT_UNACKNOWLEDGED, INSTANT_UNACKED, false},
+    {TIMEOUT_MAX_CONNECTION, INSTANT_ACCEPTED, false},
+};
+
+enum { CLOCKS = sizeof clocks / sizeof clocks[0] };
+
+static struct timeouts timeouts_of(int64_t milliseconds)
+{
+	struct timeouts timeouts;
+
+	for (int id = 0; id < TIMEOUT_COUNT; id++)
+		timeouts.of[id] = (struct timeout_value){milliseconds, "test"};
+	return timeouts;
+}
+
+static void is(struct deadline found, int64_t at, enum timeout_id timer, enum instant since, int row)
+{
+	if (found.at != at || found.timer != timer || (timer != TIMEOUT_NONE && found.since != since))
+		fail_msg("row %d: at %lld by %d since %d, not at %lld by %d since %d", row, (long long)found.at, (int)found.timer,
+		         (int)found.since, (long long)at, (int)timer, (int)since);
+}
+
+static void never_without_timers_or_moments(void **state)
+{
+	int64_t instants[INSTANT_COUNT] = {0};
+	struct timeouts timeouts = timeouts_of(1000);
+
+	is(deadline_next(ALL_TIMERS, instants, 0, false, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, 0);
+	for (int i = 0; i < INSTANT_COUNT; i++)
+		instants[i] = 5;
+	is(deadline_next(0, instants, 0, false, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, 1);
+	is(deadline_next(0, instants, 0, true, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, 2);
+	timeouts = timeouts_of(0);
+	is(deadline_next(ALL_TIMERS, instants, 0, false, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, 3);
+	is(deadline_next(ALL_TIMERS, instants, 0, true, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, 4);
+}
+
+/* Each timer alone: it counts from its own moment, from no other, and not when it is 0 or its bit is off. */
+static void each_timer_from_its_moment(void **state)
+{
+	for (int row = 0; row < CLOCKS; row++) {
+		enum timeout_id timer = clocks[row].timer;
+		bool half = clocks[row].half_closed;
+		struct timeouts timeouts = timeouts_of(0);
+		int64_t instants[INSTANT_COUNT] = {0};
+
+		timeouts.of[timer].milliseconds = 250;
+		instants[clocks[row].since] = 1000;
+		is(deadline_next(TIMER_BIT(timer), instants, 0, half, &timeouts), 1250, timer, clocks[row].since, row);
+		is(deadline_next(ALL_TIMERS, instants, 0, half, &timeouts), 1250, timer, clocks[row].since, row);
+		is(deadline_next(ALL_TIMERS & ~TIMER_BIT(timer), instants, 0, half, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, row);
+		for (int i = 0; i < INSTANT_COUNT; i++)
+			instants[i] = i == (int)clocks[row].since ? 0 : 1;
+		is(deadline_next(TIMER_BIT(timer), instants, 0, half, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, row);
+	}
+}
+
+/* serverIdle belongs to the upstream and drain to the worker: no connection waits for them. */
+static void two_timers_are_not_a_connections(void **state)
+{
+	static const enum timeout_id others[] = {TIMEOUT_SERVER_IDLE, TIMEOUT_DRAIN};
+	int64_t instants[INSTANT_COUNT];
+
+	for (int i = 0; i < INSTANT_COUNT; i++)
+		instants[i] = 7;
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		struct timeouts timeouts = timeouts_of(0);
+
+		timeouts.of[others[i]].milliseconds = 1;
+		is(deadline_next(ALL_TIMERS, instants, 0, false, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, (int)i);
+	}
+}
+
+static void half_closed_has_one_timer(void **state)
+{
+	static const struct {
+		uint32_t timers;
+		bool half_closed;
+		int64_t at;
+		enum timeout_id timer;
+	} rows[] = {
+	    {TIMER_BIT(TIMEOUT_TCP_IDLE) | TIMER_BIT(TIMEOUT_HALF_CLOSE), false, 110, TIMEOUT_TCP_IDLE},
+	    {TIMER_BIT(TIMEOUT_TCP_IDLE) | TIMER_BIT(TIMEOUT_HALF_CLOSE), true, 150, TIMEOUT_HALF_CLOSE},
+	    {TIMER_BIT(TIMEOUT_STREAM_IDLE) | TIMER_BIT(TIMEOUT_HALF_CLOSE), false, 120, TIMEOUT_STREAM_IDLE},
+	    {TIMER_BIT(TIMEOUT_STREAM_IDLE) | TIMER_BIT(TIMEOUT_HALF_CLOSE), true, 150, TIMEOUT_HALF_CLOSE},
+	    {TIMER_BIT(TIMEOUT_TCP_IDLE), true, INT64_MAX, TIMEOUT_NONE},
+	    {TIMER_BIT(TIMEOUT_STREAM_IDLE), true, INT64_MAX, TIMEOUT_NONE},
+	    {TIMER_BIT(TIMEOUT_HALF_CLOSE), false, INT64_MAX, TIMEOUT_NONE},
+	    {TIMER_BIT(TIMEOUT_HALF_CLOSE) | TIMER_BIT(TIMEOUT_MAX_CONNECTION), true, 130, TIMEOUT_MAX_CONNECTION},
+	};
+	int64_t instants[INSTANT_COUNT] = {[INSTANT_LAST_BYTE] = 100, [INSTANT_ACCEPTED] = 50};
+	struct timeouts timeouts = timeouts_of(0);
+
+	timeouts.of[TIMEOUT_TCP_IDLE].milliseconds = 10;
+	timeouts.of[TIMEOUT_STREAM_IDLE].milliseconds = 20;
+	timeouts.of[TIMEOUT_HALF_CLOSE].milliseconds = 50;
+	timeouts.of[TIMEOUT_MAX_CONNECTION].milliseconds = 80;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		is(deadline_next(rows[i].timers, instants, 0, rows[i].half_closed, &timeouts), rows[i].at, rows[i].timer,
+		   rows[i].timer == TIMEOUT_MAX_CONNECTION ? INSTANT_ACCEPTED : INSTANT_LAST_BYTE, (int)i);
+}
+
+/* The earliest of all wins, whichever it is: every clock in turn is made the first. */
+static void the_earliest_wins(void **state)
+{
+	for (int row = 0; row < CLOCKS; row++) {
+		struct timeouts timeouts = timeouts_of(1000);
+		int64_t instants[INSTANT_COUNT];
+
+		for (int i = 0; i < INSTANT_COUNT; i++)
+			instants[i] = 500;
+		/* LAST_BYTE starts three timers, and two moments start `unacknowledged`: the one meant is the shorter or older. */
+		if (clocks[row].timer == TIMEOUT_UNACKNOWLEDGED)
+			instants[clocks[row].since] = 499;
+		else
+			timeouts.of[clocks[row].timer].milliseconds = 999;
+		is(deadline_next(ALL_TIMERS, instants, 0, clocks[row].half_closed, &timeouts), 1499, clocks[row].timer,
+		   clocks[row].since, row);
+	}
+}
+
+static void wakes_up(void **state)
+{
+	int64_t instants[INSTANT_COUNT] = {[INSTANT_DIAL] = 100};
+	struct timeouts timeouts = timeouts_of(50);
+
+	is(deadline_next(0, instants, 70, false, &timeouts), 70, TIMEOUT_NONE, 0, 0);
+	is(deadline_next(ALL_TIMERS, instants, 149, false, &timeouts), 149, TIMEOUT_NONE, 0, 1);
+	is(deadline_next(ALL_TIMERS, instants, 151, false, &timeouts), 150, TIMEOUT_CONNECT, INSTANT_DIAL, 2);
+	is(deadline_next(ALL_TIMERS, instants, 0, false, &timeouts), 150, TIMEOUT_CONNECT, INSTANT_DIAL, 3);
+}
+
+/* The longest duration that can be configured (Go's int64 nanoseconds) from the latest moment a machine can know. */
+static void nothing_overflows(void **state)
+{
+	const int64_t longest = INT64_MAX / 1000000 + 1, late = INT64_C(1) << 52;
+	int64_t instants[INSTANT_COUNT];
+	struct timeouts timeouts = timeouts_of(longest);
+
+	for (int i = 0; i < INSTANT_COUNT; i++)
+		instants[i] = late;
+	assert_true(deadline_next(ALL_TIMERS, instants, 0, false, &timeouts).at == late + longest);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(never_without_timers_or_moments),
+	    cmocka_unit_test(each_timer_from_its_moment),
+	    cmocka_unit_test(two_timers_are_not_a_connections),
+	    cmocka_unit_test(half_closed_has_one_timer),
+	    cmocka_unit_test(the_earliest_wins),
+	    cmocka_unit_test(wakes_up),
+	    cmocka_unit_test(nothing_overflows),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

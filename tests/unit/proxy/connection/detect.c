@@ -1,0 +1,189 @@
+#include "proxy/connection/detect.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/proxy/guard.h"
+
+#define BYTES(text) text, sizeof text - 1
+#define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+static enum protocol detect(const struct guard *guard, const void *bytes, size_t length)
+{
+	return detect_protocol(guard_place(guard, bytes, length), length);
+}
+
+/* decided: how many bytes settle it; with fewer the verdict is "more". */
+static const struct {
+	const char *bytes;
+	size_t length;
+	enum protocol protocol;
+	size_t decided;
+} inputs[] = {
+    {BYTES("GET / HTTP/1.1\r\n"), PROTOCOL_HTTP1, 4},
+    {BYTES("HEAD / HTTP/1.1\r\n"), PROTOCOL_HTTP1, 5},
+    {BYTES("POST / HTTP/1.1\r\n"), PROTOCOL_HTTP1, 5},
+    {BYTES("PUT /x"), PROTOCOL_HTTP1, 4},
+    {BYTES("DELETE /"), PROTOCOL_HTTP1, 7},
+    {BYTES("CONNECT a:1 HTTP/1.1"), PROTOCOL_HTTP1, 8},
+    {BYTES("OPTIONS * HTTP/1.1"), PROTOCOL_HTTP1, 8},
+    {BYTES("TRACE /"), PROTOCOL_HTTP1, 6},
+    {BYTES("PATCH /"), PROTOCOL_HTTP1, 6},
+    {BYTES("PROPFIND /"), PROTOCOL_HTTP1, 9},
+    {BYTES("M-SEARCH *"), PROTOCOL_HTTP1, 9},
+    {BYTES("MKCALENDAR /"), PROTOCOL_HTTP1, 11},
+    {BYTES("GET \x01\xff"), PROTOCOL_HTTP1, 4}, /* nonsense after the method is HTTP's to refuse */
+    {BYTES(PREFACE), PROTOCOL_HTTP2, 24},
+    {BYTES(PREFACE "\0\0\0\4\0\0\0\0\0"), PROTOCOL_HTTP2, 24},
+    {BYTES("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), PROTOCOL_TLS, 6},
+    {BYTES("\x16\x03\x00\x00\x04\x01"), PROTOCOL_TLS, 6},
+    {BYTES("\x16\x03\x03\x40\x00\x01"), PROTOCOL_TLS, 6},
+    {BYTES("\x16\x03\x04\x02\x00\x01"), PROTOCOL_TLS, 6},
+    {BYTES("get / HTTP/1.1"), PROTOCOL_OPAQUE, 1},
+    {BYTES("GETT / "), PROTOCOL_OPAQUE, 4},
+    {BYTES("GE\0"), PROTOCOL_OPAQUE, 3},
+    {BYTES("GET\r\n"), PROTOCOL_OPAQUE, 4},
+    {BYTES("GET\t/ HTTP/1.1\r\n"), PROTOCOL_OPAQUE, 4},
+    {BYTES(" GET / HTTP/1.1\r\n"), PROTOCOL_OPAQUE, 1},
+    {BYTES("PRI * HTTP/2.0\r\n\r\nSM\r\n\r "), PROTOCOL_OPAQUE, 24},
+    {BYTES("PRI * HTTP/1.1\r\n"), PROTOCOL_OPAQUE, 12},
+    {BYTES("PRI /"), PROTOCOL_OPAQUE, 5},
+    {BYTES("PING\r\n"), PROTOCOL_OPAQUE, 2},          /* Redis, inline */
+    {BYTES("*1\r\n$4\r\nPING\r\n"), PROTOCOL_OPAQUE, 1}, /* Redis */
+    {BYTES("SSH-2.0-OpenSSH_9.2\r\n"), PROTOCOL_OPAQUE, 2},
+    {BYTES("\0\0\0\x08\x04\xd2\x16\x2f"), PROTOCOL_OPAQUE, 1}, /* PostgreSQL's SSLRequest */
+    {BYTES("EHLO x\r\n"), PROTOCOL_OPAQUE, 1},
+    {BYTES("\x15\x03\x01\x00\x02\x02"), PROTOCOL_OPAQUE, 1}, /* an alert */
+    {BYTES("\x16\x02\x01\x02\x00\x01"), PROTOCOL_OPAQUE, 2},
+    {BYTES("\x16\x03\x05\x02\x00\x01"), PROTOCOL_OPAQUE, 3},
+    {BYTES("\x16\x03\x01\x00\x03\x01"), PROTOCOL_OPAQUE, 5}, /* no room for a handshake header */
+    {BYTES("\x16\x03\x01\x40\x01\x01"), PROTOCOL_OPAQUE, 5}, /* over 2^14 */
+    {BYTES("\x16\x03\x01\x02\x00\x02"), PROTOCOL_OPAQUE, 6}, /* a ServerHello */
+    {BYTES("\x80\x2e\x01\x03\x01"), PROTOCOL_OPAQUE, 1},     /* SSLv2 */
+};
+
+enum { INPUTS = sizeof inputs / sizeof inputs[0] };
+
+static void decides_at_the_byte_that_settles_it(void **state)
+{
+	for (int i = 0; i < INPUTS; i++)
+		for (size_t length = 0; length <= inputs[i].length; length++) {
+			enum protocol expected = length < inputs[i].decided ? PROTOCOL_UNDETECTED : inputs[i].protocol;
+			enum protocol found = detect(*state, inputs[i].bytes, length);
+
+			if (found != expected)
+				fail_msg("input %d (%s), %zu bytes: %s, not %s", i, inputs[i].bytes, length, detect_name(found),
+				         detect_name(expected));
+		}
+}
+
+/* Every method of the registry that detect.c lists, spelt here again on purpose. */
+static void knows_methods(void **state)
+{
+	static const char *const methods[] = {
+	    "GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", "PROPFIND", "PROPPATCH", "MKCOL",
+	    "COPY", "MOVE", "LOCK", "UNLOCK", "SEARCH", "BIND", "REBIND", "UNBIND", "ACL", "REPORT", "MKACTIVITY", "CHECKOUT",
+	    "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE", "MKCALENDAR", "LINK", "UNLINK",
+	};
+
+	for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+		char line[32];
+		size_t length = strlen(methods[i]);
+
+		memcpy(line, methods[i], length);
+		line[length] = ' ';
+		for (size_t prefix = 1; prefix <= length; prefix++)
+			if (detect(*state, line, prefix) != PROTOCOL_UNDETECTED)
+				fail_msg("%.*s", (int)prefix, line);
+		if (detect(*state, line, length + 1) != PROTOCOL_HTTP1)
+			fail_msg("%s", methods[i]);
+	}
+}
+
+/* Every single-byte change of every input: the verdict of a prefix is that of all longer ones. */
+static void a_verdict_stands(void **state)
+{
+	for (int i = 0; i < INPUTS; i++)
+		for (size_t at = 0; at < inputs[i].length; at++)
+			for (int byte = 0; byte < 256; byte++) {
+				uint8_t bytes[64];
+				enum protocol before = PROTOCOL_UNDETECTED;
+
+				memcpy(bytes, inputs[i].bytes, inputs[i].length);
+				bytes[at] = (uint8_t)byte;
+				for (size_t length = 1; length <= inputs[i].length; length++) {
+					enum protocol now = detect(*state, bytes, length);
+
+					if (before != PROTOCOL_UNDETECTED && now != before)
+						fail_msg("input %d, byte %zu = %d: %s at %zu bytes, then %s", i, at, byte,
+						         detect_name(before), length - 1, detect_name(now));
+					before = now;
+				}
+			}
+}
+
+/* "Opaque, decided at the first byte that fits none": whatever is undecided can still become something else, so no client
+ * waits for a decision that is certain. Walks all undecided prefixes, TLS record lengths by sample. */
+static bool leads_somewhere(const struct guard *guard, uint8_t *bytes, size_t length)
+{
+	bool found = false;
+
+	for (int byte = 0; byte < 256; byte++) {
+		enum protocol verdict;
+
+		if (length == 4 && bytes[0] == 0x16 && byte > 5 && byte < 255)
+			continue;
+		bytes[length] = (uint8_t)byte;
+		verdict = detect(guard, bytes, length + 1);
+		if (verdict == PROTOCOL_UNDETECTED)
+			verdict = leads_somewhere(guard, bytes, length + 1) ? PROTOCOL_HTTP1 : PROTOCOL_OPAQUE;
+		found |= verdict != PROTOCOL_OPAQUE;
+	}
+	if (!found)
+		print_error("nothing but opaque can come of %zu bytes: %02x %02x %02x %02x…\n", length, bytes[0], bytes[1],
+		            bytes[2], bytes[3]);
+	return found;
+}
+
+static void waits_only_for_what_can_come(void **state)
+{
+	static const uint8_t starts[][4] = {{'G'}, {'P'}, {'M'}, {'U'}, {0x16, 3, 1, 0}, {0x16, 3, 4, 0x40}, {0x16, 3, 3, 0x3f}};
+	static const size_t lengths[] = {1, 1, 1, 1, 4, 4, 4};
+	uint8_t bytes[64] = {0};
+
+	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+		memcpy(bytes, starts[i], 4);
+		assert_true(leads_somewhere(*state, bytes, lengths[i]));
+	}
+	for (int byte = 0; byte < 256; byte++) {
+		const uint8_t record[] = {0x16, 3, 1, (uint8_t)byte};
+
+		if (detect(*state, record, 4) != (byte > 0x40 ? PROTOCOL_OPAQUE : PROTOCOL_UNDETECTED))
+			fail_msg("a record length of 0x%02x__", byte);
+	}
+}
+
+static void names(void **state)
+{
+	static const char *const expected[] = {"undetected", "http/1.1", "http/2", "tls", "opaque"};
+
+	for (int protocol = PROTOCOL_UNDETECTED; protocol <= PROTOCOL_OPAQUE; protocol++)
+		assert_string_equal(detect_name(protocol), expected[protocol]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(decides_at_the_byte_that_settles_it),
+	    cmocka_unit_test(knows_methods),
+	    cmocka_unit_test(a_verdict_stands),
+	    cmocka_unit_test(waits_only_for_what_can_come),
+	    cmocka_unit_test(names),
+	};
+
+	return cmocka_run_group_tests(tests, guard_setup, guard_teardown);
+}
