@@ -64,7 +64,7 @@ PLATFORM := $(patsubst tests/platform/%.c,$(OUT)/tests/platform/%,$(wildcard tes
 BENCH := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(wildcard tests/bench/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 
-.PHONY: all help demo test test-binaries check fuzz fuzz-binaries bench bench-page instructions docs deps install clean FORCE
+.PHONY: all help image demo test test-binaries check fuzz fuzz-binaries bench bench-page instructions docs deps install clean FORCE
 all: $(OUT)/lapse-init $(OUT)/lapse-proxy
 
 help:
@@ -73,6 +73,7 @@ help:
 	  'fuzz     every fuzz target for FUZZ_SECONDS (20)' 'bench    figures beside HAProxy, nginx and a bare relay (ROUNDS, CASES)' \
 	  'bench-page    what the last bench measured, into docs/performance.md' \
 	  'instructions  the figures that make test compares with, counted anew' \
+	  'image    build/lapse.oci.tar, named IMAGE (lapse:$(VERSION)): what clusters run; needs no engine' \
 	  'docs     write what the binaries print into docs/' 'deps     install what building and testing need' \
 	  'install  DESTDIR= PREFIX=/usr/local' 'clean    all of build/ but what deps fetched' \
 	  'BUILD=release|debug|sanitize, V=1 shows the commands'
@@ -150,6 +151,10 @@ fuzz: deps
 
 check: deps
 	@tests/check.sh
+
+IMAGE ?= lapse:$(VERSION)
+image: all
+	@charts/image/lapse.sh $(OUT) $(OUT)/lapse.oci.tar $(IMAGE) $(VERSION)
 
 docs: all
 	@docs/print.sh $(OUT)

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Installs what building and testing Lapse need: `tests/setup.sh`, or `tests/setup.sh build` for building alone.
+# Installs what building and testing Lapse need: `tests/setup.sh`, `tests/setup.sh build` for building alone, or
+# `tests/setup.sh kubernetes` for `make test-kubernetes`.
 # Debian 12 and 13. Silent and quick when all is there; starts no service; leaves the system's apt sources as they are.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -28,7 +29,13 @@ testing=(
     valgrind                                     # instructions per request
     iptables libnginx-mod-stream                 # make bench: what lapse-init and lapse-proxy are compared with
 )
-units=(nginx haproxy redis-server postgresql prometheus victoria-metrics)
+kubernetes=(
+    libcap2-bin python3 iproute2 nftables conntrack util-linux procps curl openssl jq # as above
+    containerd runc containernetworking-plugins                                       # a node's containers and their network
+    etcd-server                                                                       # what kube-apiserver writes into
+    busybox-static                                                                    # a shell in the pods under test
+)
+units=(containerd etcd nginx haproxy redis-server postgresql prometheus victoria-metrics)
 
 say() { echo "setup: $*" >&2; }
 die() { say "$@"; exit 1; }
@@ -36,7 +43,8 @@ die() { say "$@"; exit 1; }
 case "$*" in
 '') wanted=("${build[@]}" "${testing[@]}") ;;
 build) wanted=("${build[@]}") ;;
-*) echo "usage: tests/setup.sh [build]" >&2; exit 64 ;;
+kubernetes) wanted=("${build[@]}" "${kubernetes[@]}") ;;
+*) echo "usage: tests/setup.sh [build | kubernetes]" >&2; exit 64 ;;
 esac
 
 # Which system: ID and VERSION_ID. Debian testing has no number: as 13.
