@@ -320,7 +320,7 @@ void conn_close_list(struct conn *conn, struct cause cause, const char *format, 
 	closing_leave(conn);
 	conn_enter(conn, STAGE_LINGER);
 	conn->proto = &proto_closing;
-	conn->wake_at = conn_now(conn) + LINGER_MS;
+	conn_arm(conn, ALARM_LINGER, conn_now(conn) + LINGER_MS);
 }
 
 void conn_close(struct conn *conn, struct cause cause, const char *format, ...)
@@ -389,7 +389,7 @@ static void closing_client_readable(struct conn *conn)
 		if (got <= 0)
 			break;
 		if (conn_now(conn) < conn->ending.at + LINGER_MOST_MS)
-			conn->wake_at = conn_now(conn) + LINGER_MS;
+			conn_arm(conn, ALARM_LINGER, conn_now(conn) + LINGER_MS);
 		if (conn->ending.reason == REASON_IDLE_TIMEOUT) {
 			conn->ending.reason = REASON_IDLE_RACE;
 			free(conn->ending.detail);
@@ -411,7 +411,7 @@ static void closing_over(struct conn *conn)
 	closing_finish(conn, false);
 }
 
-static void closing_expired(struct conn *conn, enum timeout_id timer)
+static void closing_alarmed(struct conn *conn, enum alarm alarm)
 {
 	closing_finish(conn, leg_pending(&conn->client));
 }
@@ -426,6 +426,6 @@ static const struct proto proto_closing = {
     .client_readable = closing_client_readable,
     .client_writable = closing_client_writable,
     .client_failed = closing_over,
-    .expired = closing_expired,
+    .alarmed = closing_alarmed,
     .drain = closing_drain,
 };

@@ -11,7 +11,6 @@
  * the timer is due. Nothing else sets either. */
 #include "proxy/connection/conn.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -36,6 +35,7 @@
 enum { CLIENT = 1, SERVER = 2 };
 
 #define T(name) TIMER_BIT(TIMEOUT_##name)
+#define A(name) ALARM_BIT(ALARM_##name)
 #define S(name) (1u << STAGE_##name)
 #define ENDS (S(LINGER) | S(CLOSED))
 #define ALWAYS (T(MAX_CONNECTION) | T(UNACKNOWLEDGED))
@@ -45,24 +45,26 @@ static const struct {
 	uint32_t timers;
 	uint8_t reads;
 	uint32_t may_enter;
+	uint8_t alarms;
 } stages[] = {
-    [STAGE_ACCEPT] = {"accept", 0, 0, S(DETECT) | ENDS},
+    [STAGE_ACCEPT] = {"accept", 0, 0, S(DETECT) | ENDS, 0},
     [STAGE_DETECT] = {"detect", ALWAYS | T(DETECT) | T(CONNECT) | T(TCP_IDLE), CLIENT | SERVER,
-                      S(CONNECT) | S(OPAQUE) | S(IDLE) | ENDS},
-    [STAGE_CONNECT] = {"connect", ALWAYS | T(CONNECT), 0, S(OPAQUE) | ENDS},
-    [STAGE_OPAQUE] = {"opaque", ALWAYS | T(TCP_IDLE) | T(HALF_CLOSE), CLIENT | SERVER, ENDS},
-    [STAGE_IDLE] = {"idle", ALWAYS | T(IDLE_CONNECTION), CLIENT | SERVER, S(HEAD) | ENDS},
-    [STAGE_HEAD] = {"head", ALWAYS | T(REQUEST_HEADERS) | T(STREAM_IDLE), CLIENT | SERVER, S(EXCHANGE) | ENDS},
+                      S(CONNECT) | S(OPAQUE) | S(IDLE) | ENDS, A(GRACE) | A(DRAIN_GRACE)},
+    [STAGE_CONNECT] = {"connect", ALWAYS | T(CONNECT), 0, S(OPAQUE) | ENDS, 0},
+    [STAGE_OPAQUE] = {"opaque", ALWAYS | T(TCP_IDLE) | T(HALF_CLOSE), CLIENT | SERVER, ENDS, A(HALF_CLOSED)},
+    [STAGE_IDLE] = {"idle", ALWAYS | T(IDLE_CONNECTION), CLIENT | SERVER, S(HEAD) | ENDS, A(TURN)},
+    [STAGE_HEAD] = {"head", ALWAYS | T(REQUEST_HEADERS) | T(STREAM_IDLE), CLIENT | SERVER, S(EXCHANGE) | ENDS, 0},
     [STAGE_EXCHANGE] = {"exchange", ALWAYS | T(REQUEST) | T(BACKEND_REQUEST) | T(STREAM_IDLE) | T(CONNECT), CLIENT | SERVER,
-                        S(IDLE) | S(TUNNEL) | ENDS},
-    [STAGE_TUNNEL] = {"tunnel", ALWAYS | T(STREAM_IDLE) | T(HALF_CLOSE), CLIENT | SERVER, ENDS},
-    [STAGE_LINGER] = {"closing", 0, CLIENT, S(CLOSED)},
-    [STAGE_CLOSED] = {"closed", 0, 0, 0},
+                        S(IDLE) | S(TUNNEL) | ENDS, A(BACKOFF) | A(ATTEMPT)},
+    [STAGE_TUNNEL] = {"tunnel", ALWAYS | T(STREAM_IDLE) | T(HALF_CLOSE), CLIENT | SERVER, ENDS, A(HALF_CLOSED)},
+    [STAGE_LINGER] = {"closing", 0, CLIENT, S(CLOSED), A(LINGER)},
+    [STAGE_CLOSED] = {"closed", 0, 0, 0, 0},
 };
 
 _Static_assert(sizeof stages / sizeof stages[0] == STAGE_COUNT, "one row per stage");
 
 #undef T
+#undef A
 #undef S
 
 #define conn_of(pointer, member) ((struct conn *)(void *)((char *)(pointer) - offsetof(struct conn, member)))
@@ -84,9 +86,28 @@ void conn_touch(struct conn *conn)
 
 void conn_enter(struct conn *conn, enum stage stage)
 {
-	assert(stages[conn->stage].may_enter & (1u << stage));
+	conn->alarm = ALARM_NONE;
+	if (!(stages[conn->stage].may_enter & (1u << stage))) {
+		conn->broken = true;
+		return;
+	}
 	PROBE_STAGE(conn->id, stages[conn->stage].name, stages[stage].name);
 	conn->stage = stage;
+}
+
+void conn_arm(struct conn *conn, enum alarm alarm, int64_t at)
+{
+	if (!(stages[conn->stage].alarms & ALARM_BIT(alarm))) {
+		conn->broken = true;
+		return;
+	}
+	conn->alarm = alarm;
+	conn->alarm_at = at;
+}
+
+void conn_disarm(struct conn *conn)
+{
+	conn->alarm = ALARM_NONE;
 }
 
 unsigned conn_phase(const struct conn *conn)
@@ -178,27 +199,27 @@ static int conn_watch(struct conn *conn, struct leg *leg, uint32_t wanted)
 	return loop_watch(conn->worker->loop, &leg->source, wanted ? wanted : (uint32_t)EPOLLET);
 }
 
-/* Of these timers, and of wake_at. */
-static struct deadline conn_deadline_of(const struct conn *conn, uint32_t timers, int64_t wake_at)
+/* Of these timers, and of `alarm`. */
+static struct deadline conn_deadline_of(const struct conn *conn, uint32_t timers, enum alarm alarm)
 {
 	timers &= stages[conn->stage].timers;
 	if (conn->close_after)
 		timers &= ~TIMER_BIT(TIMEOUT_MAX_CONNECTION);
-	return deadline_next(timers, conn->instants, wake_at, conn_is_half_closed(conn), conn->timeouts);
+	return deadline_next(timers, conn->instants, alarm, conn->alarm_at, conn_is_half_closed(conn), conn->timeouts);
 }
 
 static struct deadline conn_deadline(const struct conn *conn)
 {
-	return conn_deadline_of(conn, UINT32_MAX, conn->wake_at);
+	return conn_deadline_of(conn, UINT32_MAX, conn->alarm);
 }
 
 struct deadline conn_next_timer(const struct conn *conn)
 {
-	struct deadline deadline = conn_deadline_of(conn, UINT32_MAX, 0);
+	struct deadline deadline = conn_deadline_of(conn, UINT32_MAX, ALARM_NONE);
 
 	if (deadline.timer == TIMEOUT_UNACKNOWLEDGED && sock_send_queue(conn->client.source.fd) <= 0 &&
 	    (!conn->upstream || sock_send_queue(conn->upstream->leg.source.fd) <= 0))
-		deadline = conn_deadline_of(conn, ~TIMER_BIT(TIMEOUT_UNACKNOWLEDGED), 0);
+		deadline = conn_deadline_of(conn, ~TIMER_BIT(TIMEOUT_UNACKNOWLEDGED), ALARM_NONE);
 	return deadline;
 }
 
@@ -208,6 +229,10 @@ void conn_settle(struct conn *conn)
 	struct deadline deadline;
 	int result;
 
+	if (conn->broken && conn->ending.reason == REASON_NONE) {
+		conn_close(conn, cause_of(REASON_INTERNAL_ERROR), "a step out of stage %s that the proxy does not know", stages[conn->stage].name);
+		return;
+	}
 	if (conn->stage == STAGE_CLOSED)
 		return;
 	result = conn_watch(conn, &conn->client,
@@ -283,8 +308,8 @@ static void conn_expired(struct conn *conn, struct deadline deadline)
 			conn_close(conn, cause_timer(REASON_MAX_CONNECTION, TIMEOUT_MAX_CONNECTION), NULL);
 		break;
 	case TIMEOUT_NONE:
-		conn->wake_at = 0;
-		conn->proto->expired(conn, TIMEOUT_NONE);
+		conn_disarm(conn);
+		conn->proto->alarmed(conn, deadline.alarm);
 		break;
 	case TIMEOUT_CONNECT:
 		metrics_add(conn->worker->metrics, METRIC_CONNECTS, conn->direction, DIAL_TIMEOUT, 0, 0, 1);

@@ -64,7 +64,7 @@ struct conn {
 	uint64_t id;               /* from 1, of this process */
 	const struct proto *proto;
 	int64_t instants[INSTANT_COUNT];
-	int64_t wake_at; /* the protocol's own wake-up, 0 = none */
+	int64_t alarm_at; /* when conn->alarm is due */
 
 	struct snapshot *snapshot;           /* one use of it: what the following are borrowed from */
 	const struct policy_target *target;  /* what applies to the destination */
@@ -84,6 +84,8 @@ struct conn {
 	enum reason_id refusal : 8;      /* a TCPRoute that leads nowhere; REASON_NONE */
 	enum reason_id close_after : 8;  /* end with this reason after the response under way; REASON_NONE = keep alive */
 	enum reason_by first_fin : 8;    /* the side that finished first; BY_PEER: none has */
+	enum alarm alarm : 8;            /* conn_arm() */
+	bool broken;                     /* a fault of ours: ends as internal_error with conn_settle() */
 	bool half_closed;                /* counted as that */
 	bool admitted;                   /* counted in proxy->admitted */
 	bool client_read_hold;           /* do not read the client now (a pipelined request waits) */
@@ -108,8 +110,13 @@ struct conn {
  * then still the caller's. */
 struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin);
 
-/* The only writer of conn->stage. */
+/* The only writer of conn->stage. What the stage table does not allow leaves the stage as it is, and the connection ends as
+ * internal_error with the event at hand. Disarms the alarm. */
 void conn_enter(struct conn *conn, enum stage stage);
+
+/* Arms the alarm in place of the one that is; disarms it. One that does not belong to the stage is a fault, as above. */
+void conn_arm(struct conn *conn, enum alarm alarm, int64_t at);
+void conn_disarm(struct conn *conn);
 
 const char *conn_stage_name(enum stage stage);
 

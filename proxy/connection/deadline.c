@@ -15,12 +15,12 @@ static const uint8_t since_of[TIMEOUT_COUNT] = {
     [TIMEOUT_MAX_CONNECTION] = INSTANT_ACCEPTED,
 };
 
-struct deadline deadline_next(uint32_t timers, const int64_t instants[static INSTANT_COUNT], int64_t wake_at, bool half_closed,
-                              const struct timeouts *timeouts)
+struct deadline deadline_next(uint32_t timers, const int64_t instants[static INSTANT_COUNT], enum alarm alarm, int64_t alarm_at,
+                              bool half_closed, const struct timeouts *timeouts)
 {
 	const uint32_t idle = TIMER_BIT(TIMEOUT_TCP_IDLE) | TIMER_BIT(TIMEOUT_STREAM_IDLE);
 	const uint32_t known = (TIMER_BIT(TIMEOUT_COUNT) - 1) & ~(TIMER_BIT(TIMEOUT_SERVER_IDLE) | TIMER_BIT(TIMEOUT_DRAIN));
-	struct deadline next = {.at = wake_at ? wake_at : INT64_MAX, .timer = TIMEOUT_NONE};
+	struct deadline next = {.at = alarm ? alarm_at : INT64_MAX, .timer = TIMEOUT_NONE, .alarm = alarm};
 
 	timers &= known & (half_closed ? ~idle : ~TIMER_BIT(TIMEOUT_HALF_CLOSE));
 	for (; timers; timers &= timers - 1) { /* the bits that are set, the lowest first */
@@ -29,7 +29,7 @@ struct deadline deadline_next(uint32_t timers, const int64_t instants[static INS
 		int64_t limit = timeouts->of[timer].milliseconds;
 
 		if (instants[since] && limit && instants[since] + limit < next.at)
-			next = (struct deadline){instants[since] + limit, timer, since};
+			next = (struct deadline){instants[since] + limit, timer, ALARM_NONE, since};
 	}
 	return next;
 }

@@ -22,17 +22,34 @@ enum instant {
 
 #define TIMER_BIT(id) (1u << (id))
 
-/* When something must be done about a connection, and by which timer. Pure. */
-struct deadline {
-	int64_t at;            /* INT64_MAX = never */
-	enum timeout_id timer; /* TIMEOUT_NONE: a wake-up of the connection's own */
-	enum instant since;    /* which moment it counted from; meaningless for TIMEOUT_NONE */
+/* Wake-ups that nobody sets: each is armed in stages of its own (the stage table of conn.c), one at a time, and is gone with its
+ * stage. What fires is what was armed. */
+enum alarm {
+	ALARM_NONE,
+	ALARM_GRACE,       /* a client is silent: perhaps its server speaks first */
+	ALARM_DRAIN_GRACE, /* the same while the proxy shuts down: neither has */
+	ALARM_TURN,        /* pipelined requests wait until others have had their turn */
+	ALARM_BACKOFF,     /* the next attempt at a request may begin */
+	ALARM_ATTEMPT,     /* an attempt has had no response head for as long as its route allows */
+	ALARM_HALF_CLOSED, /* conntrack's entry of a half-closed connection is to be looked at */
+	ALARM_LINGER,      /* a client that was sent its FIN has had its time */
+	ALARM_COUNT,
 };
 
-/* The earliest end of the timers whose bit is set in `timers`, each from its moment, those of 0 ms left out; and of
- * wake_at, when that is not 0. Half-closed: halfClose takes the place of tcpIdle and streamIdle, so that one timer and no
- * other governs a connection of which one side has finished. */
-struct deadline deadline_next(uint32_t timers, const int64_t instants[static INSTANT_COUNT], int64_t wake_at, bool half_closed,
-                              const struct timeouts *timeouts);
+#define ALARM_BIT(id) (1u << (id))
+
+/* When something must be done about a connection, and what. Pure. */
+struct deadline {
+	int64_t at;            /* INT64_MAX = never */
+	enum timeout_id timer; /* TIMEOUT_NONE: `alarm` */
+	enum alarm alarm;      /* ALARM_NONE: `timer` */
+	enum instant since;    /* which moment the timer counted from */
+};
+
+/* The earliest end of the timers whose bit is set in `timers`, each from its moment, those of 0 ms left out; and of `alarm`, which
+ * ALARM_NONE leaves out. Half-closed: halfClose takes the place of tcpIdle and streamIdle, so that one timer and no other governs
+ * a connection of which one side has finished. */
+struct deadline deadline_next(uint32_t timers, const int64_t instants[static INSTANT_COUNT], enum alarm alarm, int64_t alarm_at,
+                              bool half_closed, const struct timeouts *timeouts);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "lib/timeouts.h"
+#include "proxy/connection/deadline.h"
 
 struct conn;
 struct input;
@@ -22,8 +23,10 @@ struct proto {
 	/* A leg can no longer be written or has died; leg->error says how. */
 	void (*client_failed)(struct conn *conn);
 	void (*server_failed)(struct conn *conn);
-	/* A timer of the stage fired; TIMEOUT_NONE: wake_at. */
+	/* A timer of the stage fired. */
 	void (*expired)(struct conn *conn, enum timeout_id timer);
+	/* An alarm that was armed in this stage. */
+	void (*alarmed)(struct conn *conn, enum alarm alarm);
 	void (*drain)(struct conn *conn);
 };
 

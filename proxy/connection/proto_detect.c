@@ -57,7 +57,6 @@ static void proto_detect_http1(struct conn *conn, struct input *input)
 {
 	proto_detect_decided(conn, PROTOCOL_HTTP1);
 	conn->instants[INSTANT_IDLE] = conn_now(conn);
-	conn->wake_at = 0;
 	conn->proto = &proto_http1;
 	conn_enter(conn, STAGE_IDLE);
 	proto_http1_first(conn, input);
@@ -148,26 +147,17 @@ static void proto_detect_end_silent(struct conn *conn)
 static void proto_detect_grace_over(struct conn *conn)
 {
 	enum { DRAIN_GRACE_MS = 1000 };
-	int result;
+	int result = conn->upstream ? 0 : upstream_dial(conn);
 
-	if (conn->upstream) {
-		if (!conn->client.received)
-			proto_detect_end_silent(conn);
-		return;
-	}
-	result = upstream_dial(conn);
 	if (result)
 		proto_detect_dial_failed(conn, result);
 	else if (conn->worker->drain)
-		conn->wake_at = conn_now(conn) + DRAIN_GRACE_MS;
+		conn_arm(conn, ALARM_DRAIN_GRACE, conn_now(conn) + DRAIN_GRACE_MS);
 }
 
 static void proto_detect_expired(struct conn *conn, enum timeout_id timer)
 {
 	switch (timer) {
-	case TIMEOUT_NONE:
-		proto_detect_grace_over(conn);
-		break;
 	case TIMEOUT_DETECT:
 		metrics_add(conn->worker->metrics, METRIC_TIMEOUTS, TIMEOUT_DETECT,
 		            metrics_level(conn->timeouts->of[TIMEOUT_DETECT].source), 0, 0, 1);
@@ -182,10 +172,18 @@ static void proto_detect_expired(struct conn *conn, enum timeout_id timer)
 	}
 }
 
+static void proto_detect_alarmed(struct conn *conn, enum alarm alarm)
+{
+	if (alarm == ALARM_GRACE)
+		proto_detect_grace_over(conn);
+	else if (!conn->client.received)
+		proto_detect_end_silent(conn);
+}
+
 static void proto_detect_drain(struct conn *conn)
 {
 	/* Past the grace and nobody has said a word: there is nothing to finish. */
-	if (!conn->wake_at && !conn->client.received)
+	if (!conn->alarm && !conn->client.received)
 		proto_detect_end_silent(conn);
 }
 
@@ -197,7 +195,7 @@ void proto_detect_start(struct conn *conn)
 	if (conn->refusal || ports_contain(&settings->opaque_ports, conn->server_addr.port)) {
 		proto_detect_opaque(conn, PROTOCOL_OPAQUE, NULL, 0);
 	} else {
-		conn->wake_at = conn_now(conn) + settings->detect_grace;
+		conn_arm(conn, ALARM_GRACE, conn_now(conn) + settings->detect_grace);
 		proto_detect_client_readable(conn);
 	}
 	conn_settle(conn);
@@ -213,5 +211,6 @@ const struct proto proto_detect = {
     .client_failed = conn_close_client_failed,
     .server_failed = proto_detect_server_failed,
     .expired = proto_detect_expired,
+    .alarmed = proto_detect_alarmed,
     .drain = proto_detect_drain,
 };

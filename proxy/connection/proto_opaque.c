@@ -26,8 +26,8 @@ static void proto_opaque_done_if_complete(struct conn *conn)
 /* A half-closed connection has its conntrack entry looked at now and then: once that is forgotten, no packet gets through. */
 static void proto_opaque_watch_half_closed(struct conn *conn)
 {
-	if (conn->stage != STAGE_CLOSED && conn->client.fin_received != conn->upstream->leg.fin_received)
-		conn->wake_at = conn_now(conn) + conn->worker->proxy->half_closed_keepalive_s * INT64_C(1000);
+	if ((conn->stage == STAGE_OPAQUE || conn->stage == STAGE_TUNNEL) && conn->client.fin_received != conn->upstream->leg.fin_received)
+		conn_arm(conn, ALARM_HALF_CLOSED, conn_now(conn) + conn->worker->proxy->half_closed_keepalive_s * INT64_C(1000));
 }
 
 static void proto_opaque_server_failed(struct conn *conn)
@@ -141,7 +141,6 @@ void proto_opaque_start(struct conn *conn, const uint8_t *server_bytes, size_t l
 	int result;
 
 	conn->proto = &proto_opaque;
-	conn->wake_at = 0;
 	conn->client_read_hold = false;
 	upstream_use(conn->upstream);
 	if (length && leg_send(&conn->client, server_bytes, length, conn_now(conn))) {
@@ -190,11 +189,16 @@ static void proto_opaque_expired(struct conn *conn, enum timeout_id timer)
 		conn_close_dial_failed(conn, 0);
 		break;
 	default:
-		if (origin_lost(conn->client.source.fd, &conn->server_addr))
-			conn_close(conn, cause_of(REASON_REDIRECT_STATE_LOST), NULL);
-		else
-			proto_opaque_watch_half_closed(conn);
+		break;
 	}
+}
+
+static void proto_opaque_alarmed(struct conn *conn, enum alarm alarm)
+{
+	if (origin_lost(conn->client.source.fd, &conn->server_addr))
+		conn_close(conn, cause_of(REASON_REDIRECT_STATE_LOST), NULL);
+	else
+		proto_opaque_watch_half_closed(conn);
 }
 
 static void proto_opaque_drain(struct conn *conn)
@@ -212,5 +216,6 @@ const struct proto proto_opaque = {
     .client_failed = conn_close_client_failed,
     .server_failed = proto_opaque_server_failed,
     .expired = proto_opaque_expired,
+    .alarmed = proto_opaque_alarmed,
     .drain = proto_opaque_drain,
 };

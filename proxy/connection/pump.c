@@ -1,6 +1,5 @@
 #include "proxy/connection/pump.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -165,8 +164,9 @@ enum pump_end pump_move(struct worker *worker, struct leg *from, struct leg *to,
 {
 	int rounds = loop_crowded(worker->loop) ? 1 : ROUNDS;
 
-	assert(!leg_pending(to)); /* else bytes would overtake those that wait */
 	*moved = 0;
+	if (leg_pending(to))
+		return PUMP_BLOCKED; /* else bytes would overtake those that wait */
 	while (rounds--) {
 		size_t most = limit - *moved < WORKER_SCRATCH ? (size_t)(limit - *moved) : WORKER_SCRATCH;
 		int got, result;

@@ -141,7 +141,7 @@ void exchange_free(struct conn *conn)
 	free(exchange->target);
 	slab_release(conn->worker->exchange_memory, exchange);
 	conn->exchange = NULL;
-	conn->wake_at = 0;
+	conn_disarm(conn);
 	conn->client_read_hold = false;
 	conn->instants[INSTANT_REQUEST] = conn->instants[INSTANT_ATTEMPT] = 0;
 }

@@ -84,7 +84,7 @@ static void retry_schedule(struct conn *conn)
 {
 	struct exchange *exchange = conn->exchange;
 
-	conn->wake_at = conn_now(conn) + retry_wait(conn);
+	conn_arm(conn, ALARM_BACKOFF, conn_now(conn) + retry_wait(conn));
 	conn->instants[INSTANT_ATTEMPT] = 0;
 	exchange->attempt++;
 	exchange->waiting = true;
@@ -98,7 +98,7 @@ void retry_attempt(struct conn *conn)
 	const struct retry *retry = exchange->choice.retry;
 
 	if (retry && retry->attempt_ms && exchange->attempt <= retry->attempts)
-		conn->wake_at = conn_now(conn) + retry->attempt_ms;
+		conn_arm(conn, ALARM_ATTEMPT, conn_now(conn) + retry->attempt_ms);
 }
 
 bool retry_after_response(struct conn *conn, bool complete)
@@ -121,7 +121,7 @@ bool retry_after_response(struct conn *conn, bool complete)
 	}
 	if (choice->budget && exchange->attempt == 1)
 		budget_deposit(choice->budget, conn_now(conn));
-	conn->wake_at = 0;
+	conn_disarm(conn);
 	return false;
 }
 
@@ -139,17 +139,22 @@ bool retry_after_failure(struct conn *conn, enum reason_id reason)
 	return true;
 }
 
-void retry_due(struct conn *conn)
+void retry_backoff_over(struct conn *conn)
 {
 	struct exchange *exchange = conn->exchange;
 
-	if (exchange->waiting) {
-		exchange->waiting = false;
-		if (exchange->replayable)
-			exchange_retry(conn);
-		else /* what came of its body meanwhile could not be kept */
-			exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
-	} else if (!exchange->response_head && retry_take(conn)) {
+	exchange->waiting = false;
+	if (exchange->replayable)
+		exchange_retry(conn);
+	else /* what came of its body meanwhile could not be kept */
+		exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
+}
+
+void retry_attempt_late(struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+
+	if (!exchange->response_head && retry_take(conn)) {
 		log_message(conn->worker->log, LOG_DEBUG, "attempt %u had no response head in time; trying again", exchange->attempt);
 		upstream_drop(conn, true);
 		retry_schedule(conn);

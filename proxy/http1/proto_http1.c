@@ -183,7 +183,7 @@ static void proto_http1_next(struct conn *conn)
 		struct input input;
 
 		if (turn == PIPELINE_TURN) {
-			conn->wake_at = conn_now(conn);
+			conn_arm(conn, ALARM_TURN, conn_now(conn) + 1); /* the next round's: what is due now fires in this one */
 			return;
 		}
 		input_take(&input, &conn->client);
@@ -342,10 +342,17 @@ static void proto_http1_expired(struct conn *conn, enum timeout_id timer)
 		                                                  : "no response came in time");
 		break;
 	default:
-		if (exchange)
-			retry_due(conn);
 		break;
 	}
+	proto_http1_next(conn);
+}
+
+static void proto_http1_alarmed(struct conn *conn, enum alarm alarm)
+{
+	if (alarm == ALARM_BACKOFF)
+		retry_backoff_over(conn);
+	else if (alarm == ALARM_ATTEMPT)
+		retry_attempt_late(conn);
 	proto_http1_next(conn);
 }
 
@@ -368,5 +375,6 @@ const struct proto proto_http1 = {
     .client_failed = conn_close_client_failed,
     .server_failed = proto_http1_server_failed,
     .expired = proto_http1_expired,
+    .alarmed = proto_http1_alarmed,
     .drain = proto_http1_drain,
 };

@@ -10,6 +10,8 @@ import time
 
 from .harness import (BINARY, Failure, after, black_hole, case, check_answer, expect, http, ok, request, script, silent, took,
                       until, upgraded)
+from .harness.documents import configured, route, rule, service
+from .harness.record import CLOSED
 
 ONE = ("--workers", "1")  # all of a case's connections meet in one loop
 QUIET = ("--log-level", "error")  # where records would be too many
@@ -59,6 +61,49 @@ def lose_server_legs(pod, app):
 
 
 # Nothing happens, so nothing may be done.
+
+def refusing(pod):
+    """A route that takes /ok and nothing else: the proxy answers every other request itself."""
+    return configured(pod, service("site", pod.address), route("site", rule("/ok"))).path
+
+
+@case(ways=("out4", "out6"))
+def pipeline_turn_ends_with_its_stage(pod):
+    """64 requests that the proxy answers, one for the app, and more bytes in that round: the turn's alarm fires in no exchange."""
+    pod.app(http())
+    pod.start(*ONE, "--config", refusing(pod))
+    peer = pod.dial()
+    peer.send(request("GET", "/ok") + request("GET", "/no") * 64 + request("GET", "/ok"))
+    time.sleep(0.1)
+    with frozen(pod):
+        time.sleep(0.2)
+        peer.send(b"G")
+    peer.send(request("GET", "/ok")[1:])
+    statuses = [peer.response().status for _ in range(67)]
+    expect(statuses == [200] + [404] * 64 + [200, 200], f"{statuses}")
+    peer.fin()
+    pod.record(msg=CLOSED, reason="client_closed_idle", requests=67)
+
+
+@case(ways=("out4",))
+def pipeline_takes_turns(pod):
+    """Of thousands of pipelined requests that the proxy answers itself at most 65 are answered in a round of the loop."""
+    pod.start(*ONE, "--config", refusing(pod))
+    trace = f"{pod.scratch}/strace"
+    tracer = pod.spawn(pod.inside, ["strace", "-f", "-qq", "-e", "trace=epoll_wait,sendto", "-o", trace, "-p", str(pod.proxy.pid)])
+    until(lambda: f"TracerPid:\t{tracer.pid}" in open(f"/proc/{pod.proxy.pid}/status").read(), "strace does not watch")
+    peer = pod.dial().send(request("GET", "/no") * 2000)
+    for _ in range(2000):
+        expect(peer.response().status == 404, "not refused")
+    tracer.terminate()
+    tracer.wait()
+    with open(trace) as file:
+        lines = file.readlines()
+    worker = next(line.split()[0] for line in lines if "HTTP/1.1 404" in line)
+    own = "".join(line for line in lines if line.startswith(worker + " "))
+    rounds = [part.count('"HTTP/1.1 404') for part in own.split("epoll_wait(")]
+    expect(sum(rounds) >= 2000 and max(rounds) <= 65, f"{sum(rounds)} answers, {max(rounds)} of them in one round")
+
 
 @case()
 def spin_half_closed_while_waiting(pod):

@@ -51,14 +51,14 @@ static void never_without_timers_or_moments(void **state)
 	int64_t instants[INSTANT_COUNT] = {0};
 	struct timeouts timeouts = timeouts_of(1000);
 
-	is(deadline_next(ALL_TIMERS, instants, 0, false, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, 0);
+	is(deadline_next(ALL_TIMERS, instants, ALARM_NONE, 0, false, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, 0);
 	for (int i = 0; i < INSTANT_COUNT; i++)
 		instants[i] = 5;
-	is(deadline_next(0, instants, 0, false, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, 1);
-	is(deadline_next(0, instants, 0, true, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, 2);
+	is(deadline_next(0, instants, ALARM_NONE, 0, false, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, 1);
+	is(deadline_next(0, instants, ALARM_NONE, 0, true, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, 2);
 	timeouts = timeouts_of(0);
-	is(deadline_next(ALL_TIMERS, instants, 0, false, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, 3);
-	is(deadline_next(ALL_TIMERS, instants, 0, true, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, 4);
+	is(deadline_next(ALL_TIMERS, instants, ALARM_NONE, 0, false, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, 3);
+	is(deadline_next(ALL_TIMERS, instants, ALARM_NONE, 0, true, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, 4);
 }
 
 /* Each timer alone: it counts from its own moment, from no other, and not when it is 0 or its bit is off. */
@@ -72,12 +72,12 @@ static void each_timer_from_its_moment(void **state)
 
 		timeouts.of[timer].milliseconds = 250;
 		instants[clocks[row].since] = 1000;
-		is(deadline_next(TIMER_BIT(timer), instants, 0, half, &timeouts), 1250, timer, clocks[row].since, row);
-		is(deadline_next(ALL_TIMERS, instants, 0, half, &timeouts), 1250, timer, clocks[row].since, row);
-		is(deadline_next(ALL_TIMERS & ~TIMER_BIT(timer), instants, 0, half, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, row);
+		is(deadline_next(TIMER_BIT(timer), instants, ALARM_NONE, 0, half, &timeouts), 1250, timer, clocks[row].since, row);
+		is(deadline_next(ALL_TIMERS, instants, ALARM_NONE, 0, half, &timeouts), 1250, timer, clocks[row].since, row);
+		is(deadline_next(ALL_TIMERS & ~TIMER_BIT(timer), instants, ALARM_NONE, 0, half, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, row);
 		for (int i = 0; i < INSTANT_COUNT; i++)
 			instants[i] = i == (int)clocks[row].since ? 0 : 1;
-		is(deadline_next(TIMER_BIT(timer), instants, 0, half, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, row);
+		is(deadline_next(TIMER_BIT(timer), instants, ALARM_NONE, 0, half, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, row);
 	}
 }
 
@@ -93,7 +93,7 @@ static void two_timers_are_not_a_connections(void **state)
 		struct timeouts timeouts = timeouts_of(0);
 
 		timeouts.of[others[i]].milliseconds = 1;
-		is(deadline_next(ALL_TIMERS, instants, 0, false, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, (int)i);
+		is(deadline_next(ALL_TIMERS, instants, ALARM_NONE, 0, false, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, (int)i);
 	}
 }
 
@@ -122,7 +122,7 @@ static void half_closed_has_one_timer(void **state)
 	timeouts.of[TIMEOUT_HALF_CLOSE].milliseconds = 50;
 	timeouts.of[TIMEOUT_MAX_CONNECTION].milliseconds = 80;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		is(deadline_next(rows[i].timers, instants, 0, rows[i].half_closed, &timeouts), rows[i].at, rows[i].timer,
+		is(deadline_next(rows[i].timers, instants, ALARM_NONE, 0, rows[i].half_closed, &timeouts), rows[i].at, rows[i].timer,
 		   rows[i].timer == TIMEOUT_MAX_CONNECTION ? INSTANT_ACCEPTED : INSTANT_LAST_BYTE, (int)i);
 }
 
@@ -140,20 +140,25 @@ static void the_earliest_wins(void **state)
 			instants[clocks[row].since] = 499;
 		else
 			timeouts.of[clocks[row].timer].milliseconds = 999;
-		is(deadline_next(ALL_TIMERS, instants, 0, clocks[row].half_closed, &timeouts), 1499, clocks[row].timer,
+		is(deadline_next(ALL_TIMERS, instants, ALARM_NONE, 0, clocks[row].half_closed, &timeouts), 1499, clocks[row].timer,
 		   clocks[row].since, row);
 	}
 }
 
-static void wakes_up(void **state)
+/* An alarm is due like a timer, and is itself again when it is. */
+static void alarms_are_due(void **state)
 {
 	int64_t instants[INSTANT_COUNT] = {[INSTANT_DIAL] = 100};
 	struct timeouts timeouts = timeouts_of(50);
 
-	is(deadline_next(0, instants, 70, false, &timeouts), 70, TIMEOUT_NONE, 0, 0);
-	is(deadline_next(ALL_TIMERS, instants, 149, false, &timeouts), 149, TIMEOUT_NONE, 0, 1);
-	is(deadline_next(ALL_TIMERS, instants, 151, false, &timeouts), 150, TIMEOUT_CONNECT, INSTANT_DIAL, 2);
-	is(deadline_next(ALL_TIMERS, instants, 0, false, &timeouts), 150, TIMEOUT_CONNECT, INSTANT_DIAL, 3);
+	is(deadline_next(0, instants, ALARM_TURN, 70, false, &timeouts), 70, TIMEOUT_NONE, 0, 0);
+	is(deadline_next(ALL_TIMERS, instants, ALARM_TURN, 149, false, &timeouts), 149, TIMEOUT_NONE, 0, 1);
+	is(deadline_next(ALL_TIMERS, instants, ALARM_TURN, 151, false, &timeouts), 150, TIMEOUT_CONNECT, INSTANT_DIAL, 2);
+	is(deadline_next(ALL_TIMERS, instants, ALARM_NONE, 0, false, &timeouts), 150, TIMEOUT_CONNECT, INSTANT_DIAL, 3);
+	for (int alarm = ALARM_NONE + 1; alarm < ALARM_COUNT; alarm++) {
+		assert_int_equal(deadline_next(ALL_TIMERS, instants, (enum alarm)alarm, 149, false, &timeouts).alarm, alarm);
+		assert_int_equal(deadline_next(ALL_TIMERS, instants, (enum alarm)alarm, 151, false, &timeouts).alarm, ALARM_NONE);
+	}
 }
 
 /* The longest duration that can be configured (Go's int64 nanoseconds) from the latest moment a machine can know. */
@@ -165,7 +170,7 @@ static void nothing_overflows(void **state)
 
 	for (int i = 0; i < INSTANT_COUNT; i++)
 		instants[i] = late;
-	assert_true(deadline_next(ALL_TIMERS, instants, 0, false, &timeouts).at == late + longest);
+	assert_true(deadline_next(ALL_TIMERS, instants, ALARM_NONE, 0, false, &timeouts).at == late + longest);
 }
 
 int main(void)
@@ -176,7 +181,7 @@ int main(void)
 	    cmocka_unit_test(two_timers_are_not_a_connections),
 	    cmocka_unit_test(half_closed_has_one_timer),
 	    cmocka_unit_test(the_earliest_wins),
-	    cmocka_unit_test(wakes_up),
+	    cmocka_unit_test(alarms_are_due),
 	    cmocka_unit_test(nothing_overflows),
 	};
 
