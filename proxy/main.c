@@ -1,6 +1,7 @@
 /* Start, rights, workers, signals, end. */
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
@@ -57,6 +58,7 @@ struct process {
 	struct log *log;
 	int log_fd;
 	struct admin *admin;
+	char hostname[HOST_NAME_MAX + 1];
 	struct loop_source signals;
 	struct wheel_timer log_timer;
 };
@@ -205,9 +207,9 @@ static void main_drain(struct process *process, const char *who)
 	main_advance_drain(process, DRAIN_STARTED);
 }
 
-static void main_drain_asked(void *owner)
+static void main_drain_asked(void *owner, const char *who)
 {
-	main_drain(owner, "POST /drain");
+	main_drain(owner, who);
 }
 
 static void main_signal(struct loop_source *source, uint32_t events)
@@ -369,6 +371,8 @@ static int main_start(struct process *process)
 	if (result)
 		return result;
 	main_read_conntrack(process);
+	if (gethostname(process->hostname, sizeof process->hostname - 1))
+		process->hostname[0] = '\0';
 	if (settings->admin.family) {
 		const struct admin_context context = {
 		    .loop = process->loop,
@@ -377,6 +381,7 @@ static int main_start(struct process *process)
 		    .reload = process->reload,
 		    .drain = main_drain_asked,
 		    .owner = process,
+		    .names = {process->hostname, settings->cluster_domain, &settings->admin_hosts},
 		    .started_ms = clock_realtime_ms(),
 		};
 

@@ -10,6 +10,7 @@
 #include "lib/json.h"
 #include "lib/options.h"
 #include "lib/text.h"
+#include "proxy/admin/admin_host.h"
 #include "proxy/admin/admin_pages.h"
 #include "proxy/config/annotations.h"
 #include "proxy/config/manifest.h"
@@ -39,6 +40,22 @@ static int proxy_options_parse_admin(const struct option_call *call, void *field
 		return 0;
 	text_string(accepted, "an address with its port, as 127.0.0.1:4191 or [::1]:4191, or off");
 	return -EINVAL;
+}
+
+static int proxy_options_parse_admin_host(const struct option_call *call, void *field, struct text *accepted)
+{
+	const char *name = call->value;
+	size_t length = admin_host_name_length(name);
+
+	while (length && name[length]) {
+		name += length + 1;
+		length = admin_host_name_length(name);
+	}
+	if (!length) {
+		text_string(accepted, "names of hosts without ports, as prometheus-targets.shop.svc or web.shop,web.example.org");
+		return -EINVAL;
+	}
+	return options_parse_texts(call, field, accepted);
 }
 
 static int proxy_options_parse_dns(const struct option_call *call, void *field, struct text *accepted)
@@ -171,7 +188,11 @@ static const struct option_row fixed_rows[] = {
     {.name = "admin", .commands = OF_RUN, .argument = "ADDRESS:PORT", .default_value = "127.0.0.1:4191",
      .parse = proxy_options_parse_admin, .offset = FIELD(admin),
      .help = "Listener for /ready, /live, /metrics, /connections and what / lists besides; a kubelet and a scraper need it on "
-             "0.0.0.0:4191; off = none."},
+             "0.0.0.0:4191, where it answers other hosts these three alone; off = none."},
+    {.name = "admin-host", .commands = OF_RUN, .argument = "NAME", .parse = proxy_options_parse_admin_host, .offset = FIELD(admin_hosts),
+     .repeatable = true,
+     .help = "Further names that the admin listener answers to, as that of a Service by which it is scraped; several between commas. "
+             "It answers to addresses, localhost and the pod's own names, and to another Host with 421."},
     {.name = "uid", .commands = OF_RUN, .argument = "UID", .default_value = "2102", .parse = options_parse_number, .least = 1,
      .greatest = UINT_MAX - 1, .offset = FIELD(uid),
      .help = "User and group id to become when started as root. Must be lapse-init's --proxy-uid."},
@@ -334,6 +355,7 @@ int proxy_options_parse(int argc, char **argv, char **environment, struct settin
 void proxy_options_free(struct settings *settings)
 {
 	ports_free(&settings->opaque_ports);
+	options_texts_free(&settings->admin_hosts);
 	options_texts_free(&settings->config);
 	options_texts_free(&settings->headers);
 	free((char *)settings->service_profile_default_source);
@@ -383,7 +405,7 @@ static void proxy_options_write(const struct settings *settings, const struct op
 		text_string(out, log_level_name(*(const enum log_level *)field));
 	else if (row->parse == log_parse_format)
 		text_string(out, *(const enum log_format *)field == LOG_JSON ? "json" : "text");
-	else if (row->parse == options_parse_texts)
+	else if (row->parse == options_parse_texts || row->parse == proxy_options_parse_admin_host)
 		for (size_t i = 0; i < ((const struct option_texts *)field)->count; i++)
 			text_printf(out, "%s%s", i ? " " : "", ((const struct option_texts *)field)->items[i]);
 	else if (*(const char *const *)field)

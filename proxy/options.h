@@ -21,6 +21,7 @@ enum proxy_docs { DOCS_NONE, DOCS_MAN, DOCS_TIMEOUTS, DOCS_REASONS, DOCS_KINDS, 
 struct settings {
 	uint16_t inbound_port, outbound_port;
 	struct addr admin; /* AF_UNSPEC: none */
+	struct option_texts admin_hosts; /* names, several of them between commas */
 	int64_t uid;
 	int64_t workers; /* 0 = as many as this cgroup's CPUs */
 	enum log_level log_level;

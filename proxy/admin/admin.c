@@ -204,6 +204,8 @@ static const char *admin_phrase(int status)
 		return "Length Required";
 	case 413:
 		return "Content Too Large";
+	case 421:
+		return "Misdirected Request";
 	default:
 		return reply_phrase(status);
 	}

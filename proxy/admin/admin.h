@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+#include "proxy/admin/admin_host.h"
+
 struct addr;
 struct admin_answer;
 struct log;
@@ -20,8 +22,9 @@ struct admin_context {
 	struct log *log;
 	struct proxy *proxy;
 	struct reload *reload;
-	void (*drain)(void *owner); /* POST /drain */
+	void (*drain)(void *owner, const char *who); /* begins to shut down; who: for the log */
 	void *owner;
+	struct admin_host_names names;
 	int64_t started_ms; /* wall clock, when the process began */
 };
 

@@ -5,31 +5,32 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-#include "lib/addr.h"
 #include "lib/log.h"
 #include "lib/text.h"
 #include "proxy/admin/admin.h"
+#include "proxy/admin/admin_host.h"
 #include "proxy/connection/worker.h"
 
 enum method { METHOD_GET, METHOD_POST, METHODS };
 
-static admin_page admin_pages_index, admin_pages_live, admin_pages_ready, admin_pages_version, admin_pages_drain, admin_pages_log_level;
+static admin_page admin_pages_index, admin_pages_live, admin_pages_ready, admin_pages_version, admin_pages_drain,
+	admin_pages_shutdown, admin_pages_log_level;
 
-/* Everything there is: one row a page. A POST changes something, so it is taken from this host only. */
+/* Everything there is: one row a page. What is not for outside is for this host only, a POST, which changes something, always. */
 static const struct {
 	enum method method;
 	const char *path;
 	admin_page *run;
 	const char *help;
 	const char *parameters; /* those it knows, between blanks; NULL: it looks at none and minds none */
+	bool outside; /* other hosts may see it too: those who probe and scrape */
 } pages[] = {
     {METHOD_GET, "/", admin_pages_index, "this list", NULL},
-    {METHOD_GET, "/live", admin_pages_live, "200 while the process runs", NULL},
-    {METHOD_GET, "/ready", admin_pages_ready, "200, or 503 once it drains", NULL},
+    {METHOD_GET, "/live", admin_pages_live, "200 while the process runs", NULL, true},
+    {METHOD_GET, "/ready", admin_pages_ready, "200, or 503 once it drains", NULL, true},
     {METHOD_GET, "/version", admin_pages_version, "the version", NULL},
-    {METHOD_GET, "/metrics", admin_metrics_page, "Prometheus text, or OpenMetrics as Accept says", NULL},
+    {METHOD_GET, "/metrics", admin_metrics_page, "Prometheus text, or OpenMetrics as Accept says", NULL, true},
     {METHOD_GET, "/config", admin_config_page, "timeouts with their sources, documents read, settings; ?service=NAMESPACE/NAME[:PORT]",
      " service "},
     {METHOD_GET, "/connections", admin_view_connections,
@@ -40,6 +41,7 @@ static const struct {
     {METHOD_GET, "/half-closed", admin_view_half_closed, "those of which one side has finished, as JSON; filters as above",
      " direction client server service protocol stage timer id sort limit "},
     {METHOD_POST, "/drain", admin_pages_drain, "begins to shut down, as SIGTERM does", ""},
+    {METHOD_POST, "/shutdown", admin_pages_shutdown, "the same, by the name that Linkerd has for it: the end of a Job", ""},
     {METHOD_POST, "/log-level", admin_pages_log_level, "?level=debug|info|warn|error|off", " level "},
     {METHOD_POST, "/connections/close", admin_view_close, "ends those that ?id= or filters as above choose",
      " direction client server service protocol stage timer id "},
@@ -191,22 +193,16 @@ static bool admin_pages_field(const struct admin_call *call, const char *name, s
 	return false;
 }
 
-/* Whether Host is an address or localhost. A page in a browser can make its own name mean 127.0.0.1 and then ask us as its own host. */
-static bool admin_pages_host_is_plain(const struct admin_call *call)
+/* Whether the request is for us, whatever name another page made mean our address. One without Host is none of a browser's; a POST needs
+ * it all the same, and an address or localhost in it. */
+static bool admin_pages_is_for_us(const struct admin_call *call, enum method method)
 {
-	struct addr addr;
-	TEXT_ON_STACK(host, 128);
+	TEXT_ON_STACK(host, 320);
 
-	if (!admin_pages_field(call, "host", &host) || !host.length || host.truncated)
-		return false;
-	if (strncasecmp(host_bytes, "localhost", 9) == 0 && (!host_bytes[9] || host_bytes[9] == ':'))
-		return true;
-	if (!addr_parse(host_bytes, &addr) || !addr_parse_host(host_bytes, &addr))
-		return true;
-	if (host_bytes[0] != '[' || host_bytes[host.length - 1] != ']')
-		return false;
-	host_bytes[host.length - 1] = '\0';
-	return !addr_parse_host(host_bytes + 1, &addr);
+	if (!admin_pages_field(call, "host", &host))
+		return method == METHOD_GET;
+	return !host.truncated && (admin_host_is_plain(host_bytes) ||
+	                           (method == METHOD_GET && admin_host_is_ours(host_bytes, &call->context->names)));
 }
 
 /* Which of the words between blanks it is, from 0; -1: none. */
@@ -254,17 +250,21 @@ void admin_pages_answer(struct admin_call *call)
 	for (size_t i = 0; i < PAGES; i++)
 		if (admin_pages_is(&call->path, pages[i].path))
 			found = i;
-	if (found == PAGES) {
+	if (method == METHOD_GET && !admin_pages_is_for_us(call, method)) {
+		admin_pages_say(call, 421, "Host is none of this proxy's names: ask by an address, localhost or the pod's name, or start "
+		                "lapse-proxy with --admin-host and that name");
+	} else if (found == PAGES) {
 		admin_pages_index(call);
 		call->answer->status = call->answer->status == 200 ? 404 : call->answer->status;
 	} else if (!is_method || pages[found].method != method) {
 		admin_pages_say(call, 405, "%s takes %s", pages[found].path, allowed[pages[found].method]);
 		call->answer->allow = allowed[pages[found].method];
-	} else if (method == METHOD_POST && !call->loopback) {
-		admin_pages_say(call, 403, "this is done from the same host only: connect to a loopback address");
+	} else if (!pages[found].outside && !call->loopback) {
+		admin_pages_say(call, 403, "%s is for the same host only: connect to a loopback address, as kubectl port-forward does; from "
+		                "elsewhere there are /live, /ready and /metrics", pages[found].path);
 	} else if (method == METHOD_POST && admin_pages_field_has(call, "origin", "")) {
 		admin_pages_say(call, 403, "this is not done for pages in a browser, which send an Origin field");
-	} else if (method == METHOD_POST && !admin_pages_host_is_plain(call)) {
+	} else if (method == METHOD_POST && !admin_pages_is_for_us(call, method)) {
 		admin_pages_say(call, 403, "this is done only where Host is an address or localhost, so that no page in a browser can ask it");
 	} else if (!pages[found].parameters || admin_pages_known(call, pages[found].parameters)) {
 		pages[found].run(call);
@@ -299,13 +299,23 @@ static void admin_pages_version(struct admin_call *call)
 	admin_pages_say(call, 200, "lapse-proxy %s", LAPSE_VERSION);
 }
 
-static void admin_pages_drain(struct admin_call *call)
+static void admin_pages_begin_drain(struct admin_call *call, const char *who)
 {
 	bool draining = atomic_load_explicit(&call->context->proxy->drain, memory_order_relaxed) != DRAIN_NONE;
 
 	if (!draining)
-		call->context->drain(call->context->owner);
+		call->context->drain(call->context->owner, who);
 	admin_pages_say(call, 200, draining ? "it drains already" : "draining");
+}
+
+static void admin_pages_drain(struct admin_call *call)
+{
+	admin_pages_begin_drain(call, "POST /drain");
+}
+
+static void admin_pages_shutdown(struct admin_call *call)
+{
+	admin_pages_begin_drain(call, "POST /shutdown");
 }
 
 static void admin_pages_log_level(struct admin_call *call)

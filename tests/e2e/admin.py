@@ -58,13 +58,13 @@ def pages(pod):
         response = pod.proxy.ask_admin(path)
         expect(response.status == 200 and response.body and response.get("connection") == "close", f"{path}: {response.start}")
         with pod.inside.connect(*ADMIN) as peer:
-            peer.send(request("HEAD", path))
+            peer.send(request("HEAD", path, host="localhost"))
             head = peer.all()
         expect(head.startswith(b"HTTP/1.1 200 OK\r\n") and head.endswith(b"\r\n\r\n") and b"content-length: " in head,
                f"HEAD {path}: {head!r}")
         refused = pod.proxy.ask_admin(path, "DELETE")
         expect(refused.status == 405 and refused.get("allow") == "GET, HEAD", f"DELETE {path}: {refused.start}")
-    for path in ("/drain", "/log-level", "/connections/close"):
+    for path in ("/drain", "/shutdown", "/log-level", "/connections/close"):
         expect(f"POST {path} ".encode() in listed, f"{path} is not listed")
         refused = pod.proxy.ask_admin(path)
         expect(refused.status == 405 and refused.get("allow") == "POST", f"GET {path}: {refused.start}")
@@ -96,7 +96,7 @@ def slow_clients(pod):
         peer = pod.inside.connect(*ADMIN)
         peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         with contextlib.suppress(OSError):  # some are let go already
-            peer.send((b"", b"GET /metr", request("GET", "/metrics"), request("POST", "/drain", "Content-Length: 9"))[number % 4])
+            peer.send((b"", b"GET /metr", request("GET", "/metrics", host="localhost"), request("POST", "/drain", "Content-Length: 9"))[number % 4])
         held.append(peer)
     pod.dial().ask()
     for path in ("/ready", "/metrics", "/connections"):
@@ -120,7 +120,7 @@ def silent_clients_go(pod):
     unread = pod.inside.socket(4)
     unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
     unread.connect(ADMIN)
-    unread.sendall(request("GET", "/connections?format=html&limit=10000"))
+    unread.sendall(request("GET", "/connections?format=html&limit=10000", host="localhost"))
     with took(5):
         quiet.ends("fin")
     time.sleep(0.5)
@@ -152,13 +152,18 @@ def descriptors_run_out(pod):
 
 @case(each={"IPv4": 4, "IPv6": 6})
 def posts_from_elsewhere(pod, family):
-    """From another host, pages are readable and posts refused; so are those a browser sends for some page, whatever name it uses."""
+    """From another host, what probes and scrapers need is readable and all else refused; so are posts that a browser sends for some
+    page, whatever name it uses."""
     pod.start("--admin", "0.0.0.0:4191" if family == 4 else "[::]:4191", init=["--skip-inbound-ports", "4191"])
     address = pod.inside.address(family)
     far = {"host": pod.client, "address": address}
-    for path in ("/live", "/metrics", "/config", "/connections"):
+    for path in ("/live", "/ready", "/metrics"):
         expect(pod.proxy.admin(path, **far)[0] == 200, f"GET {path} from elsewhere")
-    for path in ("/drain", "/log-level?level=off", "/connections/close?direction=inbound"):
+    for path in ("/", "/config", "/connections", "/connections.js", "/half-closed", "/version"):
+        for options in (far, {"address": address}):
+            status, body = pod.proxy.admin(path, **options)
+            expect(status == 403 and b"port-forward" in body and b"/metrics" in body, f"GET {path} from elsewhere: {status} {body!r}")
+    for path in ("/drain", "/shutdown", "/log-level?level=off", "/connections/close?direction=inbound"):
         expect("loopback" in post(pod, path, status=403, **far), "no reason given")
         post(pod, path, status=403, address=address)  # its own host, but not by a loopback address
         post(pod, path, "Origin: http://evil.example", status=403)
@@ -170,6 +175,38 @@ def posts_from_elsewhere(pod, family):
     expect(post(pod, "/log-level?level=debug", **loopback) == "debug\n", "loopback is refused")
     for name in ("localhost", "LOCALHOST:4191", "127.0.0.1", "[::1]", "[::1]:9", "10.0.0.1:4191"):
         expect(post(pod, "/log-level?level=debug", named_as=name, **loopback) == "debug\n", f"Host: {name} is refused")
+
+
+@case(each={"IPv4": 4, "IPv6": 6})
+def names_answered_to(pod, family):
+    """Pages are for requests that name an address, localhost, the pod or an --admin-host; others get 421 and are told of that option."""
+    address = "127.0.0.1" if family == 4 else "::1"
+    pod.start("--admin", "127.0.0.1:4191" if family == 4 else "[::]:4191", "--admin-host", "web.shop.svc,Targets.example",
+              "--admin-host", "third.example", "--cluster-domain", "inner.example")
+    own = os.uname().nodename
+    pages = ("/", "/live", "/ready", "/metrics", "/config", "/connections", "/connections.js", "/half-closed", "/version", "/nowhere")
+    for name in ("10.0.0.1", "10.0.0.1:4191", "[::1]", "[fd00::7]:4191", "localhost:9", "LocalHost", own, f"{own.upper()}:4191", f"{own}.",
+                 f"{own}.web.shop.svc.inner.example:4191", "10-1-2-3.shop.pod.inner.example", "fd00--7.shop.pod.inner.example",
+                 "web.shop.svc", "WEB.shop.svc.:4191", "targets.example", "third.example"):
+        for path in pages:
+            got = pod.proxy.ask_admin(path, address=address, named_as=name).status
+            expect(got == (404 if path == "/nowhere" else 200), f"{path} as {name}: {got}")
+    for name in ("evil.example", "evil.example:4191", "web.shop", "eb.shop.svc", "web.shop.svc,targets.example", f"{own}.evil.example",
+                 f"{own}x", f"x.{own}", f"{own}.inner.example", f"{own}.web.shop.svc.cluster.local", "x.web.shop.svc.inner.example",
+                 "10-1-2.shop.pod.inner.example", "svc.inner.example", "localhost.evil.example", "127.0.0.1.evil.example", "[::1].evil.example",
+                 "x" * 300):
+        for path in pages:
+            status, body = pod.proxy.admin(path, address=address, named_as=name)
+            expect(status == 421 and b"--admin-host" in body, f"{path} as {name!r}: {status} {body!r}")
+        expect(pod.proxy.admin("/log-level?level=debug", "POST", address=address, named_as=name)[0] == 403, f"POST as {name!r}")
+    with pod.inside.connect(address, 4191) as peer:
+        peer.send(b"GET /live HTTP/1.0\r\n\r\n")
+        expect(peer.response().status == 200, "a request of HTTP/1.0, which needs no Host")
+    expect(page(pod, "/config", address=address)["settings"]["admin-host"] == "web.shop.svc,Targets.example third.example", "not in /config")
+    pod.stop()
+    for value in ("a.example:80", "a,,b", ",a", "a,", "a b", "*.example", "a" * 256, "https://a"):
+        result = pod.inside.run([pod.context.proxy, "--admin-host", value], check=False)
+        expect(result.returncode == 64 and f'--admin-host: "{value}" is not accepted; give names' in result.stderr, f"{value}: {result}")
 
 
 # /config
@@ -460,16 +497,16 @@ def log_level(pod):
     pod.uncounted()
 
 
-@case()
-def drain_by_post(pod):
-    """POST /drain does what SIGTERM does; the page then shows the drain's own deadline; a second one changes nothing."""
+@case(each={"drain": "/drain", "shutdown": "/shutdown"})
+def drain_by_post(pod, path):
+    """POST /drain and /shutdown do what SIGTERM does; the page then shows the drain's own deadline; a second one changes nothing."""
     pod.app(http(lambda message: after(1.5) if message.target == "/slow" else ok()))
     pod.start(drain="1m")
     idle, busy = pod.dial(), pod.dial()
     idle.ask()
     busy.send(request("GET", "/slow"))
     busy.stays(0.2)
-    expect(post(pod, "/drain") == "draining\n", "not draining")
+    expect(post(pod, path) == "draining\n", "not draining")
     idle.ends("fin")
     idle.close()
     expect(pod.proxy.admin("/ready")[0] == 503, "still ready")

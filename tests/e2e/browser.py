@@ -325,6 +325,9 @@ def pages_from_elsewhere(pod):
         until(lambda: any("frame-ancestors" in json.dumps(each) for each in chromium.complaints()), "it lets itself be framed")
         # The same host and port as its own page, by a name that means 127.0.0.1 now.
         chromium.go("http://evil.example:4191/connections?refresh=0")
-        expect(chromium.run("""fetch("/drain", {method: "POST"}).then(answer => answer.status)""") == 403, "a rebound name may drain")
+        expect("--admin-host" in chromium.run("document.body.innerText"), "a rebound name may read")
+        for path, method, status in (("/config", "GET", 421), ("/metrics", "GET", 421), ("/drain", "POST", 403)):
+            got = chromium.run(f"""fetch("{path}", {{method: "{method}"}}).then(answer => answer.status)""")
+            expect(got == status, f"a rebound name: {method} {path} is answered by {got}")
     expect(pod.proxy.admin("/ready")[0] == 200 and pod.proxy.admin("/config")[0] == 200, "it drains")
     expect(not any("as POST" in line["msg"] for line in pod.proxy.lines), "a post was obeyed")

@@ -312,7 +312,7 @@ def admin_without_descriptor(pod):
     waiting = pod.inside.connect("127.0.0.1", 4191)
     left = pod.inside.connect("127.0.0.1", 4191)
     left.close()
-    waiting.send(request("GET", "/ready"))
+    waiting.send(request("GET", "/ready", host="localhost"))
     rests(pod)
     waiting.stays(0)
     pod.limit("nofile", 1000)
