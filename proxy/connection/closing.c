@@ -278,7 +278,7 @@ static bool closing_needs_words(const struct conn *conn)
 {
 	bool at_once = conn->client.write_failed || (conn->client.fin_received && !leg_pending(&conn->client));
 
-	return !at_once || record_wanted(conn->worker, conn->ending.reason);
+	return !at_once || record_wanted(conn, conn->ending.reason);
 }
 
 void conn_close_list(struct conn *conn, struct cause cause, const char *format, va_list arguments)

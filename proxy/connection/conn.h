@@ -88,6 +88,7 @@ struct conn {
 	bool broken;                     /* a fault of ours: ends as internal_error with conn_settle() */
 	bool half_closed;                /* counted as that */
 	bool admitted;                   /* counted in proxy->admitted */
+	bool only_probes;                /* every request so far was a kubelet's probe */
 	bool client_read_hold;           /* do not read the client now (a pipelined request waits) */
 	uint8_t http_minor;              /* of the last request */
 	uint16_t last_status;

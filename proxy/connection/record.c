@@ -166,22 +166,28 @@ static void record_write(struct conn *conn, const struct ending *ending, const c
 	log_end(&line);
 }
 
-static enum log_level record_level(enum reason_id reason)
+/* Probes come every few seconds for as long as a pod lives: those that ended as they should are for who looks closely. */
+static enum log_level record_level(const struct conn *conn, enum reason_id reason)
 {
-	return reason == REASON_CLIENT_CLOSED_UNUSED ? LOG_DEBUG : LOG_INFO;
+	bool clean = reason == REASON_DONE || reason == REASON_CONNECTION_CLOSE || reason == REASON_CLIENT_CLOSED_IDLE;
+
+	if (reason == REASON_CLIENT_CLOSED_UNUSED || (clean && conn->only_probes && conn->direction == DIRECTION_INBOUND))
+		return LOG_DEBUG;
+	return LOG_INFO;
 }
 
-bool record_wanted(const struct worker *worker, enum reason_id reason)
+bool record_wanted(const struct conn *conn, enum reason_id reason)
 {
+	const struct worker *worker = conn->worker;
 	int64_t rate = worker->proxy->settings->log_rate;
 
-	return log_wants(worker->log, record_level(reason)) &&
+	return log_wants(worker->log, record_level(conn, reason)) &&
 	       !(rate && log_limit_spent(&worker->record_limits[reason], worker_now(worker), (int)rate));
 }
 
 void record_connection(struct conn *conn)
 {
-	record_write(conn, &conn->ending, "connection closed", record_level(conn->ending.reason));
+	record_write(conn, &conn->ending, "connection closed", record_level(conn, conn->ending.reason));
 }
 
 void record_exchange(struct conn *conn, const struct ending *ending)

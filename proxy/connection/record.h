@@ -14,8 +14,8 @@ struct worker;
 /* One line: the end of a connection, or of an exchange on a connection that lives on. Rate limited per reason. */
 void record_connection(struct conn *conn);
 
-/* Whether the record of a connection that ended now with this reason would be written. */
-bool record_wanted(const struct worker *worker, enum reason_id reason);
+/* Whether the record of the connection, ended now with this reason, would be written. */
+bool record_wanted(const struct conn *conn, enum reason_id reason);
 
 /* A connection for which there was no memory: what is known of it without a struct conn. */
 void record_unborn(struct worker *worker, const struct origin *origin);

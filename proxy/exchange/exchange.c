@@ -58,6 +58,7 @@ int exchange_begin(struct conn *conn, const struct http1_head *head)
 	exchange->started_us = loop_now_us(conn->worker->loop);
 	metrics_add(conn->worker->metrics, METRIC_REQUESTS, conn->direction, 0, 0, 0, 1);
 	conn->exchange = exchange;
+	conn->only_probes = head->kube_probe && (conn->only_probes || !conn->requests);
 	conn->requests++;
 	conn->http_minor = head->minor;
 	conn->instants[INSTANT_HEAD] = 0;

@@ -146,6 +146,8 @@ static int http1_on_value_complete(llhttp_t *parser)
 	case 10:
 		if (http1_is(name, "keep-alive"))
 			gather->head->keep_alive_timeout_s = http1_keep_alive_timeout(gather->value);
+		else if (http1_is(name, "user-agent"))
+			gather->head->kube_probe |= http1_is_kube_probe(gather->value);
 		break;
 	case 14:
 		gather->content_lengths += http1_is(name, "content-length");

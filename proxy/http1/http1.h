@@ -60,6 +60,7 @@ struct http1_head {
 	bool is_head, is_connect;
 	bool upgrade;      /* Upgrade with Connection: upgrade */
 	bool accepts_text; /* Accept allows text, or a wildcard */
+	bool kube_probe;   /* User-Agent is a kubelet's probe */
 };
 
 /* What a complete head says. request: the one a response answers (its method decides whether a body follows), NULL for a request.

@@ -20,6 +20,13 @@ bool http1_allows_text(struct http1_slice value)
 	return http1_mentions(value, "*/*") || http1_mentions(value, "text/");
 }
 
+bool http1_is_kube_probe(struct http1_slice value)
+{
+	static const char agent[] = "kube-probe/";
+
+	return value.length >= sizeof agent - 1 && memcmp(value.bytes, agent, sizeof agent - 1) == 0;
+}
+
 int32_t http1_keep_alive_timeout(struct http1_slice value)
 {
 	static const char name[] = "timeout=";

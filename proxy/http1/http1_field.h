@@ -23,6 +23,9 @@ static inline bool http1_is(struct http1_slice name, const char *word)
 /* Whether an Accept field allows text, or a wildcard. */
 bool http1_allows_text(struct http1_slice value);
 
+/* Whether a User-Agent field is that of a kubelet's HTTP probe, kube-probe/VERSION (kubernetes/pkg/probe/http). */
+bool http1_is_kube_probe(struct http1_slice value);
+
 /* The number of `timeout=N` among the comma-separated parameters of a Keep-Alive field, -1 = none. */
 int32_t http1_keep_alive_timeout(struct http1_slice value);
 

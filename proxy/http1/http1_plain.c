@@ -54,6 +54,8 @@ static bool http1_plain_field(enum http1_kind kind, struct http1_slice name, str
 	case 10:
 		if (http1_is(name, "keep-alive"))
 			head->keep_alive_timeout_s = http1_keep_alive_timeout(value);
+		else if (http1_is(name, "user-agent"))
+			head->kube_probe |= http1_is_kube_probe(value);
 		return !http1_is(name, "connection") || http1_is(value, "keep-alive");
 	case 14:
 		if (!http1_is(name, "content-length"))

@@ -104,6 +104,7 @@ static void is_as_llhttp_has_it(enum http1_kind kind, const uint8_t *bytes, size
 	HOLDS(plain.status == parsed.status && plain.minor == parsed.minor && plain.framing == parsed.framing);
 	HOLDS(plain.keep_alive == parsed.keep_alive && plain.idempotent == parsed.idempotent && plain.is_head == parsed.is_head);
 	HOLDS(plain.is_connect == parsed.is_connect && plain.upgrade == parsed.upgrade && plain.accepts_text == parsed.accepts_text);
+	HOLDS(plain.kube_probe == parsed.kube_probe);
 }
 
 struct fed {

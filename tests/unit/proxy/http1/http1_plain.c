@@ -52,6 +52,7 @@ static size_t alike_with_other_bytes(const struct guard *guard, enum http1_kind 
 			assert_int_equal(plain.idempotent, parsed.idempotent);
 			assert_int_equal(plain.is_head, parsed.is_head);
 			assert_int_equal(plain.accepts_text, parsed.accepts_text);
+			assert_int_equal(plain.kube_probe, parsed.kube_probe);
 		}
 	}
 	return accepted;
@@ -68,6 +69,7 @@ static void reads_plain_heads(void **state)
 	    {GET END, 0, true},
 	    {"HEAD /a/b?c=%20&d=(1)!$'*+,;:@-._~?/ HTTP/1.1\r\n" HOST END, 0, true},
 	    {GET "Accept: text/html\r\nUser-Agent: a \"b\" \x80\tc\r\nEmpty:\r\nX!#$%&'*+-.^_`|~9:y\r\n" END, 0, true},
+	    {GET "user-agent: kube-probe/1.36\r\n" END, 0, true},
 	    {GET "connection: Keep-Alive\r\nKeep-Alive: timeout=7\r\n" END, 0, true},
 	    {GET END "GET /next", 9, true},
 	    {OK LENGTH END, 0, true},
