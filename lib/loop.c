@@ -174,6 +174,7 @@ void loop_run(struct loop *loop)
 			timer->fire(timer);
 		loop_sweep(loop);
 	}
+	loop->stopping = false;
 }
 
 void loop_stop(struct loop *loop)

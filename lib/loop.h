@@ -43,7 +43,7 @@ void loop_close(struct loop *loop, struct loop_source *source);
 
 void loop_defer(struct loop *loop, struct loop_deferred *deferred);
 
-/* Runs until loop_stop(). loop_wake() may be called from any thread: it ends the wait, then `idle` runs. */
+/* Runs until loop_stop(), after which it may run again. loop_wake() may be called from any thread: it ends the wait, then `idle` runs. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 void loop_wake(struct loop *loop);

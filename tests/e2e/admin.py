@@ -559,7 +559,7 @@ def five_thousand(pod):
                     expect(max(row["id"] for row in rows[:100]) < 300, "not the oldest")
         for _ in range(20):  # clients that leave before their answer
             with pod.inside.connect(*ADMIN) as peer:
-                peer.send(request("GET", "/connections?limit=10000"))
+                peer.send(request("GET", "/connections?limit=10000", host="localhost"))
                 peer.rst()
         expect(pod.proxy.admin("/connections?limit=10000")[0] == 200, "the page")
         with took(0, late=1):
