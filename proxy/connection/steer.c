@@ -62,6 +62,21 @@ bool steer_opaque(struct conn *conn)
 
 /* --- requests --- */
 
+static void steer_refuse_undecided(struct conn *conn, const struct route_request *request)
+{
+	const char *service = policy_target_name(conn->target), *pattern = request->work.pattern;
+
+	if (pattern)
+		exchange_fail(conn, cause_of(REASON_ROUTE_UNDECIDED),
+		              "the regular expression \"%.200s\" of a rule of Service %s needs more work on this path of %zu bytes than the %d "
+		              "steps, under 1 ms, and the %d KiB that one request may take for all its rules",
+		              pattern, service, request->path.length, (int)REGEX_STEPS_MOST, (int)REGEX_HEAP_KIB);
+	else
+		exchange_fail(conn, cause_of(REASON_ROUTE_UNDECIDED),
+		              "finding the rule of Service %s for this request, %zu bytes of head, takes more than %d steps, under 1 ms",
+		              service, request->head_length, (int)REGEX_STEPS_MOST);
+}
+
 static void steer_refuse(struct conn *conn, const struct route_request *request)
 {
 	const struct policy_choice *choice = &conn->exchange->choice;
@@ -72,6 +87,10 @@ static void steer_refuse(struct conn *conn, const struct route_request *request)
 		              policy_target_name(conn->target), (int)request->method.length, (const char *)request->method.bytes,
 		              request->path.length < 200 ? (int)request->path.length : 200, (const char *)request->path.bytes,
 		              (int)request->host.length, (const char *)request->host.bytes);
+		return;
+	}
+	if (choice->refusal == REASON_ROUTE_UNDECIDED) {
+		steer_refuse_undecided(conn, request);
 		return;
 	}
 	policy_rule_view(choice->rule, &view);

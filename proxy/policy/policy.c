@@ -206,18 +206,24 @@ static void policy_choose_rule(const struct policy_rule *rule, struct policy_cho
 		policy_choose_backend(rule, choice);
 }
 
-void policy_route(const struct policy_target *target, const struct route_request *request, struct policy_choice *choice)
+void policy_route(const struct policy_target *target, struct route_request *request, struct policy_choice *choice)
 {
-	const struct profile_route *profile_route;
+	const struct profile_route *profile_route = NULL;
 	struct route_found found;
+	bool matched = false;
 
 	*choice = (struct policy_choice){.timeouts = policy_target_has_routes(target) ? &target->unrouted : &target->timeouts,
 	                                 .retry = target->retry};
-	if (target->profile) {
+	if (target->profile)
 		profile_route = profile_find(target->profile, request);
+	else if (target->table)
+		matched = route_table_find(target->table, request, &found);
+	if (request->work.undecided) {
+		choice->refusal = REASON_ROUTE_UNDECIDED;
+	} else if (target->profile) {
 		if (profile_route)
 			policy_choose_rule(&target->profile_rules[profile_route->index], choice);
-	} else if (target->table && route_table_find(target->table, request, &found)) {
+	} else if (matched) {
 		choice->match = found.match;
 		policy_choose_rule(found.payload, choice);
 	} else if (target->routed) {

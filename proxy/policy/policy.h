@@ -96,12 +96,13 @@ struct policy_choice {
 	const struct profile_route *profile_route; /* of a ServiceProfile */
 	struct budget *budget;             /* of its retries, NULL = none */
 	bool until_head;                   /* `request` ends with the response head (ServiceProfile) */
-	enum reason_id refusal;            /* REASON_NONE, or why the proxy answers itself: no_route, route_invalid, backend_unresolved */
+	enum reason_id refusal;            /* REASON_NONE, or why the proxy answers itself: no_route, route_undecided, route_invalid,
+	                                    * backend_unresolved */
 };
 
 /* Chooses for a request; policy_connection(), for an opaque connection, server_name from its ClientHello, NULL = none. Both also move
  * on the turn of weighted backends. */
-void policy_route(const struct policy_target *target, const struct route_request *request, struct policy_choice *choice);
+void policy_route(const struct policy_target *target, struct route_request *request, struct policy_choice *choice);
 void policy_connection(const struct policy_target *target, const char *server_name, struct policy_choice *choice);
 
 /* A choice that is refused for its backend becomes that of another backend, where one has a share and takes requests: the rule

@@ -6,13 +6,13 @@
 
 /* What a condition is asked about: a request, or the status of a response. */
 struct profile_subject {
-	const struct route_request *request; /* NULL: a response */
+	struct route_request *request; /* NULL: a response */
 	unsigned status;
 };
 
 static bool profile_holds(const struct condition *condition, const struct profile_subject *subject)
 {
-	const struct route_request *request = subject->request;
+	struct route_request *request = subject->request;
 
 	switch (condition->type) {
 	case CONDITION_ALL:
@@ -31,14 +31,15 @@ static bool profile_holds(const struct condition *condition, const struct profil
 		return request && request->method.length == strlen(condition->method) &&
 		       memcmp(request->method.bytes, condition->method, request->method.length) == 0;
 	case CONDITION_PATH:
-		return request && regex_matches(condition->path, (const char *)request->path.bytes, request->path.length);
+		return request &&
+		       regex_matches(condition->path, (const char *)request->path.bytes, request->path.length, &request->work);
 	case CONDITION_STATUS:
 		return !request && subject->status >= condition->least && subject->status <= condition->greatest;
 	}
 	return false;
 }
 
-const struct profile_route *profile_find(const struct profile *profile, const struct route_request *request)
+const struct profile_route *profile_find(const struct profile *profile, struct route_request *request)
 {
 	const struct profile_subject subject = {.request = request};
 

@@ -5,7 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
-#include "proxy/policy/regex.h"
+/* Steps of work, as regex.h has them. */
+enum { COST_FIELD = 20, COST_PARAMETER = 20, BYTES_A_STEP = 16 };
 
 static bool route_is(struct http1_slice slice, const char *text)
 {
@@ -13,10 +14,10 @@ static bool route_is(struct http1_slice slice, const char *text)
 }
 
 /* A pattern if there is one, else a text, of which NULL is anything. */
-static bool route_text_matches(const char *text, const struct regex *regex, struct http1_slice slice)
+static bool route_text_matches(const char *text, const struct regex *regex, struct http1_slice slice, struct regex_work *work)
 {
 	if (regex)
-		return regex_matches(regex, (const char *)slice.bytes, slice.length);
+		return regex_matches(regex, (const char *)slice.bytes, slice.length, work);
 	return !text || route_is(slice, text);
 }
 
@@ -136,26 +137,30 @@ bool route_host_matches(const char *pattern, struct http1_slice host)
 
 /* --- what a match names --- */
 
-static bool route_path_matches(const struct route_match *match, struct http1_slice path)
+static bool route_path_matches(const struct route_match *match, struct route_request *request)
 {
+	struct http1_slice path = request->path;
 	size_t length;
 
 	if (match->path_type != PATH_PREFIX)
-		return route_text_matches(match->path, match->path_type == PATH_REGEX ? match->path_regex : NULL, path);
+		return route_text_matches(match->path, match->path_type == PATH_REGEX ? match->path_regex : NULL, path,
+		                          &request->work);
 	length = strlen(match->path);
 	if (path.length < length || (length && memcmp(path.bytes, match->path, length) != 0))
 		return false;
 	return length == 0 || path.length == length || path.bytes[length] == '/';
 }
 
-static bool route_header_matches(const struct value_match *wanted, const struct route_request *request)
+static bool route_header_matches(const struct value_match *wanted, struct route_request *request)
 {
 	size_t offset = 0, length = strlen(wanted->name);
 	struct http1_slice name, value;
 
-	while (route_next_field(request, &offset, &name, &value))
+	if (!regex_work_add(&request->work, request->head_length / BYTES_A_STEP))
+		return false;
+	while (route_next_field(request, &offset, &name, &value) && regex_work_add(&request->work, COST_FIELD))
 		if (name.length == length && strncasecmp((const char *)name.bytes, wanted->name, length) == 0 &&
-		    route_text_matches(wanted->value, wanted->type == VALUE_REGEX ? wanted->regex : NULL, value))
+		    route_text_matches(wanted->value, wanted->type == VALUE_REGEX ? wanted->regex : NULL, value, &request->work))
 			return true;
 	return false;
 }
@@ -190,38 +195,52 @@ static bool route_decoded_is(struct http1_slice encoded, const char *text)
 	return *text == '\0';
 }
 
-static bool route_decoded_matches(struct http1_slice encoded, const struct regex *regex)
+static bool route_decoded_matches(struct http1_slice encoded, const struct regex *regex, struct regex_work *work)
 {
 	char *decoded = malloc(encoded.length + 1);
 	size_t length = 0;
 	bool matches;
 
 	if (!decoded)
+		work->undecided = true;
+	if (!decoded || !regex_work_add(work, 4 * encoded.length)) {
+		free(decoded);
 		return false;
+	}
 	while (encoded.length > 0)
 		decoded[length++] = (char)route_decode(&encoded);
-	matches = regex_matches(regex, decoded, length);
+	matches = regex_matches(regex, decoded, length, work);
 	free(decoded);
 	return matches;
 }
 
-static bool route_query_matches(const struct value_match *wanted, struct http1_slice query)
+/* What stands before the byte, which is taken away too; all of it where there is none. */
+static struct http1_slice route_split(struct http1_slice *rest, uint8_t byte)
 {
-	while (query.length > 0) {
-		struct http1_slice value = route_cut(&query, "&"), name = route_cut(&value, "=");
+	const uint8_t *found = rest->length ? memchr(rest->bytes, byte, rest->length) : NULL;
+	struct http1_slice part = {rest->bytes, found ? (size_t)(found - rest->bytes) : rest->length};
 
-		if (value.length > 0)
-			value = (struct http1_slice){value.bytes + 1, value.length - 1};
-		if (query.length > 0)
-			query = (struct http1_slice){query.bytes + 1, query.length - 1};
+	*rest = found ? (struct http1_slice){found + 1, rest->length - part.length - 1} : (struct http1_slice){0};
+	return part;
+}
+
+static bool route_query_matches(const struct value_match *wanted, struct route_request *request)
+{
+	struct http1_slice query = request->query;
+
+	if (!regex_work_add(&request->work, query.length / BYTES_A_STEP))
+		return false;
+	while (query.length > 0 && regex_work_add(&request->work, COST_PARAMETER)) {
+		struct http1_slice value = route_split(&query, '&'), name = route_split(&value, '=');
+
 		if (route_decoded_is(name, wanted->name))
-			return wanted->type == VALUE_REGEX ? route_decoded_matches(value, wanted->regex)
+			return wanted->type == VALUE_REGEX ? route_decoded_matches(value, wanted->regex, &request->work)
 			                                   : route_decoded_is(value, wanted->value);
 	}
 	return false;
 }
 
-static bool route_grpc_matches(const struct route_match *match, const struct route_request *request)
+static bool route_grpc_matches(const struct route_match *match, struct route_request *request)
 {
 	struct http1_slice method = request->path, service;
 
@@ -232,20 +251,20 @@ static bool route_grpc_matches(const struct route_match *match, const struct rou
 	if (!service.length || method.length < 2 || memchr(method.bytes + 1, '/', method.length - 1))
 		return false;
 	method = (struct http1_slice){method.bytes + 1, method.length - 1};
-	return route_text_matches(match->grpc_service, match->grpc_service_regex, service) &&
-	       route_text_matches(match->grpc_method, match->grpc_method_regex, method);
+	return route_text_matches(match->grpc_service, match->grpc_service_regex, service, &request->work) &&
+	       route_text_matches(match->grpc_method, match->grpc_method_regex, method, &request->work);
 }
 
-bool route_matches(const struct route_match *match, bool grpc, const struct route_request *request)
+bool route_matches(const struct route_match *match, bool grpc, struct route_request *request)
 {
 	if (grpc ? !route_grpc_matches(match, request)
-	         : !route_text_matches(match->method, NULL, request->method) || !route_path_matches(match, request->path))
+	         : !route_text_matches(match->method, NULL, request->method, &request->work) || !route_path_matches(match, request))
 		return false;
 	for (size_t i = 0; i < match->header_count; i++)
 		if (!route_header_matches(&match->headers[i], request))
 			return false;
 	for (size_t i = 0; i < match->query_count; i++)
-		if (!route_query_matches(&match->queries[i], request->query))
+		if (!route_query_matches(&match->queries[i], request))
 			return false;
 	return true;
 }

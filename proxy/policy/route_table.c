@@ -344,7 +344,7 @@ struct route_table *route_table_new(struct arena *arena, const struct route_entr
 /* --- finding --- */
 
 /* An Ingress's wildcard stands for one label. */
-static bool route_table_takes(const struct route_item *item, const struct route_request *request)
+static bool route_table_takes(const struct route_item *item, struct route_request *request)
 {
 	if (item->route->object.kind == KIND_INGRESS && item->group->wildcard &&
 	    memchr(request->host.bytes, '.', request->host.length - item->group->length))
@@ -354,7 +354,7 @@ static bool route_table_takes(const struct route_item *item, const struct route_
 
 /* The best of `best` and what is found under the hash. */
 static const struct route_item *route_table_probe(const struct route_table *table, const struct route_group *group, uint64_t hash,
-                                                  const struct route_request *request, const struct route_item *best)
+                                                  struct route_request *request, const struct route_item *best)
 {
 	const struct route_item *item = table->paths[hash & table->path_mask];
 
@@ -365,7 +365,7 @@ static const struct route_item *route_table_probe(const struct route_table *tabl
 }
 
 static const struct route_item *route_table_find_in(const struct route_table *table, const struct route_group *group,
-                                                    const struct route_request *request)
+                                                    struct route_request *request)
 {
 	struct http1_slice path = request->path;
 	const struct route_item *best = NULL;
@@ -387,7 +387,7 @@ static const struct route_item *route_table_find_in(const struct route_table *ta
 	return route_table_probe(table, group, route_table_key(group, KEY_REGEX, table->seed), request, best);
 }
 
-bool route_table_find(const struct route_table *table, const struct route_request *request, struct route_found *found)
+bool route_table_find(const struct route_table *table, struct route_request *request, struct route_found *found)
 {
 	const struct route_item *item = NULL;
 

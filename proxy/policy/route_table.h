@@ -37,7 +37,8 @@ struct route_found {
 /* Which of two that match alike counts: negative when `a` is older, or of the same age and before `b` by the text "namespace/name". */
 int route_table_compare_age(const struct object *a, const struct object *b);
 
-/* The match that takes the request; false when none does, then *found is as it was. Pure. */
-bool route_table_find(const struct route_table *table, const struct route_request *request, struct route_found *found);
+/* The match that takes the request; false when none does, then *found is as it was. Nothing of this counts once
+ * request->work.undecided. Pure but for that. */
+bool route_table_find(const struct route_table *table, struct route_request *request, struct route_found *found);
 
 #endif

@@ -1,6 +1,7 @@
 """Routes: which rule takes a request, how long it may last, and which backend gets it."""
 import re
 import threading
+import time
 
 from .harness import Message, after, case, check_answer, expect, http, ok, request, script, silent, took
 from .harness.documents import backend, configured, edit, example, pairs, profile, route, rule, service
@@ -156,6 +157,33 @@ def no_route(pod):
     check_answer(peer.response(), 404, "no_route", closes=True)
     peer.ends("fin")
     pod.ended("no_route", requests=6, phase="request")
+
+
+@case(ways=BOTH)
+def undecided(pod):
+    """What a regular expression needs too much work for is neither taken nor left to a weaker rule: 500 route_undecided, soon, named and
+    counted; all rules of a request share the limit; what is short enough is decided."""
+    pod.app(http(lambda message: ok(message.target.encode())))
+    patterns = [f"/.*[^/]*/edit{number}" for number in range(10)]
+    start(pod, *({"matches": [match(pattern, "RegularExpression")]} for pattern in patterns), rule("/"))
+    peer = pod.dial()
+    expect(peer.ask("GET", "/" + "a" * 100 + "/edit9").body.endswith(b"edit9"), "a short path was not decided")
+    expect(peer.ask("GET", "/" + "a" * 100).status == 200, "the rule behind did not take it")
+    started = time.monotonic()
+    peer.send(request("GET", "/" + "a" * 16000 + "9", "Accept: text/plain"))
+    response = peer.response()
+    took = time.monotonic() - started
+    check_answer(response, 500, "route_undecided", closes=False, text=True)
+    expect(took < 0.1, f"the answer took {took:.3f} s")
+    detail = response.get("lapse-detail")
+    expect(patterns[0] in detail and "default/web" in detail and "16002 bytes" in detail, detail)
+    peer.send(request("GET", "/" + "a" * 900 + "9"))  # fewer steps for one of them than there may be, more for ten
+    check_answer(peer.response(), 500, "route_undecided", closes=False)
+    record = pod.record(reason="route_undecided", by="proxy", service="default/web", msg="request failed", phase="wait", level="info")
+    expect("simpler" in record["detail"], record["detail"])
+    expect(peer.ask("GET", "/b").status == 200, "the connection does not go on")
+    failed = pod.proxy.counted("lapse_requests_failed_total", reason="route_undecided")
+    expect(failed == 2, f"counted {failed} times")
 
 
 RULES = (

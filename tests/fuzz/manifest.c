@@ -22,7 +22,7 @@ static void is_valid_match(const struct route_match *match)
 {
 	HOLDS(match->path_type <= PATH_REGEX);
 	if (match->path_type == PATH_REGEX)
-		regex_matches(match->path_regex, "/a", 2);
+		regex_matches(match->path_regex, "/a", 2, &(struct regex_work){0});
 	else
 		HOLDS(strlen(match->path) < 8192);
 	for (size_t i = 0; i < match->header_count; i++)
@@ -59,7 +59,7 @@ static void is_valid_condition(const struct condition *condition)
 	HOLDS(condition->type != CONDITION_METHOD || *condition->method);
 	HOLDS(condition->type != CONDITION_STATUS || condition->least <= condition->greatest);
 	if (condition->type == CONDITION_PATH)
-		regex_matches(condition->path, "/a", 2);
+		regex_matches(condition->path, "/a", 2, &(struct regex_work){0});
 	for (size_t i = 0; i < condition->count; i++)
 		is_valid_condition(&condition->children[i]);
 }

@@ -234,7 +234,7 @@ static inline bool routes_host_takes(const struct route *route, const char *host
 }
 
 /* entry NULL: none takes it. */
-static inline struct routes_answer routes_linear(const struct routes *routes, const struct route_request *request)
+static inline struct routes_answer routes_linear(const struct routes *routes, struct route_request *request)
 {
 	struct routes_answer best = {0};
 
@@ -266,10 +266,14 @@ static inline struct routes_answer routes_linear(const struct routes *routes, co
 /* Whether the table and the long way agree. */
 static inline bool routes_agree(const struct routes *routes, const struct route_request *request)
 {
-	struct routes_answer answer = routes_linear(routes, request);
+	struct route_request asked = *request, linear = *request;
+	struct routes_answer answer = routes_linear(routes, &linear);
 	struct route_found found = {0};
+	bool taken = route_table_find(routes->table, &asked, &found);
 
-	if (!route_table_find(routes->table, request, &found))
+	if (asked.work.undecided || linear.work.undecided)
+		return linear.work.undecided; /* the long way asks more */
+	if (!taken)
 		return !answer.entry && !found.match && !found.payload;
 	return answer.entry && found.payload == answer.entry->payload && found.route == answer.entry->route &&
 	       found.rule == answer.entry->rule && (!answer.match || found.match == answer.match);

@@ -51,8 +51,8 @@ static void a_whole_one(void **state)
 	assert_int_equal(route->condition.children[0].type, CONDITION_METHOD);
 	assert_string_equal(route->condition.children[0].method, "GET");
 	assert_int_equal(route->condition.children[1].type, CONDITION_PATH);
-	assert_true(regex_matches(route->condition.children[1].path, "/api/users", 10));
-	assert_false(regex_matches(route->condition.children[1].path, "/api/users/1", 12));
+	assert_true(regex_matches(route->condition.children[1].path, "/api/users", 10, &(struct regex_work){0}));
+	assert_false(regex_matches(route->condition.children[1].path, "/api/users/1", 12, &(struct regex_work){0}));
 	assert_int_equal(route->class_count, 2);
 	assert_true(route->classes[0].failure);
 	assert_int_equal(route->classes[0].condition.type, CONDITION_STATUS);
@@ -140,7 +140,7 @@ static void paths_match_whole(void **state)
 		struct documents documents;
 		snprintf(text, sizeof text, CONDITION("pathRegex: '%s'"), rows[i].regex);
 		const struct regex *regex = read_one(&documents, text)->routes->condition.path;
-		if (regex_matches(regex, rows[i].path, strlen(rows[i].path)) != rows[i].matches)
+		if (regex_matches(regex, rows[i].path, strlen(rows[i].path), &(struct regex_work){0}) != rows[i].matches)
 			fail_msg("%s and %s", rows[i].regex, rows[i].path);
 		documents_end(&documents);
 	}

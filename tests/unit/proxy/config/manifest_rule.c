@@ -113,10 +113,10 @@ static void regular_expressions_are_compiled(void **state)
 				  "queryParams: [{name: q, type: RegularExpression, value: c+}]"));
 	assert_string_equal(document.said, "");
 	const struct route_match *match = &document.route->rules[0].matches[0];
-	assert_true(regex_matches(match->path_regex, "/a12", 4));
-	assert_false(regex_matches(match->path_regex, "/a12/", 5));
-	assert_true(regex_matches(match->headers[0].regex, "bb", 2));
-	assert_true(regex_matches(match->queries[0].regex, "cc", 2));
+	assert_true(regex_matches(match->path_regex, "/a12", 4, &(struct regex_work){0}));
+	assert_false(regex_matches(match->path_regex, "/a12/", 5, &(struct regex_work){0}));
+	assert_true(regex_matches(match->headers[0].regex, "bb", 2, &(struct regex_work){0}));
+	assert_true(regex_matches(match->queries[0].regex, "cc", 2, &(struct regex_work){0}));
 	route_document_free(&document);
 
 	static const struct {

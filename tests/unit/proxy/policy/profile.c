@@ -28,7 +28,7 @@ static bool holds(struct condition condition, const char *line)
 {
 	const struct profile_route route = {.name = "r", .condition = condition};
 	const struct profile profile = {.routes = &route, .route_count = 1};
-	const struct route_request request = request_of(line);
+	struct route_request request = request_of(line);
 	const struct profile_route *found = profile_find(&profile, &request);
 
 	assert_true(!found || found == &route);
@@ -95,7 +95,7 @@ static void first_route_wins(void **state)
 	} rows[] = {{"GET /", &routes[1]}, {"POST /", &routes[1]}, {"PUT /", &routes[0]}, {"DELETE /", NULL}};
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		const struct route_request request = request_of(rows[i].line);
+		struct route_request request = request_of(rows[i].line);
 
 		assert_ptr_equal(profile_find(&profile, &request), rows[i].route);
 		assert_null(profile_find(&empty, &request));
