@@ -123,9 +123,10 @@ static int main_plan_without_socket(struct main_job *job)
 		return status;
 	plan_free(&job->plan);
 	job->plan = plan;
-	log_message(job->log, LOG_INFO,
-	            "the kernel has no nf_tables socket expression (CONFIG_NFT_SOCKET): a connection older than the rules may miss "
-	            "that its peer closed it");
+	log_message(job->log, LOG_WARN,
+	            "the kernel has no nf_tables socket expression (CONFIG_NFT_SOCKET, Linux 5.11): ports where nobody listens are "
+	            "redirected too, so a probe that only connects succeeds there; and a connection older than the rules may miss that "
+	            "its peer closed it");
 	return 0;
 }
 
@@ -188,6 +189,7 @@ static void main_log_installed(struct main_job *job, double started)
 	if (options->proxy_gid.set)
 		log_number(&line, "proxy_gid", options->proxy_gid.id);
 	log_string(&line, "inbound", options->inbound_ports.count ? "listed ports" : "all ports");
+	log_string(&line, "dead_ports", job->facts.socket_match && !options->redirect_dead_ports ? "refused" : "redirected");
 	log_string(&line, "drop_invalid", job->plan.chains[PLAN_GUARD] ? "true" : "false");
 	log_number(&line, "rules", (int64_t)job->plan.rule_count);
 	TEXT_ON_STACK(took, 32);

@@ -291,6 +291,10 @@ static const struct option_row options_rows[] = {
 	 "Do not drop inbound TCP packets that conntrack cannot place. Without it they are dropped, since the kernel would answer "
 	 "them by resetting a live connection; nf_conntrack_tcp_be_liberal=1 has the same effect.",
 	 options_parse_flag, FIELD(keep_invalid)},
+	{"redirect-dead-ports", {NULL}, NULL, NULL,
+	 "Redirect inbound connections to ports where nobody listens too: the proxy accepts them and answers HTTP with a 502 that "
+	 "says why. Without it the kernel refuses them, as it does without Lapse, so probes of such a port fail as they should.",
+	 options_parse_flag, FIELD(redirect_dead_ports)},
 	{"close-wait-timeout", {NULL}, "DURATION", NULL,
 	 "How long conntrack remembers a half-closed connection. Without it the kernel's value stays (60s).",
 	 options_parse_close_wait, FIELD(conntrack_seconds)},

@@ -209,15 +209,17 @@ static void plan_only_new(struct plan *plan, enum plan_chain_id chain)
 	plan_accept(plan, chain, (struct plan_match){.kind = PLAN_MATCH_SYN, .negated = true}, "no SYN: older than these rules");
 }
 
-static void plan_redirect(struct plan *plan, enum plan_chain_id chain, uint16_t port, enum plan_set_id only, const char *comment)
+/* Of what has come so far, these destination ports; PLAN_SET_COUNT: all. */
+static struct plan_rule *plan_rule_of_ports(struct plan *plan, enum plan_chain_id chain, enum plan_verdict verdict,
+                                            enum plan_set_id ports, const char *comment)
 {
-	struct plan_rule *rule = plan_rule_new(plan, chain, PLAN_REDIRECT, comment);
+	struct plan_rule *rule = plan_rule_new(plan, chain, verdict, comment);
 
-	if (only != PLAN_SET_COUNT)
-		plan_rule_match(rule, (struct plan_match){.kind = PLAN_MATCH_DESTINATION_PORT, .set = only});
+	if (ports != PLAN_SET_COUNT)
+		plan_rule_match(rule, (struct plan_match){.kind = PLAN_MATCH_DESTINATION_PORT, .set = ports});
 	else
 		plan_rule_match(rule, (struct plan_match){.kind = PLAN_MATCH_TCP});
-	rule->port = port;
+	return rule;
 }
 
 /* Conntrack does not know the connections that were there before it, and takes up an old one at its next data but not at its end:
@@ -260,9 +262,12 @@ static void plan_guard(struct plan *plan, const struct plan_facts *facts)
 		plan_rule_match(rule, (struct plan_match){.kind = PLAN_MATCH_IPV6});
 }
 
-static void plan_inbound(const struct init_options *options, struct plan *plan)
+/* What nobody listens for is not redirected, so that the kernel refuses it, as without us: who probes a port is told the truth. */
+static void plan_inbound(const struct init_options *options, const struct plan_facts *facts, struct plan *plan)
 {
-	bool some = plan->sets[PLAN_INBOUND].count > 0;
+	enum plan_set_id ports = plan->sets[PLAN_INBOUND].count ? PLAN_INBOUND : PLAN_SET_COUNT;
+	bool refused = facts->socket_match && !options->redirect_dead_ports;
+	struct plan_rule *rule;
 
 	plan_only_new(plan, PLAN_PREROUTING);
 	plan_accept(plan, PLAN_PREROUTING, (struct plan_match){.kind = PLAN_MATCH_LOCAL, .negated = true}, "forwarded, not for us");
@@ -271,7 +276,12 @@ static void plan_inbound(const struct init_options *options, struct plan *plan)
 	plan_accept_set(plan, PLAN_PREROUTING, PLAN_MATCH_SOURCE, PLAN_SKIP_SUBNETS6, "skipped subnet");
 	plan_accept_set(plan, PLAN_PREROUTING, PLAN_MATCH_DESTINATION_PORT, PLAN_SKIP_INBOUND,
 	                "proxy's own, admin or skipped port");
-	plan_redirect(plan, PLAN_PREROUTING, options->inbound_port, some ? PLAN_INBOUND : PLAN_SET_COUNT, "inbound to the proxy");
+	rule = plan_rule_of_ports(plan, PLAN_PREROUTING, PLAN_REDIRECT, ports, "inbound to the proxy");
+	rule->port = options->inbound_port;
+	if (!refused)
+		return;
+	plan_rule_match(rule, (struct plan_match){.kind = PLAN_MATCH_SOCKET});
+	plan_rule_of_ports(plan, PLAN_PREROUTING, PLAN_ACCEPT, ports, "nobody listens there: the kernel refuses");
 }
 
 static void plan_outbound(const struct init_options *options, struct plan *plan)
@@ -288,7 +298,7 @@ static void plan_outbound(const struct init_options *options, struct plan *plan)
 	plan_accept_set(plan, PLAN_OUTPUT, PLAN_MATCH_DESTINATION, PLAN_SKIP_SUBNETS6, "skipped subnet");
 	plan_accept_set(plan, PLAN_OUTPUT, PLAN_MATCH_DESTINATION, PLAN_LINK_LOCAL6, "IPv6 link-local, cannot be redirected");
 	plan_accept_set(plan, PLAN_OUTPUT, PLAN_MATCH_DESTINATION_PORT, PLAN_SKIP_OUTBOUND, "skipped port");
-	plan_redirect(plan, PLAN_OUTPUT, options->outbound_port, PLAN_SET_COUNT, "outbound to the proxy");
+	plan_rule_of_ports(plan, PLAN_OUTPUT, PLAN_REDIRECT, PLAN_SET_COUNT, "outbound to the proxy")->port = options->outbound_port;
 }
 
 /* --- contradictions --- */
@@ -350,7 +360,7 @@ int plan_make(const struct init_options *options, const struct plan_facts *facts
 	}
 	if (guard)
 		plan_guard(&plan, facts);
-	plan_inbound(options, &plan);
+	plan_inbound(options, facts, &plan);
 	plan_outbound(options, &plan);
 	*out = plan;
 	return 0;

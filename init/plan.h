@@ -71,6 +71,7 @@ enum plan_match_kind {
 	PLAN_MATCH_ENDING,       /* FIN or RST is set; implies TCP */
 	PLAN_MATCH_OWN_SOCKET,   /* a socket bound to the packet's own destination address has it, so not one that was redirected; a
 	                          * listener bound to that address rather than to all of them looks the same */
+	PLAN_MATCH_SOCKET,       /* some socket has it or listens for it, on its own destination address or on all; never negated */
 	PLAN_MATCH_INVALID,      /* conntrack state */
 	PLAN_MATCH_IN_LO,
 	PLAN_MATCH_OUT_LO,

@@ -51,15 +51,20 @@ static int rules_meta(struct nftnl_rule *rule, uint32_t key)
 	return 0;
 }
 
-static int rules_compare(struct nftnl_rule *rule, bool negated, const void *value, uint32_t length)
+static int rules_compare_by(struct nftnl_rule *rule, enum nft_cmp_ops how, const void *value, uint32_t length)
 {
 	struct nftnl_expr *expr = rules_expr(rule, "cmp");
 
 	if (!expr)
 		return -ENOMEM;
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
-	nftnl_expr_set_u32(expr, NFTNL_EXPR_CMP_OP, negated ? NFT_CMP_NEQ : NFT_CMP_EQ);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_CMP_OP, how);
 	return nftnl_expr_set(expr, NFTNL_EXPR_CMP_DATA, value, length) ? -ENOMEM : 0;
+}
+
+static int rules_compare(struct nftnl_rule *rule, bool negated, const void *value, uint32_t length)
+{
+	return rules_compare_by(rule, negated ? NFT_CMP_NEQ : NFT_CMP_EQ, value, length);
 }
 
 static int rules_meta_u8(struct nftnl_rule *rule, uint32_t key, bool negated, uint8_t value)
@@ -151,16 +156,16 @@ static int rules_local(struct nftnl_rule *rule, bool negated)
 	return rules_compare(rule, negated, &local, sizeof local);
 }
 
-static int rules_own_socket(struct nftnl_rule *rule, bool negated)
+/* Whether the packet's socket is bound to all addresses; without a socket, or with one in TIME_WAIT, the rule ends here. */
+static int rules_socket(struct nftnl_rule *rule, enum nft_cmp_ops how, uint8_t wildcard)
 {
-	const uint8_t wildcard = 0;
 	struct nftnl_expr *expr = rules_expr(rule, "socket");
 
 	if (!expr)
 		return -ENOMEM;
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_SOCKET_KEY, NFT_SOCKET_WILDCARD);
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_SOCKET_DREG, NFT_REG_1);
-	return rules_compare(rule, negated, &wildcard, sizeof wildcard);
+	return rules_compare_by(rule, how, &wildcard, sizeof wildcard);
 }
 
 /* Of the flags in `mask`, exactly `flags` are set. */
@@ -217,7 +222,9 @@ static int rules_match(struct nftnl_rule *rule, const struct plan_match *match)
 	case PLAN_MATCH_ENDING:
 		return rules_flags(rule, !match->negated, RULES_FIN | RULES_RST, 0);
 	case PLAN_MATCH_OWN_SOCKET:
-		return rules_own_socket(rule, match->negated);
+		return rules_socket(rule, match->negated ? NFT_CMP_NEQ : NFT_CMP_EQ, 0);
+	case PLAN_MATCH_SOCKET: /* bound to all or not: a comparison in place of the set { 0, 1 } */
+		return rules_socket(rule, NFT_CMP_LTE, 1);
 	case PLAN_MATCH_INVALID:
 		return rules_invalid(rule);
 	case PLAN_MATCH_IN_LO:

@@ -36,6 +36,9 @@ static void show_match(const struct plan_match *match, struct text *text)
 	case PLAN_MATCH_OWN_SOCKET:
 		text_printf(text, "socket wildcard %s0", not);
 		break;
+	case PLAN_MATCH_SOCKET:
+		text_string(text, "socket wildcard <= 1");
+		break;
 	case PLAN_MATCH_INVALID:
 		text_string(text, "ct state invalid");
 		break;

@@ -343,8 +343,18 @@ scene6() {
 greeted_ms() { sed -n 's/.*three times, after \(.*\) ms/\1/p' <<<"$seen" | tr ' ' '\n' | sort -n | grep -m 1 . || echo 99999; }
 
 scene7() {
-    scene "Connection refused: a 502 that names the cause"
-    say "Nothing listens on the pod's port 8089, as when an application has not started yet."
+    scene "Nobody listens: refused as without Lapse, or a 502 that says why"
+    say "Nothing listens on the pod's port 8089, as when an application has not started yet. lapse-init leaves such a connection to" \
+        "the kernel, so a probe, a gateway or curl is told the truth at once:"
+    run client "curl -sSi http://10.78.1.2:8089/"
+    claim "curl could not connect, after $took_s s" eval 'matches "$seen" "Failed to connect|Could not connect" && between 0 1000'
+    inside pod "$as_init $work/lapse-init status" >"$work/status.log" 2>&1
+    typed pod "lapse-init status | grep 'nobody listens'"
+    grep 'nobody listens' "$work/status.log" | lines
+    claim "lapse-init counted it" matches "$(grep 'nobody listens' "$work/status.log")" "^ *[1-9][0-9]* packets"
+    say "Who would rather have an answer that names the cause, redirects such ports too:"
+    typed pod "lapse-init --redirect-dead-ports"
+    init pod --redirect-dead-ports
     run client "curl -sSi http://10.78.1.2:8089/"
     claim "502, with the reason in the answer" answered 502 connect_refused 0
     record pod server=10.78.1.2:8089

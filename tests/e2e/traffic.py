@@ -3,7 +3,7 @@ import socket
 import struct
 import time
 
-from .harness import ALL_WAYS, PROXY_UID, as_user, case, expect, until
+from .harness import ALL_WAYS, PROXY_UID, as_user, case, check_answer, expect, took, until
 
 BOTH = ("in4", "in6")  # cases that choose their own direction: once per family
 DIRECT, REFUSED = "direct", "refused"
@@ -74,13 +74,90 @@ def inbound_app_port(pod):
     """Row 1: a remote host's connection to an app port arrives at the inbound port with its original destination."""
     lay_out(pod)
     same(path(pod.client, pod.address, 8080), redirected("inbound", pod.inside, pod.family, 8080))
+
+
+# Listeners as an application may have them: on the pod's address, on all of one family, on all of both, on loopback alone.
+def on_address(pod):
+    return pod.address
+
+
+def on_all(pod):
+    return "0.0.0.0" if pod.family == 4 else "::"
+
+
+LISTENERS = {"bound": (on_address, False, True), "all of its family": (on_all, True, True), "dual stack": (lambda pod: "::", False, True),
+             "the other family": (lambda pod: "::" if pod.family == 4 else "0.0.0.0", True, False),
+             "loopback": (lambda pod: "127.0.0.1" if pod.family == 4 else "::1", False, False)}
+
+
+def listen(pod, address, only, port):
+    sock = pod.inside.socket(6 if ":" in address else 4, socket.SOCK_STREAM)
+    if ":" in address:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(only))
+    sock.bind((address, port))
+    sock.listen()
+    return sock
+
+
+def dead_port_count(pod):
+    """How many SYNs met no listener, as status says it."""
+    for line in pod.init("status").stdout.splitlines():
+        if "nobody listens there" in line:
+            return int(line.split()[0])
+    return None
+
+
+@case(ways=BOTH, each=LISTENERS)
+def inbound_where_somebody_listens(pod, listener):
+    """Rows 1 and 1a: redirected where a socket listens for it, on its address or on all; else refused at once and counted."""
+    address, only, reached = listener
+    lay_out(pod, ports=())
+    with listen(pod, address(pod), only, 8080):
+        with took(0, late=0.9):
+            same(path(pod.client, pod.address, 8080), redirected("inbound", pod.inside, pod.family, 8080) if reached else REFUSED)
+    expect(dead_port_count(pod) == (0 if reached else 1), f"status counts {dead_port_count(pod)}")
+
+
+@case(ways=BOTH)
+def inbound_listener_that_comes_and_goes(pod):
+    """Row 1a: nobody listens, then somebody does, then nobody again; nothing is installed anew between."""
+    lay_out(pod, ports=())
+    for turn in range(2):
+        same(path(pod.client, pod.address, 8080), REFUSED)
+        with listen(pod, on_all(pod), True, 8080):
+            same(path(pod.client, pod.address, 8080), redirected("inbound", pod.inside, pod.family, 8080))
+    same(path(pod.client, pod.address, 8080), REFUSED)
+    expect(dead_port_count(pod) == 3, f"status counts {dead_port_count(pod)}")
+    pod.init("check")
+
+
+@case(ways=BOTH)
+def inbound_dead_port_redirected(pod):
+    """Row 1a: --redirect-dead-ports redirects all the same; check knows which of the two was installed."""
+    lay_out(pod, init=("--redirect-dead-ports",))
     same(path(pod.client, pod.address, 9), redirected("inbound", pod.inside, pod.family, 9))
+    expect(dead_port_count(pod) is None, "there is a rule for dead ports")
+    pod.init("check", "--redirect-dead-ports")
+    expect("nobody listens there" in pod.init("check", exit_code=95).stdout, "check does not show the missing rule")
+
+
+@case()
+def inbound_dead_port_through_the_proxy(pod):
+    """Row 1a with the real proxy: a probe that only connects fails while the app is away, and no record is made; 502 if one asks."""
+    pod.start()
+    same(path(pod.client, pod.address, 8080), REFUSED)
+    app = pod.app()
+    pod.dial().ask()
+    app.stop()
+    same(path(pod.client, pod.address, 8080), REFUSED)
+    pod.init("--redirect-dead-ports")
+    check_answer(pod.dial().ask(status=502), 502, "connect_refused")
 
 
 @case(ways=BOTH)
 def inbound_skipped_and_admin_ports(pod):
     """Row 2: skipped ports, a skipped range and the admin port stay untouched."""
-    lay_out(pod, ports=(80, 6000, 7070, 8000, 4191), init=("--skip-inbound-ports", "80,6000-8000"))
+    lay_out(pod, ports=(79, 80, 81, 5999, 6000, 7070, 8000, 8001, 4191), init=("--skip-inbound-ports", "80,6000-8000"))
     for port in (80, 6000, 7070, 8000, 4191):
         same(path(pod.client, pod.address, port), DIRECT)
     for port in (79, 81, 5999, 8001):
@@ -90,7 +167,7 @@ def inbound_skipped_and_admin_ports(pod):
 @case(ways=BOTH)
 def inbound_listed_ports_only(pod):
     """Row 1 with --inbound-ports: listed ports are redirected, others reach the pod as they are."""
-    lay_out(pod, ports=(8080, 9091), init=("--inbound-ports", "8080,9000-9090"))
+    lay_out(pod, ports=(8080, 9000, 9090, 9091), init=("--inbound-ports", "8080,9000-9090"))
     for port in (8080, 9000, 9090):
         same(path(pod.client, pod.address, port), redirected("inbound", pod.inside, pod.family, port))
     same(path(pod.client, pod.address, 9091), DIRECT)
@@ -315,6 +392,7 @@ def namespace_without_ipv6(pod):
     """Row 11: where IPv6 is off, auto installs what works for IPv4 and says nothing wrong."""
     pod.inside.sysctl("ipv6/conf/all/disable_ipv6", 1)
     pod.app(stub("inbound"), 4143, pod.inside)
+    pod.app(direct, 8080, pod.inside)
     pod.init()
     same(path(pod.client, pod.address, 8080), redirected("inbound", pod.inside, 4, 8080))
 

@@ -42,7 +42,7 @@ struct packet {
 	const char *source, *destination, *interface;
 	uint16_t source_port, destination_port;
 	uint32_t uid, gid;
-	bool not_tcp, not_syn, forwarded, invalid, ending, own_socket;
+	bool not_tcp, not_syn, forwarded, invalid, ending, own_socket, dead;
 };
 
 static bool in_set(const struct plan *plan, enum plan_set_id id, const void *key)
@@ -84,6 +84,8 @@ static bool matches_plainly(const struct plan *plan, const struct plan_match *ma
 		return packet->ending;
 	case PLAN_MATCH_OWN_SOCKET:
 		return packet->own_socket;
+	case PLAN_MATCH_SOCKET:
+		return !packet->dead;
 	case PLAN_MATCH_INVALID:
 		return packet->invalid;
 	case PLAN_MATCH_IN_LO:
@@ -192,6 +194,8 @@ static void traffic_by_default(void **state)
 	static const struct flow flows[] = {
 		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 8080}, 4143, "1: remote to an app"},
 		{{IN, "fd00::7", "fd00::9", "eth0", 40000, 8080}, 4143, "1 and 11: the same over IPv6"},
+		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 8080, .dead = true}, UNTOUCHED, "1a: nobody listens"},
+		{{IN, "fd00::7", "fd00::9", "eth0", 40000, 8080, .dead = true}, UNTOUCHED, "1a and 11: the same over IPv6"},
 		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 4191}, UNTOUCHED, "2: admin port"},
 		{{IN, "fd00::7", "fd00::9", "eth0", 40000, 4191}, UNTOUCHED, "2: admin port, IPv6"},
 		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 4143}, UNTOUCHED, "3: the proxy's inbound port"},
@@ -263,6 +267,7 @@ static void traffic_of_listed_ports(void **state)
 {
 	static const struct flow flows[] = {
 		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 80}, 5001, "listed"},
+		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 80, .dead = true}, UNTOUCHED, "listed, and nobody listens"},
 		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 81}, UNTOUCHED, "not listed"},
 		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 8085}, UNTOUCHED, "listed and skipped"},
 		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 5003}, UNTOUCHED, "admin port"},
@@ -325,6 +330,7 @@ static void the_socket_expression_can_be_done_without(void **state)
 	         DROPPED,
 	         "end"},
 		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 80}, 4143, "inbound"},
+		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 80, .dead = true}, 4143, "nobody listens, and nobody can tell"},
 	};
 
 	CHECK_FLOWS(&small, flows, NULL);
@@ -343,6 +349,17 @@ static void strict_conntrack_takes_up_no_old_connection(void **state)
 
 	CHECK_FLOWS(&strict, flows, NULL);
 	CHECK_FLOWS(&modern, loose, NULL);
+}
+
+static void dead_ports_may_be_redirected(void **state)
+{
+	static const struct flow flows[] = {
+		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 80, .dead = true}, 4143, "dead"},
+		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 80}, 4143, "alive"},
+		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 81, .dead = true}, UNTOUCHED, "not listed"},
+	};
+
+	CHECK_FLOWS(&modern, flows, "--redirect-dead-ports", "--inbound-ports=80");
 }
 
 static void the_root_user_is_honoured(void **state)
@@ -439,6 +456,7 @@ int main(void)
 		cmocka_unit_test(the_socket_expression_can_be_done_without),
 		cmocka_unit_test(strict_conntrack_takes_up_no_old_connection),
 		cmocka_unit_test(ranges_merge),              cmocka_unit_test(the_largest_plan_fits),
+		cmocka_unit_test(dead_ports_may_be_redirected),
 		cmocka_unit_test(contradictions_are_refused),
 	};
 

@@ -84,7 +84,8 @@ static void the_default(void **state)
 		"\t\ttcp dport @skip_inbound_ports counter accept comment \"skipped inbound port\"\n"
 		"\t\tmeta l4proto tcp counter drop comment \"else the kernel would reset a live connection\"\n\t}\n"
 		GUARD PREROUTING SYN FORWARDED ADMIN
-		"\t\tmeta l4proto tcp counter redirect to :4143 comment \"inbound to the proxy\"\n\t}\n"
+		"\t\tmeta l4proto tcp socket wildcard <= 1 counter redirect to :4143 comment \"inbound to the proxy\"\n"
+		"\t\tmeta l4proto tcp counter accept comment \"nobody listens there: the kernel refuses\"\n\t}\n"
 		OUTPUT SYN "\t\tmeta skuid 2102 counter accept comment \"from the proxy, by user\"\n" OWN_ADDRESS LINK
 		"\t\tmeta l4proto tcp counter redirect to :4140 comment \"outbound to the proxy\"\n\t}\n}\n");
 	free(shown);
@@ -118,7 +119,8 @@ static void everything(void **state)
 		"\t\tiifname @skip_interfaces counter accept comment \"skipped interface\"\n"
 		"\t\tip saddr @skip_subnets4 counter accept comment \"skipped subnet\"\n"
 		"\t\tip6 saddr @skip_subnets6 counter accept comment \"skipped subnet\"\n" ADMIN
-		"\t\ttcp dport @inbound_ports counter redirect to :4143 comment \"inbound to the proxy\"\n\t}\n"
+		"\t\ttcp dport @inbound_ports socket wildcard <= 1 counter redirect to :4143 comment \"inbound to the proxy\"\n"
+		"\t\ttcp dport @inbound_ports counter accept comment \"nobody listens there: the kernel refuses\"\n\t}\n"
 		OUTPUT SYN "\t\tmeta skuid 2102 counter accept comment \"from the proxy, by user\"\n"
 		"\t\tmeta skgid 7 counter accept comment \"from the proxy, by group\"\n" OWN_ADDRESS
 		"\t\toifname @skip_interfaces counter accept comment \"skipped interface\"\n"
@@ -131,7 +133,8 @@ static void everything(void **state)
 
 static void one_family(void **state)
 {
-	static const char *const arguments[ARGUMENTS] = {"--keep-invalid", "--proxy-uid=0", "--inbound-port=15006"};
+	static const char *const arguments[ARGUMENTS] = {"--keep-invalid", "--proxy-uid=0", "--inbound-port=15006",
+	                                                 "--redirect-dead-ports"};
 	char *shown = show(arguments, false);
 
 	assert_string_equal(
