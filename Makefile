@@ -39,7 +39,7 @@ LDFLAGS := $(if $(filter release,$(BUILD)),-fno-lto) -pie -pthread -Wl,-z,relro,
 LIB := timeouts reason duration addr ports text buf arena slab map clock wheel loop sock options options_print json log conntrack
 INIT := main options plan rules image batch netlink cttimeout conntrack_apply netns show check probe status \
 	half_closed half_closed_flows half_closed_places half_closed_print half_closed_progress half_closed_list half_closed_known \
-	half_closed_watch
+	half_closed_watch listeners
 PROXY := main options explain explain_print check_config \
 	$(addprefix connection/,worker listener origin snapshot conn deadline leg input proto_detect detect tls_hello proto_opaque pump \
 	  steer closing advice record) \

@@ -10,6 +10,7 @@
 #include "init/conntrack_apply.h"
 #include "init/half_closed_list.h"
 #include "init/half_closed_watch.h"
+#include "init/listeners.h"
 #include "init/netlink.h"
 #include "init/netns.h"
 #include "init/options.h"
@@ -297,12 +298,15 @@ static int main_check(struct main_job *job)
 		                    "sets them");
 		status = 1;
 	}
+	if (!status && !job->options->without_proxy)
+		status = listeners_check(job->options, &job->plan, stdout, &error);
 	if (!status)
 		status = probe_redirect(job->options, &job->plan, stdout, &error);
 	if (status)
 		return main_fail(job, EXIT_CHECK, &error, status);
 	fflush(stdout);
-	log_message(job->log, LOG_INFO, "the rules are as these options make them");
+	log_message(job->log, LOG_INFO, "the rules are as these options make them%s",
+	            job->options->without_proxy ? "" : ", and a proxy listens where they lead to");
 	return EXIT_OK;
 }
 

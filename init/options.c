@@ -258,7 +258,7 @@ static int options_parse_docs(const struct option_call *call, void *field, struc
 }
 
 /* Which commands an option belongs to. */
-enum { OF_HALF_CLOSED = 1 << INIT_HALF_CLOSED };
+enum { OF_CHECK = 1 << INIT_CHECK, OF_HALF_CLOSED = 1 << INIT_HALF_CLOSED };
 
 static const struct option_row options_rows[] = {
 	{"inbound-port", {"incoming-proxy-port"}, "PORT", "4143", "Where connections from other hosts are redirected to.",
@@ -316,6 +316,8 @@ static const struct option_row options_rows[] = {
 	 "Every network namespace that some process under /proc is in, for a whole node. Needs CAP_SYS_ADMIN, and CAP_SYS_PTRACE to "
 	 "see the processes of others.",
 	 options_parse_flag, FIELD(all_namespaces), .commands = OF_HALF_CLOSED},
+	{"without-proxy", {NULL}, NULL, NULL, "Before the proxy starts: do not look whether it listens, and as which user.",
+	 options_parse_flag, FIELD(without_proxy), .commands = OF_CHECK},
 	{"netns", {NULL}, "PATH", NULL, "Work in this network namespace, such as /run/netns/pod.", options_parse_text,
 	 FIELD(netns)},
 	{"allow-host-network", {NULL}, NULL, NULL, "Go ahead even in the host's network namespace.", options_parse_flag,
@@ -335,7 +337,8 @@ static const struct option_row options_rows[] = {
 static const struct option_command options_commands[] = {
 	[INIT_INSTALL] = {"install", "Redirect this namespace's TCP to lapse-proxy, in place of what was installed before."},
 	[INIT_REMOVE] = {"remove", "Take the rules away; it is no error when there are none."},
-	[INIT_CHECK] = {"check", "Compare the rules with what install would make and send a probe through; exit 95 if not so."},
+	[INIT_CHECK] = {"check", "Compare the rules with what install would make, look for the proxy's listeners and send a probe through; exit 95 if "
+	                "not so."},
 	[INIT_STATUS] = {"status", "Print the rules with their counters, and what conntrack holds."},
 	[INIT_HALF_CLOSED] = {"half-closed", "List the half-closed TCP flows that conntrack knows and what they risk; exit 3 if any."},
 	{NULL, NULL},

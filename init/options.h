@@ -58,6 +58,7 @@ struct init_options {
 	enum log_format log_format;
 	enum log_level log_level;
 	bool json, watch, all_namespaces; /* half-closed */
+	bool without_proxy;               /* check */
 	int64_t min_age_ms;
 	struct ignored_options ignored;
 	bool print_man; /* --print-docs man */

@@ -3,7 +3,7 @@ import json
 import re
 import threading
 
-from .harness import NO_CAPABILITY, ONLY_NET_ADMIN, case, expect, run, script, table
+from .harness import NO_CAPABILITY, ONLY_NET_ADMIN, PROXY_UID, as_user, case, expect, run, script, table
 from .traffic import lay_out, path, redirected, same, stub
 
 CLOSE_WAIT = "netfilter/nf_conntrack_tcp_timeout_close_wait"
@@ -126,7 +126,7 @@ def dry_run_unprivileged(pod):
 def check_intact(pod):
     """check: 0 when the table is as planned and the redirect works, before and beside a running proxy."""
     pod.init()
-    pod.init("check")
+    pod.init("check", "--without-proxy")
     pod.start(init=None)
     pod.uncounted()
     pod.init("check")
@@ -135,7 +135,7 @@ def check_intact(pod):
 @case(limit=90)
 def check_damaged(pod):
     """check: 95 and the reason when the table is gone, a rule was deleted or added, or options differ."""
-    expect("lapse" in said(pod.init("check", exit_code=95)), "no reason given")
+    expect("lapse" in said(pod.init("check", "--without-proxy", exit_code=95)), "no reason given")
     pod.init()
     listing = pod.inside.run(["nft", "-a", "list", "table", "inet", "lapse"]).stdout
     handles = re.findall(r"redirect to .*# handle (\d+)", listing)
@@ -147,13 +147,13 @@ def check_damaged(pod):
         if f"# handle {handles[-1]}" in line:
             break
     pod.inside.run(["nft", "delete", "rule", "inet", "lapse", chain, "handle", handles[-1]])
-    expect("redirect" in said(pod.init("check", exit_code=95)), "the missing rule is not named")
+    expect("redirect" in said(pod.init("check", "--without-proxy", exit_code=95)), "the missing rule is not named")
     pod.init()
-    pod.init("check")
+    pod.init("check", "--without-proxy")
     pod.inside.run(["nft", "insert", "rule", "inet", "lapse", chain, "tcp", "dport", "99", "accept"])
-    pod.init("check", exit_code=95)
+    pod.init("check", "--without-proxy", exit_code=95)
     pod.init()
-    pod.init("check", "--skip-inbound-ports", "22", exit_code=95)
+    pod.init("check", "--without-proxy", "--skip-inbound-ports", "22", exit_code=95)
 
 
 @case(limit=90)
@@ -161,7 +161,26 @@ def check_probe(pod):
     """check: 95 when the table is as planned but another table keeps connections from the redirect."""
     pod.init()
     pod.inside.nft(table("thief", ("nat", "output", -150, "tcp flags syn redirect to :9")))
-    pod.init("check", exit_code=95)
+    pod.init("check", "--without-proxy", exit_code=95)
+
+
+@case(limit=90)
+def check_looks_for_the_proxy(pod):
+    """check: 95 when nobody listens where the rules lead to, either way, or somebody does whose connections would come back."""
+    pod.init()
+    text = said(pod.init("check", exit_code=95))
+    expect("4143 (inbound, IPv4)" in text and "4140 (outbound, IPv6)" in text and "--without-proxy" in text, f"not said: {text}")
+    with as_user(PROXY_UID):
+        pod.app(stub("outbound"), 4140, pod.inside)
+        text = said(pod.init("check", exit_code=95))
+        expect("4143 (inbound, IPv4), 4143 (inbound, IPv6)" in text and "4140" not in text, f"not said: {text}")
+        inbound = pod.app(stub("inbound"), 4143, pod.inside)
+    pod.init("check")
+    inbound.stop()
+    with as_user(1000):
+        pod.app(stub("inbound"), 4143, pod.inside)
+    text = said(pod.init("check", exit_code=95))
+    expect("uid 1000 listens on port 4143 (inbound)" in text and "--proxy-uid 1000" in text, f"not said: {text}")
 
 
 @case()

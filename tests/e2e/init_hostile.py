@@ -62,8 +62,8 @@ def output_is_lost(pod):
     """A full disk behind standard output is told, exit 1, whatever the subcommand."""
     pod.init()
     into_full = [*ONLY_NET_ADMIN, "sh", "-c", 'exec "$@" >/dev/full', "sh"]
-    for command in ("check", "status", "--dry-run", "--help"):
-        text = said(pod.init(command, exit_code=1, user=into_full))
+    for command in (("check", "--without-proxy"), ("status",), ("--dry-run",), ("--help",)):
+        text = said(pod.init(*command, exit_code=1, user=into_full))
         expect("cannot write" in text, f"{command}: not said why: {text}")
 
 
@@ -87,7 +87,7 @@ def check_with_ports_skipped(pod, ports):
     """check finds a port for its probe where nearly all are skipped, and sends none where all are."""
     options = ("--skip-outbound-ports", ports)
     pod.init(*options)
-    text = said(pod.init("check", *options))
+    text = said(pod.init("check", "--without-proxy", *options))
     expect(("not sent" in text) == (ports == "1-65535"), f"the probe: {text}")
 
 
@@ -114,7 +114,7 @@ def check_where_the_probe_cannot_go(pod, spoil):
     """check gives no false alarm where its probe's target is an own address or its route leads nowhere."""
     pod.init()
     spoil(pod)
-    pod.init("check")
+    pod.init("check", "--without-proxy")
 
 
 @case(weight=2)
@@ -136,7 +136,7 @@ def check_beside_installs(pod):
     try:
         end, checks = time.monotonic() + 3, 0
         while time.monotonic() < end or checks < 5:
-            pod.init("check", *options)
+            pod.init("check", "--without-proxy", *options)
             checks += 1
     finally:
         done.set()
@@ -150,13 +150,13 @@ def check_beside_installs(pod):
 def check_compares_conntrack(pod):
     """check with conntrack timeouts that are not in force: 95, both values named; 0 when they are."""
     pod.init()
-    text = said(pod.init("check", "--close-wait-timeout", "2h", exit_code=95))
+    text = said(pod.init("check", "--without-proxy", "--close-wait-timeout", "2h", exit_code=95))
     expect("conntrack close_wait 7200s" in text and "conntrack close_wait 60s" in text, f"values not named: {text}")
     pod.init("--close-wait-timeout", "2h")
-    pod.init("check", "--close-wait-timeout", "2h")
-    pod.init("check")
+    pod.init("check", "--without-proxy", "--close-wait-timeout", "2h")
+    pod.init("check", "--without-proxy")
     pod.inside.sysctl(CLOSE_WAIT, 61)
-    pod.init("check", "--close-wait-timeout", "2h", exit_code=95)
+    pod.init("check", "--without-proxy", "--close-wait-timeout", "2h", exit_code=95)
 
 
 @case()
@@ -164,12 +164,12 @@ def check_sees_dormant_table(pod):
     """check: 95 and the word dormant when the table is switched off, also where no probe is sent; install switches it on."""
     for options in ((), ("--proxy-uid", "65534")):  # check runs as that user
         pod.init(*options)
-        pod.init("check", *options)
+        pod.init("check", "--without-proxy", *options)
         pod.inside.nft("add table inet lapse { flags dormant; }\n")
-        expect("dormant" in said(pod.init("check", *options, exit_code=95)), "dormant is not named")
+        expect("dormant" in said(pod.init("check", "--without-proxy", *options, exit_code=95)), "dormant is not named")
     pod.init()
     expect("dormant" not in pod.inside.run(["nft", "list", "table", "inet", "lapse"]).stdout, "the table is still switched off")
-    pod.init("check")
+    pod.init("check", "--without-proxy")
 
 
 # Connections that must survive.
@@ -265,7 +265,7 @@ def check_while_port_is_taken_up(pod):
         taken_up = threading.Timer(0.5, lambda: (bound.listen(), bound6.listen()))
         taken_up.start()
         try:
-            pod.init("check")
+            pod.init("check", "--without-proxy")
         finally:
             taken_up.join()
 
@@ -280,7 +280,7 @@ def proxy_starts_beside_checks(pod):
     def check():
         while not done.is_set():
             try:
-                pod.init("check")
+                pod.init("check", "--without-proxy")
             except Exception as error:
                 failures.append(str(error))
                 return

@@ -128,7 +128,7 @@ def inbound_listener_that_comes_and_goes(pod):
             same(path(pod.client, pod.address, 8080), redirected("inbound", pod.inside, pod.family, 8080))
     same(path(pod.client, pod.address, 8080), REFUSED)
     expect(dead_port_count(pod) == 3, f"status counts {dead_port_count(pod)}")
-    pod.init("check")
+    pod.init("check", "--without-proxy")
 
 
 @case(ways=BOTH)
@@ -137,8 +137,8 @@ def inbound_dead_port_redirected(pod):
     lay_out(pod, init=("--redirect-dead-ports",))
     same(path(pod.client, pod.address, 9), redirected("inbound", pod.inside, pod.family, 9))
     expect(dead_port_count(pod) is None, "there is a rule for dead ports")
-    pod.init("check", "--redirect-dead-ports")
-    expect("nobody listens there" in pod.init("check", exit_code=95).stdout, "check does not show the missing rule")
+    pod.init("check", "--without-proxy", "--redirect-dead-ports")
+    expect("nobody listens there" in pod.init("check", "--without-proxy", exit_code=95).stdout, "check does not show the missing rule")
 
 
 @case()
