@@ -19,6 +19,8 @@ static bool listeners_serve(const uint32_t address[4], bool ipv6, int family, bo
 	uint8_t bytes[16];
 	bool mapped;
 
+	if (!ipv6 && family == AF_INET6)
+		return false;
 	memcpy(bytes, address, sizeof bytes);
 	if (!memcmp(address, none, ipv6 ? 16 : 4))
 		return true;

@@ -30,6 +30,7 @@
 #include "proxy/check_config.h"
 #include "proxy/config/reload.h"
 #include "proxy/connection/advice.h"
+#include "proxy/connection/self_dial.h"
 #include "proxy/connection/worker.h"
 #include "proxy/explain.h"
 #include "proxy/options.h"
@@ -61,6 +62,7 @@ struct process {
 	char hostname[HOST_NAME_MAX + 1];
 	struct loop_source signals;
 	struct wheel_timer log_timer;
+	struct self_dial self_dial;
 };
 
 #define process_of(pointer, member) ((struct process *)(void *)((char *)(pointer) - offsetof(struct process, member)))
@@ -401,12 +403,14 @@ static int main_start(struct process *process)
 	            "lapse-proxy %s runs as uid %u: inbound port %u, outbound port %u, admin %s, %d worker%s, at most %llu connections",
 	            LAPSE_VERSION, geteuid(), settings->inbound_port, settings->outbound_port, admin, process->worker_count,
 	            process->worker_count == 1 ? "" : "s", (unsigned long long)process->proxy.max_connections);
+	self_dial_start(&process->self_dial, process->loop, process->proxy.guard.dials, process->log, &process->proxy.looped);
 	main_notify_ready();
 	return 0;
 }
 
 static void main_finish(struct process *process)
 {
+	self_dial_stop(&process->self_dial);
 	main_advance_drain(process, DRAIN_STOP);
 	for (int i = 0; i < process->worker_count; i++) {
 		if (process->workers[i])

@@ -343,7 +343,7 @@ scene6() {
 greeted_ms() { sed -n 's/.*three times, after \(.*\) ms/\1/p' <<<"$seen" | tr ' ' '\n' | sort -n | grep -m 1 . || echo 99999; }
 
 scene7() {
-    scene "Nobody listens: refused as without Lapse, or a 502 that says why"
+    scene "Nobody listens: refused, or a 502 that says why"
     say "Nothing listens on the pod's port 8089, as when an application has not started yet. lapse-init leaves such a connection to" \
         "the kernel, so a probe, a gateway or curl is told the truth at once:"
     run client "curl -sSi http://10.78.1.2:8089/"

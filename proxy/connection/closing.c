@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/conntrack.h"
 #include "lib/loop.h"
@@ -251,6 +252,26 @@ static struct cause closing_examine(const struct conn *conn, struct cause cause)
 	return cause;
 }
 
+bool closing_looped(const struct conn *conn, enum reason_id reason)
+{
+	enum reason_by by = reason_row(reason)->by;
+
+	return (by == BY_SERVER || by == BY_NETWORK) && conn->upstream &&
+	       origin_dials_looped(conn->worker->proxy->guard.dials, conn->upstream->dial);
+}
+
+/* One alone may have met what conntrack keeps of a connection that was reset; more have not. */
+void closing_looped_words(const struct conn *conn, struct text *out)
+{
+	bool all = atomic_load_explicit(&conn->worker->proxy->looped, memory_order_relaxed) ||
+	           (conn->exchange && conn->exchange->loops > 1);
+	char server[ADDR_TEXT_SIZE];
+
+	text_printf(out, "the proxy's own connection to %s came back to it", addr_format(conn_destination(conn), server));
+	if (all)
+		text_printf(out, ": lapse-init redirects uid %u; this proxy is uid %u", geteuid(), geteuid());
+}
+
 /* A leg that rests is clean and may serve others; one in the middle of something is not to look as if that had been finished. */
 static void closing_release_server(struct conn *conn, enum reason_ending end, bool exchange_under_way)
 {
@@ -288,6 +309,13 @@ void conn_close_list(struct conn *conn, struct cause cause, const char *format, 
 
 	if (conn->ending.reason != REASON_NONE)
 		return;
+	if (closing_looped(conn, cause.reason)) {
+		TEXT_ON_STACK(words, 256);
+
+		closing_looped_words(conn, &words);
+		conn_close(conn, cause_of(REASON_REDIRECT_LOOP), "%s", words_bytes);
+		return;
+	}
 	if (conn->stage != STAGE_ACCEPT)
 		cause = closing_examine(conn, cause);
 	if (cause.reason == REASON_REDIRECT_STATE_LOST)

@@ -10,6 +10,7 @@
 struct conn;
 struct ending;
 struct leg;
+struct text;
 
 /* Why something ends, before it is written into a record. */
 struct cause {
@@ -32,6 +33,11 @@ struct cause cause_timer(enum reason_id reason, enum timeout_id timer);
 void conn_close(struct conn *conn, struct cause cause, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void conn_close_list(struct conn *conn, struct cause cause, const char *format, va_list arguments)
     __attribute__((format(printf, 3, 0)));
+
+/* Whether what looks like the server's doing is ours: the dial came back to this proxy. Then it ends as REASON_REDIRECT_LOOP
+ * with these words. */
+bool closing_looped(const struct conn *conn, enum reason_id reason);
+void closing_looped_words(const struct conn *conn, struct text *out);
 
 /* An operator ends it: FIN between requests, 503 where an answer is possible, else RST. False: it was ending already. */
 bool conn_close_admin(struct conn *conn);

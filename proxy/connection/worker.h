@@ -34,6 +34,7 @@ struct proxy {
 	struct policy *policy;           /* main's; a worker has its own hold of one */
 	struct origin_guard guard;
 	struct http1_limits limits;
+	atomic_bool looped;              /* at start a dial of ours was redirected back to us: lapse-init redirects our uid */
 	uint64_t max_connections;
 	int half_closed_keepalive_s;     /* keep-alive period of a half-closed leg, a third of conntrack's close_wait */
 	_Atomic uint64_t connections;    /* open now, all workers */

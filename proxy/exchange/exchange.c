@@ -226,6 +226,10 @@ void exchange_dial_failed(struct conn *conn, int error)
 		return;
 	}
 	upstream_describe_dial(conn, error, &dial);
+	if (error == -ELOOP) { /* the client is this proxy: no answer, so that it knows */
+		conn_close(conn, upstream_dial_cause(error), "%s", dial_bytes);
+		return;
+	}
 	exchange_fail(conn, upstream_dial_cause(error), "%s", dial_bytes);
 }
 
@@ -355,6 +359,13 @@ __attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn
 	va_list again;
 	bool live;
 
+	if (closing_looped(conn, cause.reason)) {
+		TEXT_ON_STACK(words, 256);
+
+		closing_looped_words(conn, &words);
+		exchange_fail(conn, cause_of(REASON_REDIRECT_LOOP), "%s", words_bytes);
+		return;
+	}
 	if (retry_after_failure(conn, cause.reason))
 		return;
 	if (conn->exchange)

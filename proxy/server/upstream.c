@@ -390,7 +390,9 @@ void upstream_describe_dial(const struct conn *conn, int error, struct text *out
 	struct tcp_info info;
 
 	addr_format(conn_destination(conn), server);
-	if (error)
+	if (error == -ELOOP)
+		text_printf(out, "the proxy's own connection to %s was redirected back to it", server);
+	else if (error)
 		text_printf(out, "connecting to %s failed: %s", server, strerror(-error));
 	else
 		text_printf(out, "%s did not accept the connection in time", server);

@@ -4,8 +4,8 @@ import os
 import signal
 import time
 
-from .harness import (ALL_WAYS, BODIES, CLOSED, FAILED, REQUEST, after, backend, black_hole, case, check_answer, configured, echo, expect,
-                      http, ok, request, route, rule, script, service, silent, stalls_after, until, upgraded)
+from .harness import (ALL_WAYS, BODIES, CLOSED, DEAD_PORTS_TOO, FAILED, REQUEST, after, backend, black_hole, case, check_answer,
+                      configured, echo, expect, http, ok, request, route, rule, script, service, silent, stalls_after, until, upgraded)
 
 
 def started(pod, *arguments, **options):
@@ -232,7 +232,7 @@ def longest_paths(pod):
 def no_answer(pod):
     """502 for a refused dial, 504 for one that nobody answers, 504 for a response that does not come: answered by the proxy."""
     pod.app(silent)
-    started(pod, connect="400ms", request="500ms")
+    started(pod, init=DEAD_PORTS_TOO, connect="400ms", request="500ms")
     for port, status, reason in ((9, 502, "connect_refused"), (8089, 504, "connect_timeout"), (8080, 504, "request_timeout")):
         with pod.inside.ruled(black_hole(8089)):
             peer = pod.dial(port)

@@ -4,7 +4,7 @@ import random
 import socket
 import threading
 
-from .harness import ALL_WAYS, BINARY, Failure, case, expect, ok, request, script, silent, until, upgraded
+from .harness import ALL_WAYS, BINARY, DEAD_PORTS_TOO, Failure, case, expect, ok, request, script, silent, until, upgraded
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 # What a client may send at a time.
@@ -79,7 +79,7 @@ def chaos(pod):
     """800 connections of random words, pauses and ends on both sides, under short timeouts: all recorded, nothing left."""
     seed = os.environ.get("LAPSE_CHAOS", pod.way)  # another seed by hand; the same world every time otherwise
     pod.app(server(seed))
-    pod.start("--access-log", **SHORT)
+    pod.start("--access-log", init=DEAD_PORTS_TOO, **SHORT)
     numbers = random.Random(seed)
 
     def clients(own):

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 
-from .harness import BINARY, NO_CAPABILITY, ONLY_NET_ADMIN, case, expect, run, script, table, until
+from .harness import BINARY, DEAD_PORTS_TOO, NO_CAPABILITY, ONLY_NET_ADMIN, case, expect, run, script, table, until
 from .init import WITHOUT_NETFILTER, said
 
 CLOSE_WAIT = "netfilter/nf_conntrack_tcp_timeout_close_wait"
@@ -38,8 +38,8 @@ class Flow:
 
 
 def lay_out(pod):
-    """Rules, and the listener they redirect to."""
-    pod.init()
+    """Rules, and the listener they redirect to, in place of apps too."""
+    pod.init(*DEAD_PORTS_TOO)
     listener = pod.inside.listener(4143)
     pod.peers.append(listener)
     return listener
@@ -228,7 +228,7 @@ def min_age(pod):
 def lifetimes_as_configured(pod):
     """The lifetime that --close-wait-timeout set is the one shown, and silence is reckoned from it."""
     listener = lay_out(pod)
-    pod.init("--close-wait-timeout", "1h")
+    pod.init(*DEAD_PORTS_TOO, "--close-wait-timeout", "1h")
     flow = Flow(pod, listener, 8080)
     flow.client.fin()
     state(pod, flow, "CLOSE_WAIT")

@@ -8,8 +8,8 @@ import socket
 import threading
 import time
 
-from .harness import (BINARY, Failure, after, black_hole, case, check_answer, expect, http, ok, request, script, silent, took,
-                      until, upgraded)
+from .harness import (BINARY, DEAD_PORTS_TOO, Failure, after, black_hole, case, check_answer, expect, http, ok, request, script,
+                      silent, took, until, upgraded)
 from .harness.documents import configured, route, rule, service
 from .harness.record import CLOSED
 
@@ -159,7 +159,7 @@ def spin_server_rst_behind_blocked_client(pod, what):
 @case(each={"opaque": BINARY, "http": request()})
 def spin_fin_while_dialling(pod, first):
     """Bytes and a FIN from a client while its server does not accept cost no CPU until connect expires."""
-    pod.start(connect="2s")
+    pod.start(init=DEAD_PORTS_TOO, connect="2s")
     with pod.inside.ruled(black_hole()):
         peer = pod.dial(9)
         peer.send(first).fin()
@@ -240,7 +240,7 @@ def surplus_on_pooled_leg(pod):
 @case()
 def pipelined_refused(pod):
     """Two hundred pipelined requests to a server that refuses: each is answered 502."""
-    pod.start()
+    pod.start(init=DEAD_PORTS_TOO)
     peer = pod.dial(9)
     peer.send(request() * 200)
     for _ in range(200):
@@ -287,7 +287,7 @@ def unread_answers_are_bounded(pod, at_once):
     """A client that pipelines failing requests and never reads is read no more: memory is bounded, others are served."""
     small_buffers(pod)
     app = pod.app()
-    pod.start(*ONE, *QUIET)
+    pod.start(*ONE, *QUIET, init=DEAD_PORTS_TOO)
     pod.uncounted()
     other, peer = pod.dial(), pod.dial(8080 if at_once else 9)
     other.ask()

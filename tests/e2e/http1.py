@@ -5,8 +5,8 @@ import re
 import threading
 import time
 
-from .harness import (ALL_WAYS, CLOSED, Message, after, case, check_answer, echo, expect, http, ok, request, script, silent, took,
-                      until)
+from .harness import (ALL_WAYS, CLOSED, DEAD_PORTS_TOO, Message, after, case, check_answer, echo, expect, http, ok, request, script,
+                      silent, took, until)
 
 CHUNKED = (b"POST /upload HTTP/1.1\r\nHost: app\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
            b"5\r\nhello\r\n6;name=value\r\n world\r\n0\r\nX-Sum: 11\r\n\r\n")
@@ -493,7 +493,7 @@ def not_forwarded_outbound(pod):
 @case()
 def no_reason_headers(pod):
     """--no-reason-headers: the proxy's own answers carry no lapse-… fields."""
-    pod.start("--no-reason-headers")
+    pod.start("--no-reason-headers", init=DEAD_PORTS_TOO)
     peer = pod.dial(9)
     peer.send(request())
     response = peer.response()
@@ -548,7 +548,7 @@ def text_log(pod):
 @case()
 def log_rate(pod):
     """--log-rate: the lines of one reason above the rate are held back; the next one says how many."""
-    pod.start("--log-rate", "5", "--workers", "1")
+    pod.start("--log-rate", "5", "--workers", "1", init=DEAD_PORTS_TOO)
     pod.uncounted()
     for _ in range(30):
         pod.dial(9).ends("rst")

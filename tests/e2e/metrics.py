@@ -7,8 +7,8 @@ import threading
 import time
 
 from .admin import DEFS, by_target
-from .harness import (BINARY, CLOSED, FAILED, PROXY_UID, after, backend, black_hole, case, check_answer, configured, expect, http, ok, request,
-                      route, run, service, silent, table, until)
+from .harness import (BINARY, CLOSED, DEAD_PORTS_TOO, FAILED, PROXY_UID, after, backend, black_hole, case, check_answer, configured,
+                      expect, http, ok, request, route, run, service, silent, table, until)
 
 
 def metrics_text(pod, accept=None):
@@ -105,7 +105,8 @@ def metrics_of_mixed_traffic(pod):
     """After mixed traffic the counters are what the records say: by reason, by, phase, direction, timer; bytes; requests."""
     pod.app(http(by_target))
     pod.app(silent, port=8081)
-    pod.start(request="700ms", connect="600ms", request_headers="500ms", tcp_idle="500ms", idle_connection="800ms", stream_idle="900ms")
+    pod.start(init=DEAD_PORTS_TOO, request="700ms", connect="600ms", request_headers="500ms", tcp_idle="500ms",
+              idle_connection="800ms", stream_idle="900ms")
     for _ in range(5):
         peer = pod.dial()
         peer.ask()

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from .harness import ALL_WAYS, BINARY, CLOSED, case, echo, expect, http, ok, request, script, silent, took
+from .harness import ALL_WAYS, BINARY, CLOSED, DEAD_PORTS_TOO, case, echo, expect, http, ok, request, script, silent, took
 
 
 @case(ways=ALL_WAYS)
@@ -255,8 +255,8 @@ def small_messages_are_not_held_back(pod):
 
 @case()
 def probes_do_not_reach_a_dead_app(pod):
-    """A TCP probe of a port without an app is reset: nobody may take the app for alive."""
-    pod.start()
+    """A TCP probe of a port without an app, redirected all the same, is reset: nobody may take the app for alive."""
+    pod.start(init=DEAD_PORTS_TOO)
     peer = pod.dial(9)
     peer.ends("rst")
     pod.ended("connect_refused")

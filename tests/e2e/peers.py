@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import time
 
-from .harness import CLOSED, Failure, case, expect, http, ok, took, until
+from .harness import CLOSED, DEAD_PORTS_TOO, Failure, case, expect, http, ok, took, until
 
 METRICS = ok(b"# TYPE lapse_test gauge\nlapse_test 1\n", "Content-Type: text/plain; version=0.0.4")
 
@@ -85,8 +85,8 @@ def curl_http2(pod):
 
 @case()
 def curl_refused(pod):
-    """curl to a port without an app shows the 502 and its cause in text."""
-    pod.start()
+    """curl to a port without an app, redirected all the same, shows the 502 and its cause in text."""
+    pod.start(init=DEAD_PORTS_TOO)
     text = curl(pod, "-i", "URL/", port=9)
     expect(re.search(r"(?i)^HTTP/1.1 502 Bad Gateway\r?$", text, re.M) and "lapse-reason: connect_refused" in text, text)
     expect("refused" in text.strip().splitlines()[-1], f"the body does not say why: {text!r}")

@@ -6,8 +6,8 @@ import signal
 import threading
 import time
 
-from .harness import (ALL_WAYS, BINARY, BODIES, CLOSED, REASONS, after, black_hole, case, check_answer, echo, expect, http, ok,
-                      request, script, silent, table, until, upgraded)
+from .harness import (ALL_WAYS, BINARY, BODIES, CLOSED, DEAD_PORTS_TOO, FAILED, REASONS, after, black_hole, case, check_answer, echo,
+                      expect, http, ok, request, script, silent, table, until, upgraded)
 
 PARTIAL_HEAD = b"GET / HTTP/1.1\r\nHost: a"
 PARTIAL_BODY = request("POST", "/", "Content-Length: 10") + b"abc"
@@ -356,7 +356,7 @@ def server_invalid_chunk(pod):
 @case(ways=ALL_WAYS)
 def refused_http(pod):
     """Connection refused: 502 connect_refused whose detail names the server."""
-    pod.start()
+    pod.start(init=DEAD_PORTS_TOO)
     if not pod.inbound:
         pod.server  # it is there, but nobody listens
     peer = pod.dial(9)
@@ -370,7 +370,7 @@ def refused_http(pod):
 @case(ways=ALL_WAYS, each={"bytes": BINARY, "none": b""})
 def refused_opaque(pod, first):
     """Connection refused: an opaque client, or one that says nothing, gets RST, not a polite FIN."""
-    pod.start()
+    pod.start(init=DEAD_PORTS_TOO)
     peer = pod.dial(9)
     peer.send(first)
     peer.ends("rst")
@@ -460,6 +460,50 @@ def redirect_loop(pod):
     peer = pod.dial(4140)
     peer.ends("rst")
     pod.ended("redirect_loop", by="proxy", phase="accept")
+
+
+# The proxy runs as uid 2102, and lapse-init was told another one.
+OTHER_UID = ("--proxy-uid", "1000")
+WHOSE = "came back to it: lapse-init redirects uid 2102; this proxy is uid 2102"
+
+
+@case(ways=("out4", "out6"))
+def redirect_loop_by_uid(pod):
+    """The rules bring the proxy's own dials back: a warning at start; the app's request gets 502 redirect_loop and the two uids."""
+    pod.app()
+    pod.start(init=OTHER_UID)
+    pod.uncounted()
+    pod.line("come back to it: lapse-init redirects uid 2102; this proxy is uid 2102.*--proxy-uid 2102", level="warn")
+    for method in ("GET", "POST"):
+        response = pod.dial().ask(method, "/", body=b"x" * 100 if method == "POST" else b"", status=502)
+        check_answer(response, 502, "redirect_loop")
+        expect(WHOSE in response.get("lapse-detail"), f"detail: {response.get('lapse-detail')}")
+        pod.record(reason="redirect_loop", by="proxy", phase=("connect", "wait", "request"), msg=FAILED, detail=re.compile(WHOSE),
+                   server=re.compile(":8080$"))
+
+
+@case(ways=("out4", "out6"))
+def redirect_loop_by_uid_opaque(pod):
+    """The same of bytes that are no HTTP: RST, and a record that says so."""
+    pod.app(echo)
+    pod.start(init=OTHER_UID)
+    pod.uncounted()
+    pod.line("come back to it", level="warn")
+    peer = pod.dial()
+    peer.send(BINARY)
+    peer.ends("rst")
+    pod.record(reason="redirect_loop", by="proxy", phase=("connect", "opaque", "detect"), detail=re.compile(WHOSE))
+
+
+@case(ways=("out4", "out6"))
+def no_redirect_loop(pod):
+    """Where the rules leave the proxy alone it does not warn, and its test at start leaves neither record nor descriptor."""
+    pod.app()
+    pod.start()
+    pod.dial().ask()
+    time.sleep(0.8)
+    expect(not any("come back" in line.get("msg", "") for line in pod.proxy.lines), "a warning without a loop")
+    expect(not pod.proxy.counted("lapse_connections_closed_total", reason="redirect_loop"), "a loop was counted")
 
 
 @case(ways=("in4", "in6"))

@@ -14,5 +14,5 @@ from .documents import (Directory, PodInfo, backend, configured, document, examp
                         service, text_of)
 from .net import as_user, black_hole, run, table
 from .peer import Message, Peer, request
-from .pod import AS_PROXY, NO_CAPABILITY, ONLY_NET_ADMIN, PROXY_UID, Pod
+from .pod import AS_PROXY, DEAD_PORTS_TOO, NO_CAPABILITY, ONLY_NET_ADMIN, PROXY_UID, Pod
 from .record import CLOSED, FAILED, REASONS, REQUEST, check_answer

@@ -22,6 +22,7 @@ ONLY_NET_ADMIN = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-gr
 NO_CAPABILITY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
 AS_PROXY = ["setpriv", "--reuid", str(PROXY_UID), "--regid", str(PROXY_UID), "--clear-groups", "--inh-caps=-all",
             "--bounding-set=-all", "--no-new-privs"]
+DEAD_PORTS_TOO = ("--redirect-dead-ports",)  # for start(init=…): the proxy gets what nobody listens for, and answers it
 SPARE_PIPES = 2 * 16 * 2 + 2  # ends, kept for splice by each of two workers; and stdout
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|UndefinedBehavior|Assertion .* failed")
 

@@ -51,7 +51,8 @@ static void statuses_say_whose_fault(void **state)
 			assert_int_equal(id, REASON_HEADER_TIMEOUT);
 			break;
 		case 502:
-			assert_true(reason->by == BY_SERVER || reason->by == BY_NETWORK || id == REASON_INTERNAL_ERROR);
+			assert_true(reason->by == BY_SERVER || reason->by == BY_NETWORK || id == REASON_INTERNAL_ERROR ||
+			            id == REASON_REDIRECT_LOOP);
 			break;
 		case 503:
 			assert_true(reason->by == BY_PROXY || reason->by == BY_KERNEL);
