@@ -47,7 +47,7 @@ PROXY := main options explain explain_print check_config \
 	$(addprefix exchange/,exchange access retry budget) \
 	$(addprefix server/,upstream learned) \
 	$(addprefix metrics/,metrics series) \
-	$(addprefix admin/,walk admin admin_host admin_pages admin_metrics admin_config admin_view admin_html) \
+	$(addprefix admin/,walk admin admin_host admin_pages admin_metrics admin_config admin_view admin_html admin_files) \
 	$(addprefix config/,reload config watch podinfo annotations diagnostics yaml fields catalog manifest manifest_kubelb manifest_service \
 	  manifest_ingress manifest_profile manifest_route manifest_rule manifest_filter manifest_reference manifest_text) \
 	$(addprefix policy/,policy policy_build policy_attach route route_table profile regex filter) \
@@ -93,6 +93,9 @@ $(OUT)/flags: FORCE
 $(OUT)/obj/%.o: %.c $(OUT)/flags
 	@mkdir -p $(@D); echo '  CC   $<'
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# The files that it takes in are seen by the assembler alone.
+$(OUT)/obj/proxy/admin/admin_files.o: $(wildcard proxy/admin/connections.*)
 
 -include $(LIB_O:.o=.d) $(INIT_O:.o=.d) $(PROXY_O:.o=.d) $(wildcard $(OUT)/obj/tests/*.d $(OUT)/obj/tests/*/*.d $(OUT)/obj/tests/*/*/*.d $(OUT)/obj/tests/*/*/*/*.d)
 

@@ -1,77 +1,17 @@
 /* /connections for people: one page that refreshes itself, with a script of our own or, without scripts, by a meta element. Nothing
- * comes from elsewhere. */
+ * comes from elsewhere. Its text, style and script are connections.html, .css and .js; here is what changes in it. */
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "lib/duration.h"
+#include "proxy/admin/admin.h"
+#include "proxy/admin/admin_files.h"
 #include "proxy/admin/admin_pages.h"
 #include "proxy/admin/admin_view.h"
 #include "proxy/connection/conn.h"
-
-static const char style[] =
-    ":root{color-scheme:light dark;--ground:#fff;--raised:#f4f6f8;--text:#1b2430;--quiet:#566473;--line:#dde3e9;--edge:#8a97a5;"
-    "--link:#0b5fb8;--soon:#a8480a;--bad:#b3261e}"
-    "@media(prefers-color-scheme:dark){:root{--ground:#11161c;--raised:#1a222b;--text:#e3e9ef;--quiet:#9aa8b6;--line:#2b3641;"
-    "--edge:#657484;--link:#7db8f5;--soon:#f0a35e;--bad:#ff8a80}}"
-    "*{box-sizing:border-box}"
-    "body{margin:0;padding:16px 20px;background:var(--ground);color:var(--text);font:13px/1.45 system-ui,sans-serif}"
-    "h1{margin:0 0 2px;font-size:18px}p{margin:2px 0;color:var(--quiet)}p b{color:var(--text)}"
-    "a{color:var(--link);text-decoration:none}a:hover,a:focus{text-decoration:underline}"
-    "#lost{margin:10px 0 0;padding:6px 10px;border:1px solid var(--bad);border-radius:6px;color:var(--bad);font-weight:600}"
-    "[hidden]{display:none!important}"
-    "form{display:flex;flex-wrap:wrap;align-items:end;gap:8px;margin:12px 0 0}"
-    "label{flex:1 1 96px;max-width:210px;min-width:0;font-size:11px;color:var(--quiet)}"
-    "input,select{display:block;width:100%;height:28px;padding:2px 6px;border:1px solid var(--edge);border-radius:6px;"
-    "background:var(--ground);color:var(--text);font:13px system-ui,sans-serif}"
-    "::placeholder{color:var(--quiet);opacity:1}"
-    "button{height:28px;padding:2px 14px;border:1px solid var(--edge);border-radius:6px;background:var(--raised);color:var(--text);"
-    "font:600 13px system-ui,sans-serif;cursor:pointer}"
-    "form a{line-height:28px}"
-    "table{width:100%;margin-top:12px;border-collapse:collapse;font-size:12.5px}"
-    "th{padding:5px;text-align:left;font-weight:600;color:var(--quiet);border-bottom:2px solid var(--line);white-space:nowrap}"
-    "td{padding:5px;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:break-word}"
-    "td a{color:inherit}.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}"
-    ".a{min-width:150px;overflow-wrap:anywhere;font:11.5px/1.65 ui-monospace,monospace}.s{min-width:128px}.e{min-width:66px}"
-    ".s,.e{overflow-wrap:anywhere}"
-    ".q{color:var(--quiet)}.soon{color:var(--soon);font-weight:600}"
-    "tr:hover td{background:var(--raised)}.none{padding:32px 0;text-align:center}"
-    "@media(max-width:860px){body{padding:12px}label{flex:1 1 40%;max-width:none}thead{display:none}table,tbody{display:block}"
-    "tr{display:grid;grid-template-columns:1fr 1fr;gap:2px 12px;margin-bottom:10px;padding:8px 10px;border:1px solid var(--line);"
-    "border-radius:8px;background:var(--raised)}"
-    "td,td.n{display:block;min-width:0;padding:0;border:0;text-align:left;white-space:normal;overflow-wrap:anywhere}"
-    "td.w{grid-column:1/-1}td:empty{display:none}"
-    "td::before{content:attr(data-name);display:block;font:11px system-ui,sans-serif;color:var(--quiet)}}";
-
-/* Fetches the page anew and takes what changes from it; what is being typed or chosen stays. */
-static const char script[] =
-    "\"use strict\";\n"
-    "const seconds = Number(document.body.dataset.refresh);\n"
-    "let heard = new Date();\n"
-    "function find(id) { return document.getElementById(id); }\n"
-    "function lost(is) {\n"
-    "\tfind(\"lost\").hidden = !is;\n"
-    "\tif (is)\n"
-    "\t\tfind(\"lost\").textContent = `No answer from lapse-proxy since ${heard.toLocaleTimeString()}: what follows is from then. `\n"
-    "\t\t\t+ `Asking again every ${seconds} s.`;\n"
-    "}\n"
-    "async function refresh() {\n"
-    "\tif (document.hidden)\n"
-    "\t\treturn;\n"
-    "\tconst answer = await fetch(location.href, {headers: {accept: \"text/html\"}, signal: AbortSignal.timeout(10000)});\n"
-    "\tif (!answer.ok)\n"
-    "\t\tthrow new Error(answer.status);\n"
-    "\tconst page = new DOMParser().parseFromString(await answer.text(), \"text/html\");\n"
-    "\tfor (const id of [\"counts\", \"rows\"])\n"
-    "\t\tfind(id).replaceWith(page.getElementById(id));\n"
-    "\tdocument.title = page.title;\n"
-    "\theard = new Date();\n"
-    "}\n"
-    "async function turn() {\n"
-    "\tawait refresh().then(() => lost(false), () => lost(true));\n"
-    "\tsetTimeout(turn, seconds * 1000);\n"
-    "}\n"
-    "if (seconds)\n"
-    "\tsetTimeout(turn, seconds * 1000);\n";
+#include "proxy/connection/worker.h"
+#include "proxy/policy/policy.h"
 
 /* --- pieces --- */
 
@@ -106,6 +46,16 @@ static void admin_html_text(FILE *out, const char *text)
 	admin_html_escape(out, text, "/<wbr>"); /* a good place for a new line */
 }
 
+/* An IPv6 address is long: behind each colon is a place for a new line. */
+static void admin_html_address_text(FILE *out, const char *text)
+{
+	for (bool long_one = *text == '['; *text; text++) {
+		fputc(*text, out);
+		if (long_one && *text == ':' && text[1] != ':')
+			fputs("<wbr>", out);
+	}
+}
+
 static void admin_html_attribute(FILE *out, const char *text)
 {
 	admin_html_escape(out, text, "/");
@@ -122,12 +72,12 @@ static void admin_html_url(FILE *out, const char *text)
 			fprintf(out, "%%%02X", (unsigned char)*text);
 }
 
-/* <a href="…">: this page with one parameter changed; value NULL: without it. */
-static void admin_html_link(const struct view *view, enum view_parameter changed, const char *value, FILE *out)
+/* <a href="…">: this page with one parameter changed; value NULL: without it. attributes: further ones. */
+static void admin_html_open_link(const struct view *view, enum view_parameter changed, const char *value, const char *attributes, FILE *out)
 {
 	const char *separator = "?";
 
-	fputs("<a href=\"/connections", out);
+	fprintf(out, "<a%s href=\"/connections", attributes);
 	for (int i = 0; i < VIEW_PARAMETERS; i++) {
 		const char *now = i == (int)changed ? value : view->values[i];
 
@@ -138,6 +88,17 @@ static void admin_html_link(const struct view *view, enum view_parameter changed
 		separator = "&amp;";
 	}
 	fputs("\">", out);
+}
+
+static void admin_html_link(const struct view *view, enum view_parameter changed, const char *value, FILE *out)
+{
+	admin_html_open_link(view, changed, value, "", out);
+}
+
+/* In the table only the first link of a row is a tab stop; the script leads from it to the others. */
+static void admin_html_cell_link(const struct view *view, enum view_parameter changed, const char *value, FILE *out)
+{
+	admin_html_open_link(view, changed, value, " tabindex=-1", out);
 }
 
 /* As precise as is of use: tenths below ten seconds. */
@@ -166,14 +127,18 @@ static void admin_html_bytes(uint64_t bytes, FILE *out)
 
 static void admin_html_filter(const struct view *view, enum view_parameter parameter, const char *value, FILE *out)
 {
-	admin_html_link(view, parameter, value, out);
+	admin_html_cell_link(view, parameter, value, out);
 	admin_html_text(out, value);
 	fputs("</a>", out);
 }
 
 static void admin_html_id(const struct view *view, const struct walk_row *row, FILE *out)
 {
-	fprintf(out, "%" PRIu64, row->id);
+	char id[24];
+
+	snprintf(id, sizeof id, "%" PRIu64, row->id);
+	admin_html_link(view, VIEW_ID, id, out);
+	fprintf(out, "%s</a>", id);
 }
 
 static void admin_html_direction(const struct view *view, const struct walk_row *row, FILE *out)
@@ -188,8 +153,8 @@ static void admin_html_address(const struct view *view, enum view_parameter para
 
 	if (!addr->family)
 		return;
-	admin_html_link(view, parameter, addr_format_host(addr, host), out);
-	admin_html_text(out, addr_format(addr, text));
+	admin_html_cell_link(view, parameter, addr_format_host(addr, host), out);
+	admin_html_address_text(out, addr_format(addr, text));
 	fputs("</a>", out);
 }
 
@@ -218,7 +183,7 @@ static void admin_html_stage(const struct view *view, const struct walk_row *row
 {
 	admin_html_filter(view, VIEW_STAGE, conn_phase_name(row->phase), out);
 	if (row->half_closed)
-		fprintf(out, " <span class=q>%s finished</span>", row->client_finished ? "client" : "server");
+		fprintf(out, " <span class=quiet>%s finished</span>", row->client_finished ? "client" : "server");
 }
 
 static void admin_html_age(const struct view *view, const struct walk_row *row, FILE *out)
@@ -236,7 +201,7 @@ static void admin_html_deadline(const struct view *view, const struct walk_row *
 	enum { SOON_MS = 10000 };
 
 	if (row->left == INT64_MAX) {
-		fputs("<span class=q>none</span>", out);
+		fputs("<span class=quiet>none</span>", out);
 		return;
 	}
 	fputs(row->left < SOON_MS ? "<span class=soon>" : "<span>", out);
@@ -278,20 +243,20 @@ static const struct {
 	const char *title, *class;
 	void (*print)(const struct view *view, const struct walk_row *row, FILE *out);
 } columns[] = {
-    {"id", "n", admin_html_id},
+    {"id", "number", admin_html_id},
     {"direction", "", admin_html_direction},
-    {"client", "a", admin_html_client},
-    {"server", "a", admin_html_server},
-    {"Service", "e w", admin_html_service},
+    {"client", "address", admin_html_client},
+    {"server", "address", admin_html_server},
+    {"Service", "wide", admin_html_service},
     {"protocol", "", admin_html_protocol},
     {"stage", "", admin_html_stage},
-    {"age", "n", admin_html_age},
-    {"idle", "n", admin_html_idle},
-    {"deadline in", "n", admin_html_deadline},
+    {"age", "number", admin_html_age},
+    {"idle", "number", admin_html_idle},
+    {"deadline in", "number", admin_html_deadline},
     {"timer", "", admin_html_timer},
-    {"set by", "q w s", admin_html_source},
-    {"from / to client", "n", admin_html_moved},
-    {"requests", "n", admin_html_requests},
+    {"set by", "quiet wide", admin_html_source},
+    {"from / to client", "number", admin_html_moved},
+    {"requests", "number", admin_html_requests},
 };
 
 enum { COLUMNS = sizeof columns / sizeof columns[0] };
@@ -309,14 +274,52 @@ static void admin_html_choice(const struct view *view, enum view_parameter param
 	fprintf(out, "%s</a>", words);
 }
 
-static void admin_html_head(const struct view *view, FILE *out)
+static void admin_html_title(const struct view *view, FILE *out)
 {
-	fprintf(out, "<!doctype html><html lang=en><head><meta charset=utf-8><title>lapse-proxy: %" PRIu64 " connections</title>",
-	        view->walk.open);
-	fputs("<meta name=viewport content=\"width=device-width,initial-scale=1\">", out);
+	admin_html_attribute(out, view->context->names.hostname);
+	fprintf(out, ": %" PRIu64 " connection%s – lapse-proxy", view->walk.open, view->walk.open == 1 ? "" : "s");
+}
+
+static void admin_html_reload(const struct view *view, FILE *out)
+{
 	if (view->refresh)
-		fprintf(out, "<noscript><meta http-equiv=refresh content=%u></noscript>", view->refresh);
-	fprintf(out, "<style>%s</style><script src=\"/connections.js\" defer></script></head><body data-refresh=%u>", style, view->refresh);
+		fprintf(out, "<noscript><meta http-equiv=refresh content=%u></noscript>\n", view->refresh);
+}
+
+static void admin_html_style(const struct view *view, FILE *out)
+{
+	fwrite(admin_files_css, 1, (size_t)(admin_files_css_end - admin_files_css), out);
+}
+
+static void admin_html_refresh(const struct view *view, FILE *out)
+{
+	fprintf(out, "%u", view->refresh);
+}
+
+static void admin_html_pod(const struct view *view, FILE *out)
+{
+	admin_html_attribute(out, view->context->names.hostname);
+}
+
+static void admin_html_version(const struct view *view, FILE *out)
+{
+	fputs(LAPSE_VERSION, out);
+}
+
+static void admin_html_draining(const struct view *view, FILE *out)
+{
+	const struct proxy *proxy = view->context->proxy;
+	const struct timeout_value *drain = &policy_timeouts(proxy->policy)->of[TIMEOUT_DRAIN];
+	bool draining = atomic_load_explicit(&proxy->drain, memory_order_relaxed) != DRAIN_NONE;
+	char text[DURATION_TEXT_SIZE];
+
+	fprintf(out, "<p id=draining role=status%s>", draining ? "" : " hidden");
+	if (draining && drain->milliseconds)
+		fprintf(out, "Draining: this proxy leaves with its last connection, or %s after it was told to (timeout drain).",
+		        duration_format(drain->milliseconds, text));
+	else if (draining)
+		fputs("Draining: this proxy leaves with its last connection.", out);
+	fputs("</p>", out);
 }
 
 static void admin_html_counts(const struct view *view, FILE *out)
@@ -391,10 +394,10 @@ static void admin_html_rows(const struct view *view, FILE *out)
 {
 	fputs("<div id=rows><table><thead><tr>", out);
 	for (size_t i = 0; i < COLUMNS; i++)
-		fprintf(out, "<th class=\"%s\">%s</th>", columns[i].class[0] == 'n' ? "n" : "", columns[i].title);
+		fprintf(out, "<th class=\"%s\">%s</th>", columns[i].class[0] == 'n' ? "number" : "", columns[i].title);
 	fputs("</tr></thead><tbody>\n", out);
 	for (size_t row = 0; row < view->walk.row_count; row++) {
-		fputs("<tr>", out);
+		fprintf(out, "<tr id=c%" PRIu64 ">", view->walk.rows[row]->id);
 		for (size_t i = 0; i < COLUMNS; i++) {
 			fprintf(out, "<td class=\"%s\" data-name=\"%s\">", columns[i].class, columns[i].title);
 			columns[i].print(view, view->walk.rows[row], out);
@@ -408,16 +411,29 @@ static void admin_html_rows(const struct view *view, FILE *out)
 	fputs("</div>", out);
 }
 
+/* What stands for {{name}} in connections.html. */
+static const struct {
+	const char *name;
+	void (*print)(const struct view *view, FILE *out);
+} pieces[] = {
+    {"title", admin_html_title},       {"reload", admin_html_reload},     {"style", admin_html_style}, {"refresh", admin_html_refresh},
+    {"pod", admin_html_pod},           {"version", admin_html_version},   {"draining", admin_html_draining},
+    {"counts", admin_html_counts},     {"controls", admin_html_controls}, {"form", admin_html_form},   {"rows", admin_html_rows},
+};
+
 void admin_html_print(const struct view *view, FILE *out)
 {
-	admin_html_head(view, out);
-	fputs("<h1>Connections of lapse-proxy</h1>", out);
-	admin_html_counts(view, out);
-	admin_html_controls(view, out);
-	admin_html_form(view, out);
-	fputs("<p id=lost role=status hidden></p>", out);
-	admin_html_rows(view, out);
-	fputs("</body></html>\n", out);
+	const char *at = admin_files_html, *end = admin_files_html_end, *open, *close;
+
+	while ((open = memmem(at, (size_t)(end - at), "{{", 2)) && (close = memmem(open, (size_t)(end - open), "}}", 2))) {
+		fwrite(at, 1, (size_t)(open - at), out);
+		for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++)
+			if (strlen(pieces[i].name) == (size_t)(close - open - 2) &&
+			    memcmp(pieces[i].name, open + 2, (size_t)(close - open - 2)) == 0)
+				pieces[i].print(view, out);
+		at = close + 2;
+	}
+	fwrite(at, 1, (size_t)(end - at), out);
 }
 
 void admin_html_script(struct admin_call *call)
@@ -425,6 +441,6 @@ void admin_html_script(struct admin_call *call)
 	FILE *out = admin_pages_open(call->answer);
 
 	if (out)
-		fputs(script, out);
+		fwrite(admin_files_js, 1, (size_t)(admin_files_js_end - admin_files_js), out);
 	admin_pages_close(call->answer, out, 200, "text/javascript; charset=utf-8");
 }

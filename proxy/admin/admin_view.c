@@ -310,6 +310,7 @@ static struct view *admin_view_new(struct admin_call *call, enum walk_action act
 	view->walk.client = call->client;
 	view->walk.done = admin_view_done;
 	view->walk.free_walk = admin_view_free;
+	view->context = call->context;
 	view->print = print;
 	view->type = type;
 	view->refresh = REFRESH_DEFAULT_S;

@@ -5,6 +5,8 @@
 
 #include "proxy/admin/walk.h"
 
+struct admin_context;
+
 /* What may be said behind the question mark. */
 enum view_parameter {
 	VIEW_DIRECTION, VIEW_CLIENT, VIEW_SERVER, VIEW_SERVICE, VIEW_PROTOCOL, VIEW_STAGE, VIEW_TIMER, VIEW_ID, VIEW_SORT, VIEW_LIMIT,
@@ -17,6 +19,7 @@ enum { VIEW_VALUE_SIZE = WALK_SERVICE_SIZE };
 /* One walk for a page. */
 struct view {
 	struct walk walk; /* the first member */
+	const struct admin_context *context; /* borrowed */
 	void (*print)(const struct view *view, FILE *out);
 	const char *type;
 	unsigned refresh; /* s, 0 = never */

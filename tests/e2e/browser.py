@@ -186,7 +186,7 @@ def table_in_a_browser(pod):
         until(lambda: name(late) in clients(chromium), "a new connection does not appear")
         peers["fresh"].close()
         until(lambda: name(peers["fresh"]) not in clients(chromium), "a closed connection stays")
-        expect(chromium.run("document.title") == "lapse-proxy: 4 connections", "the title")
+        expect(chromium.run("document.title") == f"{os.uname().nodename}: 4 connections – lapse-proxy", "the title")
         expect(chromium.run("window.mark") == 1, "the page was loaded anew")
         expect(chromium.run("document.activeElement.value") == "10.77.1.1", "what was typed is lost")
         # The form, as a person uses it.
@@ -202,6 +202,70 @@ def table_in_a_browser(pod):
         chromium.go(PAGE + "?stage=tunnel")
         expect(rows(chromium) == [] and "No open connection is like that." in chromium.run("document.body.innerText"), "the empty page")
         expect(not chromium.complaints(), f"the console: {chromium.complaints()}")
+
+
+KEYS = {"Tab": 9, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+
+
+def press(chromium, key):
+    for kind in ("rawKeyDown", "keyUp"):
+        chromium.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=KEYS[key])
+
+
+# Where the focus is in the table: the connection's id and the column's name.
+FOCUS = """(() => { const cell = document.activeElement.closest("#rows td");
+    return cell && [cell.parentElement.id, cell.dataset.name, document.activeElement.tabIndex]; })()"""
+
+
+@case(weight=4, limit=120)
+def by_keyboard(pod):
+    """A row is one tab stop, arrows lead to its other links and to other rows; a refresh takes the focus nowhere; landmarks are there."""
+    peers = start(pod)
+    with browser(pod) as chromium:
+        chromium.go(PAGE + "?refresh=1&sort=age")
+        expect(chromium.run("document.querySelectorAll('main').length") == 1, "no main landmark")
+        expect(chromium.run("document.querySelector('main #rows') && document.querySelector('h1').innerText")
+               == f"Connections of {os.uname().nodename}", "not of which pod")
+        version = pod.proxy.admin("/version")[1].decode().strip()
+        expect(version in chromium.run("document.body.innerText"), "no version")
+        stops = chromium.run("[...document.querySelectorAll('#rows tbody tr')].map(row => row.querySelectorAll('a[href]:not([tabindex=\"-1\"])').length)")
+        expect(stops == [1, 1, 1, 1], f"tab stops a row: {stops}")
+        chromium.run("document.querySelector('form button').focus()")
+        seen = []
+        for key in ("Tab", "Tab", "ArrowRight", "ArrowRight", "ArrowDown", "ArrowUp", "ArrowLeft", "ArrowLeft", "ArrowLeft", "ArrowRight", "Tab"):
+            press(chromium, key)
+            seen.append(chromium.run(FOCUS))
+        expect(seen == [["c1", "id", 0], ["c2", "id", 0], ["c2", "direction", 0], ["c2", "client", 0], ["c3", "client", 0], ["c2", "client", 0],
+                        ["c2", "direction", 0], ["c2", "id", 0], ["c2", "id", 0], ["c2", "direction", 0], ["c3", "client", 0]], f"{seen}")
+        press(chromium, "ArrowRight")
+        chromium.run("window.row = document.querySelector('#c3')")
+        until(lambda: not chromium.run("window.row.isConnected"), "it does not refresh", within=10)
+        expect(chromium.run(FOCUS) == ["c3", "server", 0], f"a refresh moved the focus to {chromium.run(FOCUS)}")
+        stops = chromium.run("document.querySelectorAll('#c3 a[href]:not([tabindex=\"-1\"])').length")
+        expect(stops == 1, f"after a refresh the row has {stops} tab stops")
+        peers["idle"].close()  # the third
+        until(lambda: not chromium.run("!!document.getElementById('c3')"), "a closed connection stays", within=10)
+        expect(chromium.run(FOCUS) == ["c4", "server", 0], f"its row has gone, and the focus to {chromium.run(FOCUS)}")
+        expect(not chromium.complaints(), f"the console: {chromium.complaints()}")
+
+
+@case(weight=4, limit=120)
+def draining_is_told(pod):
+    """While the proxy drains the page says so, by itself, and until when."""
+    peers = start(pod, drain="1m")
+    with browser(pod) as chromium:
+        chromium.go(PAGE + "?refresh=1")
+        expect(chromium.run("document.querySelector('#draining').checkVisibility()") is False, "it drains already")
+        expect(pod.proxy.admin("/drain", "POST")[0] == 200, "POST /drain")
+        until(lambda: chromium.run("document.querySelector('#draining').checkVisibility()"), "it does not say that it drains", within=10)
+        said = chromium.run("document.querySelector('#draining').innerText")
+        expect(said.startswith("Draining: ") and "1m" in said, said)
+        expect(name(peers["waiting"]) in clients(chromium), f"{clients(chromium)}")
+        if pictures := os.environ.get("PICTURES"):
+            chromium.picture(f"{pictures}/draining.png")
+    for peer in peers.values():
+        peer.rst()
+    pod.stop(signals=())
 
 
 @case(weight=4, limit=120)
@@ -248,6 +312,21 @@ CONTRAST = """(() => {
 })()"""
 
 
+# Words of the table that stand on two lines: what is between blanks, hyphens, slashes and places for a new line (wbr).
+BROKEN = r"""(() => {
+  const found = [], walker = document.createTreeWalker(document.querySelector("#rows"), NodeFilter.SHOW_TEXT);
+  for (let node; (node = walker.nextNode());)
+    for (const word of node.data.matchAll(/[^\s\/-]+-?/g)) {
+      const range = document.createRange();
+      range.setStart(node, word.index);
+      range.setEnd(node, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map(each => Math.round(each.top))).size > 1)
+        found.push(word[0]);
+    }
+  return found;
+})()"""
+
+
 @case(each={"1280 light": (1280, False), "1280 dark": (1280, True), "400 light": (400, False), "400 dark": (400, True)}, weight=4, limit=120)
 def looks(pod, how):
     """Wide and narrow, light and dark: nothing sticks out or is cut off, every text stands out against its ground by 4.5 to 1."""
@@ -273,8 +352,15 @@ def looks(pod, how):
             cut = chromium.run("""[...document.querySelectorAll("#rows td, #rows th, p, button, label")]
                 .filter(each => each.scrollWidth > each.clientWidth + 1 && each.clientWidth).map(each => each.innerText)""")
             expect(not cut, f"cut off: {cut}")
+            broken = chromium.run(BROKEN) if width >= 1280 else []
+            expect(not broken, f"broken within a word: {broken}")
+            bare = chromium.run("""[...document.querySelectorAll("a")].filter(each => each.checkVisibility() &&
+                !getComputedStyle(each).textDecorationLine.includes("underline")).map(each => each.innerText)""")
+            expect(not bare, f"links that only their colour tells: {bare}")
             contrasts = chromium.run(CONTRAST)
             expect(len(contrasts) > 20 and contrasts[0][0] >= 4.5, f"the least contrasts: {contrasts[:5]}")
+            if pictures := os.environ.get("PICTURES"):  # for a person to look at
+                chromium.picture(f"{pictures}/{width}-{'dark' if dark else 'light'}-{count}.png")
         ground = chromium.run("getComputedStyle(document.body).backgroundColor")
         expect((ground == "rgb(255, 255, 255)") == (not dark), f"the ground is {ground}")
 
