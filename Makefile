@@ -17,7 +17,7 @@ LLHTTP_SYSTEM := $(wildcard /usr/include/llhttp.h)
 LLHTTP_CFLAGS := $(if $(LLHTTP_SYSTEM),,-isystem build/deps/include)
 LLHTTP_LIBS := $(if $(LLHTTP_SYSTEM),-lllhttp,build/deps/lib/libllhttp.a)
 
-ifeq ($(LLHTTP_SYSTEM)$(wildcard build/deps/include/llhttp.h)$(filter deps demo test check bench bench-page instructions fuzz clean help,$(MAKECMDGOALS)),)
+ifeq ($(LLHTTP_SYSTEM)$(wildcard build/deps/include/llhttp.h)$(filter deps demo test check bench bench-page instructions insert fuzz clean help,$(MAKECMDGOALS)),)
 $(error llhttp is missing: run `make deps`, which installs what building needs)
 endif
 
@@ -64,7 +64,7 @@ PLATFORM := $(patsubst tests/platform/%.c,$(OUT)/tests/platform/%,$(wildcard tes
 BENCH := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(wildcard tests/bench/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 
-.PHONY: all help image demo test test-binaries check fuzz fuzz-binaries bench bench-page instructions docs deps install clean FORCE
+.PHONY: all help image demo test test-binaries check fuzz fuzz-binaries bench bench-page instructions insert docs deps install clean FORCE
 all: $(OUT)/lapse-init $(OUT)/lapse-proxy
 
 help:
@@ -74,6 +74,7 @@ help:
 	  'bench-page    what the last bench measured, into docs/performance.md' \
 	  'instructions  the figures that make test compares with, counted anew' \
 	  'image    build/lapse.oci.tar, named IMAGE (lapse:$(VERSION)): what clusters run; needs no engine' \
+	  'insert   suites of Go, curl, Python and HAProxy, direct and through the proxy (SUITE, TESTS, DIRECTION, MODE)' \
 	  'docs     write what the binaries print into docs/' 'deps     install what building and testing need' \
 	  'install  DESTDIR= PREFIX=/usr/local' 'clean    all of build/ but what deps fetched' \
 	  'BUILD=release|debug|sanitize, V=1 shows the commands'
@@ -146,6 +147,12 @@ bench-page:
 instructions: deps
 	@$(MAKE) --no-print-directory all
 	@WRITE_INSTRUCTIONS=1 /usr/bin/python3 tests/run.py $(OUT) e2e/instructions
+
+# Suites that nobody here wrote; what they need beyond `make test` is installed or fetched.
+insert:
+	@tests/setup.sh insert
+	@$(MAKE) --no-print-directory all
+	@/usr/bin/python3 tests/insert/insert.py $(OUT)
 
 fuzz-binaries: $(FUZZ)
 fuzz: deps

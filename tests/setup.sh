@@ -1,6 +1,11 @@
 #!/bin/bash
+<<<<<<< HEAD
 # Installs what building and testing Lapse need: `tests/setup.sh`, `tests/setup.sh build` for building alone, or
 # `tests/setup.sh kubernetes` for `make test-kubernetes`.
+=======
+# Installs what building and testing Lapse need: `tests/setup.sh`, `tests/setup.sh build` for building alone, or `tests/setup.sh insert`
+# for `make insert` too.
+>>>>>>> 06b2a29 (insert: suites of others, direct and through the proxy)
 # Debian 12 and 13. Silent and quick when all is there; starts no service; leaves the system's apt sources as they are.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -29,6 +34,7 @@ testing=(
     valgrind                                     # instructions per request
     iptables libnginx-mod-stream                 # make bench: what lapse-init and lapse-proxy are compared with
 )
+<<<<<<< HEAD
 kubernetes=(
     libcap2-bin python3 iproute2 nftables conntrack util-linux procps curl openssl jq # as above
     containerd runc containernetworking-plugins                                       # a node's containers and their network
@@ -36,6 +42,13 @@ kubernetes=(
     busybox-static                                                                    # a shell in the pods under test
 )
 units=(containerd etcd nginx haproxy redis-server postgresql prometheus victoria-metrics)
+=======
+foreign=(
+    perl dpkg-dev libssl-dev zlib1g-dev # make insert: curl's tests, fetched as source and built
+    varnish                             # make insert: varnishtest, which runs HAProxy's
+)
+units=(nginx haproxy redis-server postgresql prometheus victoria-metrics varnish varnishncsa)
+>>>>>>> 06b2a29 (insert: suites of others, direct and through the proxy)
 
 say() { echo "setup: $*" >&2; }
 die() { say "$@"; exit 1; }
@@ -43,8 +56,13 @@ die() { say "$@"; exit 1; }
 case "$*" in
 '') wanted=("${build[@]}" "${testing[@]}") ;;
 build) wanted=("${build[@]}") ;;
+<<<<<<< HEAD
 kubernetes) wanted=("${build[@]}" "${kubernetes[@]}") ;;
 *) echo "usage: tests/setup.sh [build | kubernetes]" >&2; exit 64 ;;
+=======
+insert) wanted=("${build[@]}" "${testing[@]}" "${foreign[@]}") ;;
+*) echo "usage: tests/setup.sh [build|insert]" >&2; exit 64 ;;
+>>>>>>> 06b2a29 (insert: suites of others, direct and through the proxy)
 esac
 
 # Which system: ID and VERSION_ID. Debian testing has no number: as 13.
@@ -84,6 +102,11 @@ else
     wanted+=(libllhttp-dev)
 fi
 [ "$*" = build ] || wanted+=("$clang_runtime")
+if [ "$*" = insert ]; then
+    # Python's and Go's own tests; those of a newer Go, where there is one.
+    wanted+=("libpython$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo 3)-testsuite")
+    command -v "${GO:-go}" >/dev/null || wanted+=(golang-go golang-src)
+fi
 
 # Rights are asked for only when there is something to do.
 as_root=()
