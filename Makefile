@@ -41,7 +41,8 @@ INIT := main options plan rules image batch netlink cttimeout conntrack_apply ne
 	half_closed half_closed_flows half_closed_places half_closed_print half_closed_progress half_closed_list half_closed_known \
 	half_closed_watch listeners
 PROXY := main options explain explain_print check_config \
-	$(addprefix connection/,worker listener origin self_dial snapshot conn deadline leg input proto_detect detect tls_hello proto_opaque pump \
+	$(addprefix connection/,worker listener origin self_dial snapshot conn deadline progress leg input proto_detect detect tls_hello \
+	  proto_opaque pump \
 	  steer closing advice record) \
 	$(addprefix http1/,proto_http1 http1 http1_field http1_plain http1_response rewrite reply) \
 	$(addprefix exchange/,exchange access retry budget) \

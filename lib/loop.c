@@ -162,6 +162,8 @@ void loop_run(struct loop *loop)
 		if (loop->stopping)
 			break;
 		loop->ready = epoll_wait(loop->epoll_fd, events, BATCH, loop_timeout(loop));
+		if (loop->ready < 0)
+			continue; /* EINTR, by a SIGCONT too: what is ready comes before what is due */
 		loop_read_clock(loop);
 		for (int i = 0; i < loop->ready; i++) {
 			struct loop_source *source = events[i].data.ptr;

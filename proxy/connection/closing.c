@@ -17,6 +17,7 @@
 #include "proxy/connection/advice.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/probes.h"
+#include "proxy/connection/progress.h"
 #include "proxy/connection/proto.h"
 #include "proxy/connection/pump.h"
 #include "proxy/connection/record.h"
@@ -56,31 +57,36 @@ const struct timeout_value *conn_timeout(const struct conn *conn, enum timeout_i
 	return &(timer == TIMEOUT_DRAIN ? policy_timeouts(conn->worker->snapshot->policy) : conn->timeouts)->of[timer];
 }
 
-static void ending_add_leg(struct text *text, const char *name, const struct leg *leg)
+static void ending_look_at(struct ending_leg *out, const struct leg *leg)
 {
 	struct tcp_info info;
-	int fd = leg->source.fd;
 
-	if (fd < 0 || sock_info(fd, &info))
+	if (!leg_open(leg) || sock_info(leg->source.fd, &info))
 		return;
-	if (leg->connecting) {
-		text_printf(text, "%s%s syn_retransmits=%u", text->length ? "; " : "", name, info.tcpi_total_retrans);
-		return;
-	}
-	text_printf(text,
-	            "%s%s rtt_ms=%u.%03u retransmits=%u unacked=%u probes=%u notsent=%u last_data_recv_ms=%u last_ack_recv_ms=%u",
-	            text->length ? "; " : "", name, info.tcpi_rtt / 1000, info.tcpi_rtt % 1000, info.tcpi_total_retrans,
-	            info.tcpi_unacked, info.tcpi_probes, info.tcpi_notsent_bytes, info.tcpi_last_data_recv, info.tcpi_last_ack_recv);
+	*out = (struct ending_leg){
+	    .known = true,
+	    .connecting = leg->connecting,
+	    .rtt_us = info.tcpi_rtt,
+	    .retransmits = info.tcpi_total_retrans,
+	    .unacked = info.tcpi_unacked,
+	    .probes = info.tcpi_probes,
+	    .notsent = info.tcpi_notsent_bytes,
+	    .last_data_recv_ms = info.tcpi_last_data_recv,
+	    .last_ack_recv_ms = info.tcpi_last_ack_recv,
+	    .undelivered = leg->connecting ? 0 : progress_undelivered(leg),
+	};
 }
 
-static char *ending_tcp_info(const struct conn *conn)
+static struct ending_legs *ending_look(const struct conn *conn)
 {
-	TEXT_ON_STACK(text, 512);
+	struct ending_legs *legs = calloc(1, sizeof *legs);
 
-	ending_add_leg(&text, "client", &conn->client);
+	if (!legs)
+		return NULL;
+	ending_look_at(&legs->client, &conn->client);
 	if (conn->upstream)
-		ending_add_leg(&text, "server", &conn->upstream->leg);
-	return text.length ? strdup(text_bytes) : NULL;
+		ending_look_at(&legs->server, &conn->upstream->leg);
+	return legs;
 }
 
 /* The flow was forgotten: how long its silence may last by our own timers, if it is by time that conntrack forgot it. */
@@ -148,8 +154,8 @@ void ending_explain(struct ending *ending, const struct conn *conn, const char *
 	if (format)
 		vsnprintf(fact, sizeof fact, format, arguments);
 	ending->detail = ending_describe(conn, ending, format ? fact : row->sentence);
-	if (row->ending == ENDING_RST || row->ending == ENDING_NONE)
-		ending->tcp_info = ending_tcp_info(conn);
+	if (row->ending != ENDING_FIN || ending->timer != TIMEOUT_NONE)
+		ending->legs = ending_look(conn);
 }
 
 void ending_count(const struct conn *conn, const struct ending *ending)
@@ -162,7 +168,7 @@ void ending_count(const struct conn *conn, const struct ending *ending)
 void ending_free(struct ending *ending)
 {
 	free(ending->detail);
-	free(ending->tcp_info);
+	free(ending->legs);
 	*ending = (struct ending){0};
 }
 
@@ -424,7 +430,8 @@ static void closing_client_readable(struct conn *conn)
 			conn->ending.detail = ending_describe(conn, &conn->ending, reason_row(REASON_IDLE_RACE)->sentence);
 		}
 	}
-	if (got < 0)
+	/* It has finished, or is gone; what waits for it is still its own. */
+	if (got < 0 && !(conn->client.fin_received && leg_pending(&conn->client)))
 		closing_finish(conn, false);
 }
 
@@ -439,9 +446,41 @@ static void closing_over(struct conn *conn)
 	closing_finish(conn, false);
 }
 
+void closing_force(struct conn *conn)
+{
+	closing_finish(conn, progress_undelivered(&conn->client));
+}
+
+/* Its last bytes wait for it as long as any others would have. */
+static void closing_stalled(struct conn *conn, uint64_t undelivered, enum timeout_id timer)
+{
+	TEXT_ON_STACK(fact, 96);
+
+	if (reason_row(conn->ending.reason)->by == BY_PEER) { /* else what ended it was worse than this */
+		conn->ending.reason = REASON_CLIENT_STALLED;
+		conn->ending.by = BY_CLIENT;
+		conn->ending.timer = timer;
+		free(conn->ending.detail);
+		text_printf(&fact, "the client took none of the last %llu bytes", (unsigned long long)undelivered);
+		conn->ending.detail = ending_describe(conn, &conn->ending, fact_bytes);
+	}
+	closing_finish(conn, true);
+}
+
 static void closing_alarmed(struct conn *conn, enum alarm alarm)
 {
-	closing_finish(conn, leg_pending(&conn->client));
+	enum timeout_id timer = conn->protocol == PROTOCOL_HTTP1 ? TIMEOUT_STREAM_IDLE : TIMEOUT_TCP_IDLE;
+	int64_t patience = conn_timeout(conn, timer)->milliseconds;
+	uint64_t undelivered;
+
+	progress_look(conn);
+	undelivered = progress_undelivered(&conn->client);
+	if (!undelivered)
+		closing_finish(conn, false);
+	else if (patience && conn_now(conn) - conn->instants[INSTANT_LAST_BYTE] >= patience)
+		closing_stalled(conn, undelivered, timer);
+	else
+		conn_arm(conn, ALARM_LINGER, conn_now(conn) + LINGER_MS);
 }
 
 static void closing_drain(struct conn *conn)

@@ -42,6 +42,9 @@ void closing_looped_words(const struct conn *conn, struct text *out);
 /* An operator ends it: FIN between requests, 503 where an answer is possible, else RST. False: it was ending already. */
 bool conn_close_admin(struct conn *conn);
 
+/* It has ended and lingers: no longer. */
+void closing_force(struct conn *conn);
+
 /* What the timer is set to for this connection, and where. */
 const struct timeout_value *conn_timeout(const struct conn *conn, enum timeout_id timer);
 

@@ -22,6 +22,7 @@
 #include "lib/sock.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/probes.h"
+#include "proxy/connection/progress.h"
 #include "proxy/connection/proto.h"
 #include "proxy/connection/pump.h"
 #include "proxy/connection/record.h"
@@ -81,7 +82,7 @@ int64_t conn_now(const struct conn *conn)
 
 void conn_touch(struct conn *conn)
 {
-	conn->instants[INSTANT_LAST_BYTE] = conn_now(conn);
+	conn->instants[INSTANT_LAST_BYTE] = conn->instants[INSTANT_LOOKED] = conn_now(conn);
 }
 
 void conn_enter(struct conn *conn, enum stage stage)
@@ -223,6 +224,13 @@ struct deadline conn_next_timer(const struct conn *conn)
 	return deadline;
 }
 
+static void conn_note_unacknowledged(struct conn *conn)
+{
+	int64_t client = conn->client.unacked_since, server = conn->upstream ? conn->upstream->leg.unacked_since : 0;
+
+	conn->instants[INSTANT_UNACKED] = server && (!client || server < client) ? server : client;
+}
+
 void conn_settle(struct conn *conn)
 {
 	struct upstream *upstream = conn->upstream;
@@ -245,61 +253,18 @@ void conn_settle(struct conn *conn)
 		           "the kernel does not watch this connection's sockets: epoll_ctl: %s", strerror(-result));
 		return;
 	}
-	conn->instants[INSTANT_UNACKED] = conn->client.unacked_since;
-	if (upstream && upstream->leg.unacked_since && (!conn->client.unacked_since || upstream->leg.unacked_since < conn->client.unacked_since))
-		conn->instants[INSTANT_UNACKED] = upstream->leg.unacked_since;
+	conn_note_unacknowledged(conn);
 	deadline = conn_deadline(conn);
 	/* A timer that fires early finds nothing due and is armed again: re-arming for every byte would cost more. */
 	if (deadline.at != INT64_MAX && (!wheel_armed(&conn->timer) || deadline.at < conn->timer.due))
 		wheel_arm(loop_wheel(conn->worker->loop), &conn->timer, deadline.at);
 }
 
-/* The peer has acknowledged nothing since `since`: is it gone, or has it merely closed its window? Moves unacked_since on. */
-static bool conn_leg_vanished(struct leg *leg, int64_t now, int64_t limit)
-{
-	enum { UNANSWERED_PROBES = 3 };
-	struct tcp_info info;
-	int64_t last_ack;
-
-	if (!leg->unacked_since || now - leg->unacked_since < limit)
-		return false;
-	if (sock_info(leg->source.fd, &info) || (!info.tcpi_unacked && sock_send_queue(leg->source.fd) <= 0)) {
-		leg->unacked_since = 0;
-		return false;
-	}
-	last_ack = now - info.tcpi_last_ack_recv;
-	if (last_ack <= leg->unacked_since &&
-	    ((info.tcpi_unacked && info.tcpi_retransmits) || info.tcpi_probes >= UNANSWERED_PROBES))
-		return true;
-	/* What is outstanding now was sent after that acknowledgement, at the latest with our last write. */
-	leg->unacked_since = last_ack > leg->last_sent ? last_ack : leg->last_sent;
-	if (now - leg->unacked_since >= limit)
-		leg->unacked_since = now;
-	return false;
-}
-
-static void conn_check_unacknowledged(struct conn *conn)
-{
-	int64_t now = conn_now(conn), limit = conn->timeouts->of[TIMEOUT_UNACKNOWLEDGED].milliseconds;
-
-	if (conn_leg_vanished(&conn->client, now, limit)) {
-		conn->client.vanished = true;
-		leg_fail(&conn->client, -ETIMEDOUT);
-		conn->proto->client_failed(conn);
-		return;
-	}
-	if (conn->upstream && conn_leg_vanished(&conn->upstream->leg, now, limit)) {
-		conn->upstream->leg.vanished = true;
-		leg_fail(&conn->upstream->leg, -ETIMEDOUT);
-		conn->proto->server_failed(conn);
-	}
-}
-
 static void conn_expired(struct conn *conn, struct deadline deadline)
 {
 	switch (deadline.timer) {
 	case TIMEOUT_UNACKNOWLEDGED:
-		conn_check_unacknowledged(conn);
+		progress_check_unacknowledged(conn);
 		break;
 	case TIMEOUT_MAX_CONNECTION:
 		if (conn->stage == STAGE_EXCHANGE || conn->stage == STAGE_HEAD)
@@ -326,8 +291,18 @@ static void conn_timer(struct wheel_timer *timer)
 	struct conn *conn = conn_of(timer, timer);
 	struct deadline deadline = conn_deadline(conn);
 
-	if (deadline.at <= conn_now(conn))
-		conn_expired(conn, deadline);
+	if (deadline.at <= conn_now(conn)) {
+		/* One more look at the kernel before anything ends: this process may be late, its peers are not. */
+		progress_catch_up(conn);
+		if (conn->stage == STAGE_CLOSED)
+			return;
+		if (conn->instants[INSTANT_LOOKED])
+			progress_look(conn);
+		conn_note_unacknowledged(conn);
+		deadline = conn_deadline(conn);
+		if (deadline.at <= conn_now(conn))
+			conn_expired(conn, deadline);
+	}
 	conn_settle(conn);
 }
 
@@ -419,14 +394,21 @@ void conn_server_ready(struct conn *conn, uint32_t events)
 
 void conn_half_closed(struct conn *conn)
 {
+	enum { PROBES_MOST = 127 }; /* MAX_TCP_KEEPCNT */
 	const struct proxy *proxy = conn->worker->proxy;
-	int seconds = proxy->half_closed_keepalive_s;
+	const struct settings *settings = proxy->settings;
+	int64_t patience = settings->keepalive_interval / 1000 * (int64_t)settings->keepalive_probes;
+	int seconds = proxy->half_closed_keepalive_s, probes;
 
-	if (proxy->settings->keepalive_idle / 1000 <= seconds && proxy->settings->keepalive_interval / 1000 <= seconds)
+	if (settings->keepalive_idle / 1000 <= seconds && settings->keepalive_interval / 1000 <= seconds)
 		return;
-	sock_set_keepalive(conn->client.source.fd, seconds, seconds, (int)proxy->settings->keepalive_probes);
+	/* Asked more often, it is given up no sooner. */
+	probes = (int)(patience / seconds < PROBES_MOST ? patience / seconds : PROBES_MOST);
+	if (probes < (int)settings->keepalive_probes)
+		probes = (int)settings->keepalive_probes;
+	sock_set_keepalive(conn->client.source.fd, seconds, seconds, probes);
 	if (conn->upstream)
-		sock_set_keepalive(conn->upstream->leg.source.fd, seconds, seconds, (int)proxy->settings->keepalive_probes);
+		sock_set_keepalive(conn->upstream->leg.source.fd, seconds, seconds, probes);
 }
 
 void conn_drain(struct conn *conn)

@@ -42,6 +42,15 @@ enum stage {
 /* Where in its life a connection is, in the record's words: its stage, but for an exchange one of these. */
 enum phase { PHASE_REQUEST = STAGE_COUNT, PHASE_WAIT, PHASE_BACKOFF, PHASE_RESPONSE, PHASE_COUNT };
 
+/* TCP_INFO of the client's and the server's socket at an end, as tcp(7) names it, and what it had not acknowledged. */
+struct ending_legs {
+	struct ending_leg {
+		bool known, connecting;
+		uint32_t rtt_us, retransmits, unacked, probes, notsent, last_data_recv_ms, last_ack_recv_ms;
+		uint64_t undelivered; /* bytes in our queue and the kernel's */
+	} client, server;
+};
+
 /* How and why a connection ended, or one exchange on it. REASON_NONE: it has not. */
 struct ending {
 	enum reason_id reason : 8;
@@ -50,7 +59,7 @@ struct ending {
 	uint8_t phase;             /* at that moment: conn_phase() */
 	int64_t at;                /* when it was decided; a lingering end comes later */
 	char *detail;              /* owned; NULL: the reason's own sentence */
-	char *tcp_info;            /* owned; the kernel's view of both legs at an abnormal end, NULL otherwise */
+	struct ending_legs *legs;  /* owned; the kernel's view of both legs when a timer fired or at an abnormal end, NULL otherwise */
 };
 
 /* There is one for every client, idle ones too: its size is what an idle connection costs. */

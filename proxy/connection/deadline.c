@@ -15,6 +15,15 @@ static const uint8_t since_of[TIMEOUT_COUNT] = {
     [TIMEOUT_MAX_CONNECTION] = INSTANT_ACCEPTED,
 };
 
+enum {
+	LOOKS = 32,      /* in the time of a timer: how exactly it is known when a peer stopped taking bytes */
+	LOOK_LEAST = 10, /* ms */
+};
+
+#define WAITING                                                                                                                        \
+	(TIMER_BIT(TIMEOUT_STREAM_IDLE) | TIMER_BIT(TIMEOUT_TCP_IDLE) | TIMER_BIT(TIMEOUT_HALF_CLOSE) | TIMER_BIT(TIMEOUT_IDLE_CONNECTION) |   \
+	 TIMER_BIT(TIMEOUT_UNACKNOWLEDGED))
+
 struct deadline deadline_next(uint32_t timers, const int64_t instants[static INSTANT_COUNT], enum alarm alarm, int64_t alarm_at,
                               bool half_closed, const struct timeouts *timeouts)
 {
@@ -22,14 +31,26 @@ struct deadline deadline_next(uint32_t timers, const int64_t instants[static INS
 	const uint32_t known = (TIMER_BIT(TIMEOUT_COUNT) - 1) & ~(TIMER_BIT(TIMEOUT_SERVER_IDLE) | TIMER_BIT(TIMEOUT_DRAIN));
 	struct deadline next = {.at = alarm ? alarm_at : INT64_MAX, .timer = TIMEOUT_NONE, .alarm = alarm};
 
+	int64_t waiting = INT64_MAX; /* the shortest of these */
+
 	timers &= known & (half_closed ? ~idle : ~TIMER_BIT(TIMEOUT_HALF_CLOSE));
 	for (; timers; timers &= timers - 1) { /* the bits that are set, the lowest first */
 		enum timeout_id timer = (enum timeout_id)__builtin_ctz(timers);
 		enum instant since = (enum instant)since_of[timer];
 		int64_t limit = timeouts->of[timer].milliseconds;
 
-		if (instants[since] && limit && instants[since] + limit < next.at)
+		if (!instants[since] || !limit)
+			continue;
+		if (instants[since] + limit < next.at)
 			next = (struct deadline){instants[since] + limit, timer, ALARM_NONE, since};
+		if (limit < waiting && (WAITING & TIMER_BIT(timer)))
+			waiting = limit;
+	}
+	if (instants[INSTANT_LOOKED] && waiting != INT64_MAX) {
+		int64_t at = instants[INSTANT_LOOKED] + (waiting / LOOKS > LOOK_LEAST ? waiting / LOOKS : LOOK_LEAST);
+
+		if (at < next.at)
+			next = (struct deadline){.at = at, .timer = TIMEOUT_NONE, .alarm = ALARM_LOOK};
 	}
 	return next;
 }

@@ -10,7 +10,8 @@
 enum instant {
 	INSTANT_ACCEPTED,
 	INSTANT_FIRST_BYTE,     /* of an undecided prefix */
-	INSTANT_LAST_BYTE,      /* either way, read or written */
+	INSTANT_LAST_BYTE,      /* either way, read, written or acknowledged */
+	INSTANT_LOOKED,         /* for what the peers acknowledge; 0: nothing is outstanding */
 	INSTANT_HEAD,           /* first byte of the request head under way */
 	INSTANT_REQUEST,        /* its head was complete */
 	INSTANT_ATTEMPT,        /* this attempt at it began */
@@ -33,6 +34,7 @@ enum alarm {
 	ALARM_ATTEMPT,     /* an attempt has had no response head for as long as its route allows */
 	ALARM_HALF_CLOSED, /* conntrack's entry of a half-closed connection is to be looked at */
 	ALARM_LINGER,      /* a client that was sent its FIN has had its time */
+	ALARM_LOOK,        /* never armed: follows from INSTANT_LOOKED */
 	ALARM_COUNT,
 };
 
@@ -40,7 +42,7 @@ enum alarm {
 
 /* When something must be done about a connection, and what. Pure. */
 struct deadline {
-	int64_t at;            /* INT64_MAX = never */
+	int64_t at;            /* INT64_MAX = never; the earliest of these */
 	enum timeout_id timer; /* TIMEOUT_NONE: `alarm` */
 	enum alarm alarm;      /* ALARM_NONE: `timer` */
 	enum instant since;    /* which moment the timer counted from */
@@ -48,7 +50,8 @@ struct deadline {
 
 /* The earliest end of the timers whose bit is set in `timers`, each from its moment, those of 0 ms left out; and of `alarm`, which
  * ALARM_NONE leaves out. Half-closed: halfClose takes the place of tcpIdle and streamIdle, so that one timer and no other governs
- * a connection of which one side has finished. */
+ * a connection of which one side has finished. While one of the timers runs that wait for a peer, ALARM_LOOK comes a small part of
+ * the shortest of them after INSTANT_LOOKED. */
 struct deadline deadline_next(uint32_t timers, const int64_t instants[static INSTANT_COUNT], enum alarm alarm, int64_t alarm_at,
                               bool half_closed, const struct timeouts *timeouts);
 

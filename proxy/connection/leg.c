@@ -59,7 +59,6 @@ int leg_read(struct leg *leg, uint8_t *bytes, size_t size)
 void leg_count_sent(struct leg *leg, size_t bytes, int64_t now)
 {
 	leg->sent += bytes;
-	leg->last_sent = now;
 	if (!leg->unacked_since)
 		leg->unacked_since = now;
 }

@@ -33,7 +33,7 @@ struct leg {
 	struct pump_pipe *pipe; /* owned, NULL: bytes on their way to this peer inside a pipe; only pump.c looks in */
 	uint64_t sent, received;
 	int64_t unacked_since; /* see INSTANT_UNACKED */
-	int64_t last_sent;
+	uint64_t delivered;    /* of sent: acknowledged, when progress.c last looked */
 	int16_t error;              /* -errno that ended it, 0 = none */
 	uint8_t events[LEG_EVENTS]; /* the first ones, in order; enum leg_event */
 	bool local : 1;        /* its peer is the application beside us, not somebody on the network */

@@ -5,6 +5,7 @@
 #include "lib/addr.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/progress.h"
 #include "proxy/connection/proto.h"
 #include "proxy/connection/pump.h"
 #include "proxy/connection/worker.h"
@@ -172,15 +173,14 @@ static void proto_opaque_half_close_expired(struct conn *conn)
 
 static void proto_opaque_expired(struct conn *conn, enum timeout_id timer)
 {
+	if (timer != TIMEOUT_CONNECT && progress_end_stalled(conn, timer))
+		return;
 	switch (timer) {
 	case TIMEOUT_TCP_IDLE:
 		conn_close(conn, cause_timer(REASON_TCP_IDLE_TIMEOUT, timer), "no byte moved either way");
 		break;
 	case TIMEOUT_STREAM_IDLE:
-		if (leg_pending(&conn->client))
-			conn_close(conn, cause_timer(REASON_CLIENT_STALLED, timer), "the client stopped reading from the tunnel");
-		else
-			conn_close(conn, cause_timer(REASON_TUNNEL_IDLE_TIMEOUT, timer), "no byte moved either way in the tunnel");
+		conn_close(conn, cause_timer(REASON_TUNNEL_IDLE_TIMEOUT, timer), "no byte moved either way in the tunnel");
 		break;
 	case TIMEOUT_HALF_CLOSE:
 		proto_opaque_half_close_expired(conn);

@@ -70,6 +70,11 @@ static void pump_pipe_put(struct worker *worker, struct pump_pipe *pipe)
 	worker->pipes_idle++;
 }
 
+size_t pump_waiting(const struct leg *leg)
+{
+	return leg->pipe ? leg->pipe->bytes : 0;
+}
+
 void pump_drop(struct worker *worker, struct leg *leg)
 {
 	if (leg->pipe)

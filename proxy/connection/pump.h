@@ -1,6 +1,7 @@
 #ifndef LAPSE_PROXY_CONNECTION_PUMP_H
 #define LAPSE_PROXY_CONNECTION_PUMP_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct leg;
@@ -27,6 +28,9 @@ enum pump_end pump_move(struct worker *worker, struct leg *from, struct leg *to,
 
 /* Writes what waits for this leg, buffer first, then pipe, then the wanted FIN. 0 or -errno. */
 int pump_flush(struct worker *worker, struct leg *leg);
+
+/* How many bytes wait in the leg's pipe. */
+size_t pump_waiting(const struct leg *leg);
 
 /* Gives up what is in the leg's pipe. */
 void pump_drop(struct worker *worker, struct leg *leg);

@@ -137,6 +137,41 @@ static bool record_begin(struct log_line *line, struct worker *worker, enum log_
 	return true;
 }
 
+static void record_socket_number(struct log_line *line, const char *side, const char *name, uint64_t value)
+{
+	TEXT_ON_STACK(key, 40);
+
+	text_printf(&key, "%s_%s", side, name);
+	log_number(line, key_bytes, (int64_t)value);
+}
+
+/* The kernel's view of one socket. */
+static void record_socket(struct log_line *line, const char *side, const struct ending_leg *leg)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} fields[] = {
+	    {"rtt_us", leg->rtt_us},
+	    {"retransmits", leg->retransmits},
+	    {"unacked", leg->unacked},
+	    {"probes", leg->probes},
+	    {"notsent", leg->notsent},
+	    {"last_data_recv_ms", leg->last_data_recv_ms},
+	    {"last_ack_recv_ms", leg->last_ack_recv_ms},
+	};
+
+	if (!leg->known)
+		return;
+	if (leg->connecting) {
+		record_socket_number(line, side, "syn_retransmits", leg->retransmits);
+		return;
+	}
+	record_socket_number(line, side, "undelivered", leg->undelivered);
+	for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+		record_socket_number(line, side, fields[i].name, fields[i].value);
+}
+
 static void record_write(struct conn *conn, const struct ending *ending, const char *message, enum log_level level)
 {
 	const struct reason *row = reason_row(ending->reason);
@@ -158,8 +193,10 @@ static void record_write(struct conn *conn, const struct ending *ending, const c
 	record_legs(&line, conn);
 	record_tls(&line, conn);
 	record_http(&line, conn);
-	if (ending->tcp_info)
-		log_string(&line, "tcp", ending->tcp_info);
+	if (ending->legs) {
+		record_socket(&line, "client", &ending->legs->client);
+		record_socket(&line, "server", &ending->legs->server);
+	}
 	if (suppressed)
 		log_number(&line, "suppressed", (int64_t)suppressed);
 	log_string(&line, "detail", ending->detail ? ending->detail : row->sentence);

@@ -41,7 +41,7 @@ static void worker_end_all(struct worker *worker, struct cause cause, const char
 	for (conn = worker->conns; conn; conn = next) {
 		next = conn->next;
 		if (conn->stage == STAGE_LINGER)
-			conn->proto->alarmed(conn, ALARM_LINGER);
+			closing_force(conn);
 		else
 			conn_close(conn, cause, "%s", detail);
 	}

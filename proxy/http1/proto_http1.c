@@ -6,6 +6,7 @@
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/input.h"
+#include "proxy/connection/progress.h"
 #include "proxy/connection/proto.h"
 #include "proxy/connection/pump.h"
 #include "proxy/connection/steer.h"
@@ -288,9 +289,7 @@ static void proto_http1_server_failed(struct conn *conn)
 
 static void proto_http1_idle_expired(struct conn *conn)
 {
-	/* A request that arrived in this very moment is served. */
-	proto_http1_client_readable(conn);
-	if (conn->stage == STAGE_IDLE)
+	if (!progress_end_stalled(conn, TIMEOUT_IDLE_CONNECTION))
 		conn_close(conn, cause_timer(REASON_IDLE_TIMEOUT, TIMEOUT_IDLE_CONNECTION), "no request came after %s%u request%s",
 		           conn->requests ? "the answer to " : "", conn->requests, conn->requests == 1 ? "" : "s");
 }
@@ -300,15 +299,8 @@ static void proto_http1_stream_idle(struct conn *conn)
 	const struct exchange *exchange = conn->exchange;
 	struct cause cause = cause_timer(REASON_STREAM_IDLE_TIMEOUT, TIMEOUT_STREAM_IDLE);
 
-	if (leg_pending(&conn->client)) {
-		conn_close(conn, cause_timer(REASON_CLIENT_STALLED, TIMEOUT_STREAM_IDLE),
-		           "the client stopped reading request %u's response; its receive window is full", conn->requests);
+	if (progress_end_stalled(conn, TIMEOUT_STREAM_IDLE))
 		return;
-	}
-	if (conn->upstream && exchange && !exchange->response_head && leg_pending(&conn->upstream->leg)) {
-		exchange_fail(conn, cause, "the server stopped reading the request");
-		return;
-	}
 	if (!exchange || !exchange->request_body.complete)
 		cause.status = 408;
 	exchange_fail(conn, cause, "%s",

@@ -196,6 +196,10 @@ static void upstream_idle_expired(struct wheel_timer *timer)
 		upstream_arm(upstream);
 		return;
 	}
+	if (!upstream_quiet(upstream)) { /* the server acted first; this process is late */
+		upstream_ready(&upstream->leg.source, EPOLLIN);
+		return;
+	}
 	if (upstream->uses)
 		learned_survive(&worker->learned, &upstream->destination, upstream_age(upstream));
 	if (upstream->server_idle == upstream->rest_most) {

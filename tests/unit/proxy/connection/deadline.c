@@ -134,7 +134,7 @@ static void the_earliest_wins(void **state)
 		int64_t instants[INSTANT_COUNT];
 
 		for (int i = 0; i < INSTANT_COUNT; i++)
-			instants[i] = 500;
+			instants[i] = i == INSTANT_LOOKED ? 0 : 500;
 		/* LAST_BYTE starts three timers, and two moments start `unacknowledged`: the one meant is the shorter or older. */
 		if (clocks[row].timer == TIMEOUT_UNACKNOWLEDGED)
 			instants[clocks[row].since] = 499;
@@ -161,6 +161,38 @@ static void alarms_are_due(void **state)
 	}
 }
 
+/* While a peer is waited for, what it acknowledges is looked at every 32nd part of the shortest timer, every 10 ms at most. */
+static void looks_while_something_is_outstanding(void **state)
+{
+	static const struct {
+		uint32_t timers;
+		int64_t limit, looked, at;
+		enum alarm alarm;
+	} rows[] = {
+	    {TIMER_BIT(TIMEOUT_TCP_IDLE), 3200, 1000, 1100, ALARM_LOOK},
+	    {TIMER_BIT(TIMEOUT_STREAM_IDLE), 3200, 1000, 1100, ALARM_LOOK},
+	    {TIMER_BIT(TIMEOUT_IDLE_CONNECTION), 3200, 1000, 1100, ALARM_LOOK},
+	    {TIMER_BIT(TIMEOUT_UNACKNOWLEDGED), 3200, 1000, 1100, ALARM_LOOK},
+	    {TIMER_BIT(TIMEOUT_TCP_IDLE), 64, 1000, 1010, ALARM_LOOK},
+	    {TIMER_BIT(TIMEOUT_TCP_IDLE), 3200, 4150, 4200, ALARM_NONE},  /* the timer is due before */
+	    {TIMER_BIT(TIMEOUT_TCP_IDLE), 3200, 0, 4200, ALARM_NONE},      /* nothing is outstanding */
+	    {TIMER_BIT(TIMEOUT_REQUEST), 3200, 1000, 4200, ALARM_NONE},    /* waits for nobody */
+	    {TIMER_BIT(TIMEOUT_TCP_IDLE), 0, 1000, INT64_MAX, ALARM_NONE}, /* off */
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct timeouts timeouts = timeouts_of(rows[i].limit);
+		int64_t instants[INSTANT_COUNT];
+		struct deadline next;
+
+		for (int instant = 0; instant < INSTANT_COUNT; instant++)
+			instants[instant] = instant == INSTANT_LOOKED ? rows[i].looked : 1000;
+		next = deadline_next(rows[i].timers, instants, ALARM_NONE, 0, false, &timeouts);
+		assert_int_equal(next.at, rows[i].at);
+		assert_int_equal(next.alarm, rows[i].alarm);
+	}
+}
+
 /* The longest duration that can be configured (Go's int64 nanoseconds) from the latest moment a machine can know. */
 static void nothing_overflows(void **state)
 {
@@ -169,7 +201,7 @@ static void nothing_overflows(void **state)
 	struct timeouts timeouts = timeouts_of(longest);
 
 	for (int i = 0; i < INSTANT_COUNT; i++)
-		instants[i] = late;
+		instants[i] = i == INSTANT_LOOKED ? 0 : late;
 	assert_true(deadline_next(ALL_TIMERS, instants, ALARM_NONE, 0, false, &timeouts).at == late + longest);
 }
 
@@ -182,6 +214,7 @@ int main(void)
 	    cmocka_unit_test(half_closed_has_one_timer),
 	    cmocka_unit_test(the_earliest_wins),
 	    cmocka_unit_test(alarms_are_due),
+	    cmocka_unit_test(looks_while_something_is_outstanding),
 	    cmocka_unit_test(nothing_overflows),
 	};
 

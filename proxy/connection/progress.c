@@ -1,0 +1,141 @@
+#include "proxy/connection/progress.h"
+
+#include <errno.h>
+#include <poll.h>
+
+#include "lib/sock.h"
+#include "proxy/connection/closing.h"
+#include "proxy/connection/conn.h"
+#include "proxy/connection/leg.h"
+#include "proxy/connection/proto.h"
+#include "proxy/connection/pump.h"
+#include "proxy/exchange/exchange.h"
+#include "proxy/server/upstream.h"
+
+/* What the kernel holds for the peer; a FIN of ours that is not acknowledged counts there as a byte. */
+static uint64_t progress_queued(const struct leg *leg)
+{
+	int queued = leg_open(leg) && !leg->connecting ? sock_send_queue(leg->source.fd) : 0;
+
+	if (queued > 0 && leg->fin_sent)
+		queued--;
+	return queued > 0 ? (uint64_t)queued : 0;
+}
+
+uint64_t progress_undelivered(const struct leg *leg)
+{
+	return progress_queued(leg) + buf_length(&leg->out) + pump_waiting(leg);
+}
+
+/* True when something of it is still outstanding. *at: when the peer last acknowledged bytes, if it did since the last look. */
+static bool progress_look_at(struct leg *leg, int64_t now, int64_t *at)
+{
+	uint64_t queued = progress_queued(leg), delivered = leg->sent - queued;
+	struct tcp_info info;
+
+	if (delivered > leg->delivered && !sock_info(leg->source.fd, &info)) {
+		if (now - info.tcpi_last_ack_recv > *at)
+			*at = now - info.tcpi_last_ack_recv;
+		leg->unacked_since = now; /* what is outstanding was sent after the last look, or that acknowledgement came after it */
+	}
+	leg->delivered = delivered;
+	if (!queued)
+		leg->unacked_since = 0;
+	return queued || leg_pending(leg);
+}
+
+void progress_look(struct conn *conn)
+{
+	int64_t now = conn_now(conn), at = conn->instants[INSTANT_LAST_BYTE];
+	bool outstanding = progress_look_at(&conn->client, now, &at);
+
+	if (conn->upstream)
+		outstanding |= progress_look_at(&conn->upstream->leg, now, &at);
+	conn->instants[INSTANT_LAST_BYTE] = at;
+	if (conn->instants[INSTANT_IDLE] && conn->instants[INSTANT_IDLE] < at)
+		conn->instants[INSTANT_IDLE] = at;
+	conn->instants[INSTANT_LOOKED] = outstanding ? now : 0;
+}
+
+static struct pollfd progress_awaited(const struct leg *leg)
+{
+	short events = 0;
+
+	if (leg->connecting || leg_pending(leg))
+		events |= POLLOUT;
+	if (!leg->connecting && !leg->fin_received)
+		events |= POLLIN | POLLRDHUP;
+	return (struct pollfd){leg->source.fd, events, 0};
+}
+
+void progress_catch_up(struct conn *conn)
+{
+	struct upstream *upstream = conn->upstream;
+	struct pollfd fds[2] = {progress_awaited(&conn->client), {-1, 0, 0}};
+
+	if (upstream)
+		fds[1] = progress_awaited(&upstream->leg);
+	if (poll(fds, 2, 0) <= 0)
+		return;
+	/* The server first: its answer is what a client that has gone meanwhile was waiting for. */
+	if (fds[1].revents)
+		upstream->leg.source.ready(&upstream->leg.source, (uint32_t)fds[1].revents);
+	if (fds[0].revents && leg_open(&conn->client))
+		conn->client.source.ready(&conn->client.source, (uint32_t)fds[0].revents);
+}
+
+/* The peer has acknowledged nothing for `limit`: is it gone, or has it merely closed its window? Moves unacked_since on. */
+static bool progress_vanished(struct leg *leg, int64_t now, int64_t limit)
+{
+	enum { UNANSWERED_PROBES = 3 };
+	struct tcp_info info;
+	int64_t last_ack;
+
+	if (!leg->unacked_since || now - leg->unacked_since < limit)
+		return false;
+	if (sock_info(leg->source.fd, &info) || (!info.tcpi_unacked && !progress_queued(leg))) {
+		leg->unacked_since = 0;
+		return false;
+	}
+	last_ack = now - info.tcpi_last_ack_recv;
+	if (last_ack > leg->unacked_since) {
+		leg->unacked_since = last_ack;
+		return false;
+	}
+	if ((info.tcpi_unacked && info.tcpi_retransmits) || info.tcpi_probes >= UNANSWERED_PROBES)
+		return true;
+	leg->unacked_since = now; /* it was not asked again yet: the kernel is in no hurry */
+	return false;
+}
+
+void progress_check_unacknowledged(struct conn *conn)
+{
+	int64_t now = conn_now(conn), limit = conn->timeouts->of[TIMEOUT_UNACKNOWLEDGED].milliseconds;
+
+	if (progress_vanished(&conn->client, now, limit)) {
+		conn->client.vanished = true;
+		leg_fail(&conn->client, -ETIMEDOUT);
+		conn->proto->client_failed(conn);
+		return;
+	}
+	if (conn->upstream && progress_vanished(&conn->upstream->leg, now, limit)) {
+		conn->upstream->leg.vanished = true;
+		leg_fail(&conn->upstream->leg, -ETIMEDOUT);
+		conn->proto->server_failed(conn);
+	}
+}
+
+bool progress_end_stalled(struct conn *conn, enum timeout_id timer)
+{
+	static const char taken_none[] = "the %s took none of the %llu bytes that wait for it";
+	uint64_t client = progress_undelivered(&conn->client);
+	uint64_t server = conn->upstream && !conn->upstream->leg.connecting ? progress_undelivered(&conn->upstream->leg) : 0;
+
+	if (client)
+		conn_close(conn, cause_timer(REASON_CLIENT_STALLED, timer), taken_none, "client", (unsigned long long)client);
+	else if (server && conn->exchange)
+		exchange_fail(conn, cause_timer(REASON_SERVER_STALLED, timer), taken_none, "server", (unsigned long long)server);
+	else if (server)
+		conn_close(conn, cause_timer(REASON_SERVER_STALLED, timer), taken_none, "server", (unsigned long long)server);
+	return client || server;
+}

@@ -1,0 +1,32 @@
+#ifndef LAPSE_PROXY_CONNECTION_PROGRESS_H
+#define LAPSE_PROXY_CONNECTION_PROGRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/timeouts.h"
+
+struct conn;
+struct leg;
+
+/* What the peers have acknowledged: bytes that the kernel still held for a slow reader, and holds no more, are as good as bytes that
+ * moved. The kernel tells nobody, so it is asked: at INSTANT_LOOKED and a part of the shortest timer later (deadline.h). */
+
+/* Bytes that are on their way to this peer and not acknowledged: in our queue, in the kernel's, in flight. */
+uint64_t progress_undelivered(const struct leg *leg);
+
+/* Asks both legs. What was acknowledged moves INSTANT_LAST_BYTE (INSTANT_IDLE too) on; with nothing outstanding the next look waits
+ * for the next byte. */
+void progress_look(struct conn *conn);
+
+/* What came while a timer was running out, and was not seen since the process was late, is handled as the event that it is. */
+void progress_catch_up(struct conn *conn);
+
+/* `unacknowledged` is due: a side that has not answered for so long is gone, and said to have failed. */
+void progress_check_unacknowledged(struct conn *conn);
+
+/* An idle timer is over. Where bytes for one side have not moved at all the connection ends as stalled, with a RST, or, where that server can still be answered for, with a 504; says what was not delivered.
+ * False: nothing waits for anybody, the timer's own reason applies. */
+bool progress_end_stalled(struct conn *conn, enum timeout_id timer);
+
+#endif
