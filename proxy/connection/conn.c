@@ -201,26 +201,32 @@ static int conn_watch(struct conn *conn, struct leg *leg, uint32_t wanted)
 }
 
 /* Of these timers, and of `alarm`. */
-static struct deadline conn_deadline_of(const struct conn *conn, uint32_t timers, enum alarm alarm)
+static struct deadline conn_deadline_of(const struct conn *conn, const int64_t instants[static INSTANT_COUNT], uint32_t timers,
+                                        enum alarm alarm)
 {
 	timers &= stages[conn->stage].timers;
 	if (conn->close_after)
 		timers &= ~TIMER_BIT(TIMEOUT_MAX_CONNECTION);
-	return deadline_next(timers, conn->instants, alarm, conn->alarm_at, conn_is_half_closed(conn), conn->timeouts);
+	return deadline_next(timers, instants, alarm, conn->alarm_at, conn_is_half_closed(conn), conn->timeouts);
 }
 
 static struct deadline conn_deadline(const struct conn *conn)
 {
-	return conn_deadline_of(conn, UINT32_MAX, conn->alarm);
+	return conn_deadline_of(conn, conn->instants, UINT32_MAX, conn->alarm);
 }
 
 struct deadline conn_next_timer(const struct conn *conn)
 {
-	struct deadline deadline = conn_deadline_of(conn, UINT32_MAX, ALARM_NONE);
+	struct deadline deadline;
+	int64_t instants[INSTANT_COUNT];
+
+	memcpy(instants, conn->instants, sizeof instants);
+	instants[INSTANT_LOOKED] = 0;
+	deadline = conn_deadline_of(conn, instants, UINT32_MAX, ALARM_NONE);
 
 	if (deadline.timer == TIMEOUT_UNACKNOWLEDGED && sock_send_queue(conn->client.source.fd) <= 0 &&
 	    (!conn->upstream || sock_send_queue(conn->upstream->leg.source.fd) <= 0))
-		deadline = conn_deadline_of(conn, ~TIMER_BIT(TIMEOUT_UNACKNOWLEDGED), ALARM_NONE);
+		deadline = conn_deadline_of(conn, instants, ~TIMER_BIT(TIMEOUT_UNACKNOWLEDGED), ALARM_NONE);
 	return deadline;
 }
 

@@ -51,8 +51,8 @@ static void defaults(void **state)
 	assert_int_equal(settings.log_rate, 50);
 	assert_int_equal(settings.detect_grace, 20);
 	assert_int_equal(settings.keepalive_idle, 60000);
-	assert_int_equal(settings.keepalive_interval, 10000);
-	assert_int_equal(settings.keepalive_probes, 3);
+	assert_int_equal(settings.keepalive_interval, 60000);
+	assert_int_equal(settings.keepalive_probes, 10);
 	assert_int_equal(settings.max_head_size, 65536);
 	assert_int_equal(settings.max_head_fields, 128);
 	assert_int_equal(settings.max_target_size, 16384);
