@@ -40,7 +40,7 @@ LIB := timeouts reason duration addr ports text buf arena slab map clock wheel l
 INIT := main options plan rules image batch netlink cttimeout conntrack_apply netns show check probe status \
 	half_closed half_closed_flows half_closed_places half_closed_print half_closed_progress half_closed_list half_closed_known \
 	half_closed_watch listeners
-PROXY := main options explain explain_print check_config \
+PROXY := main options inject inject_description inject_options inject_pod inject_tree explain explain_print check_config \
 	$(addprefix connection/,worker listener origin self_dial snapshot conn deadline progress leg input proto_detect detect tls_hello \
 	  proto_opaque pump \
 	  steer closing advice record) \
@@ -49,7 +49,7 @@ PROXY := main options explain explain_print check_config \
 	$(addprefix server/,upstream learned) \
 	$(addprefix metrics/,metrics series) \
 	$(addprefix admin/,walk admin admin_host admin_pages admin_metrics admin_config admin_view admin_html admin_files) \
-	$(addprefix config/,reload config watch podinfo annotations diagnostics yaml fields catalog manifest manifest_kubelb manifest_service \
+	$(addprefix config/,reload config watch podinfo annotations diagnostics yaml yaml_tree fields catalog manifest manifest_kubelb manifest_service \
 	  manifest_ingress manifest_profile manifest_route manifest_rule manifest_filter manifest_reference manifest_text) \
 	$(addprefix policy/,policy policy_build policy_attach route route_table profile regex filter) \
 	$(addprefix dns/,resolve resolve_channel)
@@ -98,6 +98,7 @@ $(OUT)/obj/%.o: %.c $(OUT)/flags
 
 # The files that it takes in are seen by the assembler alone.
 $(OUT)/obj/proxy/admin/admin_files.o: $(wildcard proxy/admin/connections.*)
+$(OUT)/obj/proxy/inject_description.o: charts/lapse/files/sidecar.yaml
 
 -include $(LIB_O:.o=.d) $(INIT_O:.o=.d) $(PROXY_O:.o=.d) $(wildcard $(OUT)/obj/tests/*.d $(OUT)/obj/tests/*/*.d $(OUT)/obj/tests/*/*/*.d $(OUT)/obj/tests/*/*/*/*.d)
 
@@ -175,6 +176,7 @@ install: all
 	install -D -m 755 $(OUT)/lapse-proxy $(DESTDIR)$(PREFIX)/bin/lapse-proxy
 	install -D -m 644 docs/man/lapse-init.8 $(DESTDIR)$(PREFIX)/share/man/man8/lapse-init.8
 	install -D -m 644 docs/man/lapse-proxy.8 $(DESTDIR)$(PREFIX)/share/man/man8/lapse-proxy.8
+	install -D -m 644 docs/man/lapse-proxy-inject.8 $(DESTDIR)$(PREFIX)/share/man/man8/lapse-proxy-inject.8
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/lapse LICENSE docs/NOTICE README.md
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/lapse/docs $(wildcard docs/*.md)
 	cp -R docs/examples $(DESTDIR)$(PREFIX)/share/doc/lapse/docs/

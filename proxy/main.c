@@ -33,6 +33,7 @@
 #include "proxy/connection/self_dial.h"
 #include "proxy/connection/worker.h"
 #include "proxy/explain.h"
+#include "proxy/inject.h"
 #include "proxy/options.h"
 #include "proxy/policy/policy.h"
 
@@ -453,6 +454,8 @@ int main(int argc, char **argv)
 	TEXT_ON_STACK(error, 512);
 	int command, status = EXIT_SUCCESS;
 
+	if (argc > 1 && strcmp(argv[1], "inject") == 0)
+		return inject_run(argc, argv, environ, stdin, stdout, stderr);
 	if (proxy_options_parse(argc, argv, environ, &settings, &command, &error)) {
 		fprintf(stderr, "lapse-proxy: %s\n", error_bytes);
 		status = EXIT_USAGE;
@@ -464,6 +467,9 @@ int main(int argc, char **argv)
 		proxy_options_print_docs(settings.docs, stdout);
 	} else if (command == COMMAND_EXPLAIN) {
 		status = explain_run(&settings, stdout, stderr);
+	} else if (command == COMMAND_INJECT) {
+		fputs("lapse-proxy: inject: give it before its options\n", stderr);
+		status = EXIT_USAGE;
 	} else if (command == COMMAND_CHECK_CONFIG) {
 		status = check_config_run(&settings, stdout, stderr);
 	} else {

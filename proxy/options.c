@@ -15,6 +15,7 @@
 #include "proxy/config/annotations.h"
 #include "proxy/config/manifest.h"
 #include "proxy/connection/advice.h"
+#include "proxy/inject.h"
 
 #define FIELD(member) offsetof(struct settings, member)
 
@@ -163,7 +164,7 @@ static int proxy_options_parse_profile_default(const struct option_call *call, v
 	return 0;
 }
 
-static const char *const docs_names[] = {"none", "man", "timeouts", "reasons", "kinds", "annotations", "metrics"};
+static const char *const docs_names[] = {"none", "man", "timeouts", "reasons", "kinds", "annotations", "metrics", "inject"};
 
 static int proxy_options_parse_docs(const struct option_call *call, void *field, struct text *accepted)
 {
@@ -174,7 +175,7 @@ static int proxy_options_parse_docs(const struct option_call *call, void *field,
 			*(enum proxy_docs *)field = (enum proxy_docs)i;
 			return 0;
 		}
-	text_string(accepted, "man, timeouts, reasons, kinds, annotations or metrics");
+	text_string(accepted, "man, timeouts, reasons, kinds, annotations, metrics or inject");
 	return -EINVAL;
 }
 
@@ -284,7 +285,7 @@ static const struct option_row fixed_rows[] = {
     {.name = "json", .commands = OF_EXPLAIN | OF_CHECK, .parse = options_parse_flag, .offset = FIELD(json),
      .help = "One JSON object instead of text."},
     {.name = "print-docs", .argument = "WHICH", .parse = proxy_options_parse_docs, .offset = FIELD(docs),
-     .help = "Prints a part of the documentation and exits: man, timeouts, reasons, kinds, annotations, metrics."},
+     .help = "Prints a part of the documentation and exits: man, timeouts, reasons, kinds, annotations, metrics, inject."},
 };
 
 enum { FIXED_ROWS = sizeof fixed_rows / sizeof fixed_rows[0] };
@@ -306,6 +307,9 @@ static const struct option_command commands[] = {
     [COMMAND_CHECK_CONFIG] = {"check-config", "Reads the configuration and says what is wrong with it; exit 65 if something is. A PATH is as "
                               "behind --config.",
                               "[PATH ...]", .words_option = "config"},
+    [COMMAND_INJECT] = {"inject",
+                        "Puts lapse-init and lapse-proxy into Kubernetes objects that have pods; inject --help has its own options.",
+                        "[FILE|-]...", OPTION_WORDS_MOST},
     [COMMAND_VERSION] = {"version", "Prints the version."},
     {NULL},
 };
@@ -444,6 +448,16 @@ void proxy_options_print_help(FILE *to)
 	options_print_help(&table.options, to);
 }
 
+void proxy_options_write_help(const char *name, struct text *out)
+{
+	struct proxy_rows table;
+
+	proxy_options_rows(&table);
+	for (size_t i = 0; i < table.options.row_count; i++)
+		if (strcmp(table.rows[i].name, name) == 0)
+			text_string(out, table.rows[i].help);
+}
+
 static void proxy_options_print_timeouts(FILE *to)
 {
 	fprintf(to, "| name | default | flag | ends with | runs |\n|---|---|---|---|---|\n");
@@ -498,6 +512,9 @@ void proxy_options_print_docs(enum proxy_docs docs, FILE *to)
 		break;
 	case DOCS_METRICS:
 		admin_metrics_print_docs(to);
+		break;
+	case DOCS_INJECT:
+		inject_print_man(to);
 		break;
 	default:
 		break;

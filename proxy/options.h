@@ -15,7 +15,7 @@
 struct text;
 
 /* What --print-docs prints: the options of the man page (roff), and tables in Markdown. */
-enum proxy_docs { DOCS_NONE, DOCS_MAN, DOCS_TIMEOUTS, DOCS_REASONS, DOCS_KINDS, DOCS_ANNOTATIONS, DOCS_METRICS };
+enum proxy_docs { DOCS_NONE, DOCS_MAN, DOCS_TIMEOUTS, DOCS_REASONS, DOCS_KINDS, DOCS_ANNOTATIONS, DOCS_METRICS, DOCS_INJECT };
 
 /* What the command line and the environment say; constant once the proxy runs. */
 struct settings {
@@ -53,12 +53,15 @@ struct settings {
 	enum proxy_docs docs;
 };
 
-enum proxy_command { COMMAND_RUN, COMMAND_EXPLAIN, COMMAND_CHECK_CONFIG, COMMAND_VERSION };
+enum proxy_command { COMMAND_RUN, COMMAND_EXPLAIN, COMMAND_CHECK_CONFIG, COMMAND_INJECT, COMMAND_VERSION };
 
 /* Fills settings; *command is one of proxy_command, or OPTIONS_HELP, OPTIONS_VERSION. 0, or -EINVAL with one sentence in error. */
 int proxy_options_parse(int argc, char **argv, char **environment, struct settings *settings, int *command, struct text *error);
 
 void proxy_options_print_help(FILE *to);
+
+/* The help of one option, for who passes it on; nothing for what is none. */
+void proxy_options_write_help(const char *name, struct text *out);
 void proxy_options_print_docs(enum proxy_docs docs, FILE *to);
 
 /* "settings": the options of `run` whose value is not their default, timeouts apart. */

@@ -33,6 +33,7 @@ testing=(
     man-db mandoc                                # man pages
     valgrind                                     # instructions per request
     iptables libnginx-mod-stream                 # make bench: what lapse-init and lapse-proxy are compared with
+    python3-yaml                                 # another reader of what lapse-proxy inject writes
 )
 <<<<<<< HEAD
 kubernetes=(

@@ -403,6 +403,10 @@ static void annotations_take(struct gathered *gathered, const struct annotation 
 
 	if (!family)
 		return;
+	/* On a pod lapse.proxy/ has the flags of injection besides; only what is called a timeout can be meant for us. */
+	if (gathered->object->kind == KIND_POD && family->rows == EVERY &&
+	    strncmp(annotation->key + strlen(family->domain), "timeout-", strlen("timeout-")) != 0)
+		return;
 	if (!annotations_find_key(family, annotation->key + strlen(family->domain), &key))
 		annotations_warn_unknown(gathered, annotation, family);
 	else if (!(annotations_kinds(family, &key) >> gathered->object->kind & 1))

@@ -13,12 +13,12 @@
 #include "proxy/config/diagnostics.h"
 
 #define YAML_BOM "\xef\xbb\xbf"
-#define YAML_DIGITS "0123456789"
 
 /* A mapping or sequence that is not closed yet. */
 struct yaml_frame {
 	struct yaml_node *node, **tail;
 	const char *key; /* of a mapping: read, its value not yet; in the arena */
+	const struct yaml_form *key_form;
 	uint32_t key_line;
 };
 
@@ -26,6 +26,7 @@ struct yaml_frame {
 struct yaml_build {
 	struct arena *arena;
 	struct yaml_error *error;
+	bool as_written; /* forms are kept; aliases, merge keys and foreign tags with them */
 	struct yaml_node file;
 	struct yaml_frame frames[YAML_DEPTH_MOST + 1];
 	uint32_t depth;
@@ -47,17 +48,6 @@ static const struct yaml_tag {
     {YAML_SEQ_TAG, YAML_SEQUENCE, YAML_TEXT},
 };
 
-static const struct {
-	const char *text;
-	enum yaml_scalar scalar;
-} yaml_words[] = {
-    {"", YAML_NULL},       {"~", YAML_NULL},      {"null", YAML_NULL},   {"Null", YAML_NULL},   {"NULL", YAML_NULL},
-    {"true", YAML_BOOL},   {"True", YAML_BOOL},   {"TRUE", YAML_BOOL},   {"false", YAML_BOOL},  {"False", YAML_BOOL},
-    {"FALSE", YAML_BOOL},  {".inf", YAML_FLOAT},  {".Inf", YAML_FLOAT},  {".INF", YAML_FLOAT},  {"+.inf", YAML_FLOAT},
-    {"+.Inf", YAML_FLOAT}, {"+.INF", YAML_FLOAT}, {"-.inf", YAML_FLOAT}, {"-.Inf", YAML_FLOAT}, {"-.INF", YAML_FLOAT},
-    {".nan", YAML_FLOAT},  {".NaN", YAML_FLOAT},  {".NAN", YAML_FLOAT},
-};
-
 __attribute__((format(printf, 3, 4))) static int yaml_fail(struct yaml_error *error, size_t line, const char *format, ...)
 {
 	va_list arguments;
@@ -76,32 +66,6 @@ static int yaml_quotable(const char *text)
 }
 
 /* --- what is looked at before libyaml is --- */
-
-size_t yaml_character(const char *bytes, size_t length)
-{
-	static const struct {
-		unsigned char first, last, second_least, second_most, length;
-	} rows[] = {
-	    {0x00, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-	    {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-	    {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-	};
-	const unsigned char *at = (const unsigned char *)bytes;
-
-	for (size_t i = 0; length > 0 && i < sizeof rows / sizeof *rows; i++) {
-		if (at[0] < rows[i].first || at[0] > rows[i].last)
-			continue;
-		if (rows[i].length > length)
-			return 0;
-		if (rows[i].length > 1 && (at[1] < rows[i].second_least || at[1] > rows[i].second_most))
-			return 0;
-		for (size_t j = 2; j < rows[i].length; j++)
-			if ((at[j] & 0xc0) != 0x80)
-				return 0;
-		return rows[i].length;
-	}
-	return 0;
-}
 
 /* The line that the byte at `offset` is in. CR ends a line too, as libyaml has it. */
 static size_t yaml_line(const char *bytes, size_t offset)
@@ -151,51 +115,6 @@ static int yaml_check_bytes(const char *bytes, size_t length, struct yaml_error 
 
 /* --- scalars --- */
 
-/* What is no number is text. */
-static enum yaml_scalar yaml_resolve_number(const char *text)
-{
-	if (text[0] == '0' && (text[1] == 'o' || text[1] == 'x')) {
-		const char *digits = text[1] == 'o' ? "01234567" : YAML_DIGITS "abcdefABCDEF";
-
-		return text[2] != '\0' && text[2 + strspn(text + 2, digits)] == '\0' ? YAML_INT : YAML_TEXT;
-	}
-	text += *text == '-' || *text == '+';
-	size_t digits = strspn(text, YAML_DIGITS);
-	text += digits;
-	if (*text == '\0')
-		return digits > 0 ? YAML_INT : YAML_TEXT;
-	if (*text == '.') {
-		size_t fraction = strspn(++text, YAML_DIGITS);
-
-		digits += fraction;
-		text += fraction;
-	}
-	if (digits == 0)
-		return YAML_TEXT;
-	if (*text == 'e' || *text == 'E') {
-		text++;
-		text += *text == '-' || *text == '+';
-		digits = strspn(text, YAML_DIGITS);
-		text += digits;
-	}
-	return digits > 0 && *text == '\0' ? YAML_FLOAT : YAML_TEXT;
-}
-
-enum yaml_scalar yaml_resolve(const struct yaml_node *node)
-{
-	if (node->type != YAML_SCALAR || !node->plain)
-		return YAML_TEXT;
-	for (size_t i = 0; i < sizeof yaml_words / sizeof *yaml_words; i++)
-		if (strcmp(node->text, yaml_words[i].text) == 0)
-			return yaml_words[i].scalar;
-	return yaml_resolve_number(node->text);
-}
-
-bool yaml_is_null(const struct yaml_node *node)
-{
-	return yaml_resolve(node) == YAML_NULL;
-}
-
 static int yaml_apply_tag(struct yaml_error *error, struct yaml_node *node, const char *name)
 {
 	const struct yaml_tag *tag = NULL;
@@ -213,6 +132,41 @@ static int yaml_apply_tag(struct yaml_error *error, struct yaml_node *node, cons
 		return yaml_fail(error, node->line, "the tag \"%s\" does not fit \"%.*s\"", name, yaml_quotable(node->text),
 				 node->text);
 	return 0;
+}
+
+/* How the value or key of the event is written; unset where nobody will write it back. */
+static int yaml_take_form(struct yaml_build *build, const char *anchor, const char *tag, struct yaml_form form,
+                          const struct yaml_form **out)
+{
+	struct yaml_form *copy = build->as_written ? arena_alloc(build->arena, sizeof *copy) : NULL;
+
+	if (!build->as_written)
+		return 0;
+	if (copy == NULL)
+		return -ENOMEM;
+	*copy = form;
+	copy->anchor = anchor == NULL ? NULL : arena_text(build->arena, anchor, strlen(anchor));
+	copy->tag = tag == NULL ? NULL : arena_text(build->arena, tag, strlen(tag));
+	*out = copy;
+	return (anchor != NULL && copy->anchor == NULL) || (tag != NULL && copy->tag == NULL) ? -ENOMEM : 0;
+}
+
+static int yaml_take_scalar_form(struct yaml_build *build, const yaml_event_t *event, const struct yaml_form **out)
+{
+	const char *tag = (const char *)event->data.scalar.tag;
+	struct yaml_form form = {
+	    .style = event->data.scalar.style,
+	    .plain_implicit = event->data.scalar.plain_implicit != 0,
+	    .quoted_implicit = event->data.scalar.quoted_implicit != 0 || tag == NULL,
+	};
+
+	if (tag != NULL && strcmp(tag, "!") == 0) { /* text, as quotes would make it; libyaml does not write this tag */
+		if (form.style == YAML_PLAIN_SCALAR_STYLE)
+			form.style = YAML_SINGLE_QUOTED_SCALAR_STYLE;
+		form.quoted_implicit = true;
+		tag = NULL;
+	}
+	return yaml_take_form(build, (const char *)event->data.scalar.anchor, tag, form, out);
 }
 
 /* A copy in the arena of what the event holds. */
@@ -288,12 +242,13 @@ static int yaml_take_key(struct yaml_build *build, const yaml_event_t *event)
 	if (event->type != YAML_SCALAR_EVENT)
 		return yaml_fail(build->error, line, "a key must be a scalar, not a mapping or list");
 	const char *tag = (const char *)event->data.scalar.tag;
-	if (event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && strcmp((const char *)event->data.scalar.value, "<<") == 0)
+	if (!build->as_written && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && strcmp((const char *)event->data.scalar.value, "<<") == 0)
 		return yaml_fail(build->error, line, "merge keys (<<) are not accepted; write the fields out");
 	struct yaml_node key = {.type = YAML_SCALAR, .text = "", .line = (uint32_t)line};
 	int result = yaml_take_text(build, event, &key.text);
 	if (result == 0)
-		result = yaml_apply_tag(build->error, &key, tag);
+		result = build->as_written ? yaml_take_scalar_form(build, event, &frame->key_form) :
+		                             yaml_apply_tag(build->error, &key, tag);
 	if (result == 0) {
 		frame->key = key.text;
 		frame->key_line = (uint32_t)line;
@@ -308,6 +263,7 @@ static void yaml_append(struct yaml_build *build, struct yaml_node *node)
 
 	if (frame->key != NULL) {
 		node->key = frame->key;
+		node->key_form = frame->key_form;
 		node->line = frame->key_line;
 		frame->key = NULL;
 	}
@@ -324,21 +280,42 @@ static int yaml_take_scalar(struct yaml_build *build, const yaml_event_t *event,
 		return result;
 	node->length = (uint32_t)event->data.scalar.length;
 	node->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-	result = yaml_apply_tag(build->error, node, (const char *)event->data.scalar.tag);
+	if (build->as_written) {
+		node->plain = node->plain && event->data.scalar.tag == NULL;
+		result = yaml_take_scalar_form(build, event, &node->form);
+	} else {
+		result = yaml_apply_tag(build->error, node, (const char *)event->data.scalar.tag);
+	}
 	if (result == 0 && (build->depth > 0 || !yaml_is_null(node)))
 		yaml_append(build, node);
 	return result;
 }
 
-static int yaml_open(struct yaml_build *build, struct yaml_node *node, const char *tag)
+static int yaml_open(struct yaml_build *build, struct yaml_node *node, const char *anchor, const char *tag, struct yaml_form form)
 {
 	if (build->depth == YAML_DEPTH_MOST)
 		return yaml_fail(build->error, node->line, "nested deeper than %d levels", YAML_DEPTH_MOST);
-	int result = yaml_apply_tag(build->error, node, tag);
+	int result = build->as_written ? yaml_take_form(build, anchor, tag, form, &node->form) :
+	                                 yaml_apply_tag(build->error, node, tag);
 	if (result != 0)
 		return result;
 	yaml_append(build, node);
 	build->frames[++build->depth] = (struct yaml_frame){.node = node, .tail = &node->children};
+	return 0;
+}
+
+static int yaml_take_alias(struct yaml_build *build, const yaml_event_t *event, struct yaml_node *node)
+{
+	const char *anchor = (const char *)event->data.alias.anchor;
+
+	if (!build->as_written)
+		return yaml_fail(build->error, node->line, "aliases are not accepted (*%.*s)", yaml_quotable(anchor), anchor);
+	node->type = YAML_ALIAS;
+	node->text = arena_text(build->arena, anchor, strlen(anchor));
+	if (node->text == NULL)
+		return -ENOMEM;
+	node->length = (uint32_t)strlen(anchor);
+	yaml_append(build, node);
 	return 0;
 }
 
@@ -353,10 +330,18 @@ static int yaml_take_value(struct yaml_build *build, const yaml_event_t *event)
 	switch (event->type) {
 	case YAML_MAPPING_START_EVENT:
 		node->type = YAML_MAPPING;
-		return yaml_open(build, node, (const char *)event->data.mapping_start.tag);
+		return yaml_open(build, node, (const char *)event->data.mapping_start.anchor,
+		                 (const char *)event->data.mapping_start.tag,
+		                 (struct yaml_form){.style = event->data.mapping_start.style,
+		                                    .plain_implicit = event->data.mapping_start.implicit != 0});
 	case YAML_SEQUENCE_START_EVENT:
 		node->type = YAML_SEQUENCE;
-		return yaml_open(build, node, (const char *)event->data.sequence_start.tag);
+		return yaml_open(build, node, (const char *)event->data.sequence_start.anchor,
+		                 (const char *)event->data.sequence_start.tag,
+		                 (struct yaml_form){.style = event->data.sequence_start.style,
+		                                    .plain_implicit = event->data.sequence_start.implicit != 0});
+	case YAML_ALIAS_EVENT:
+		return yaml_take_alias(build, event, node);
 	default:
 		node->type = YAML_SCALAR;
 		return yaml_take_scalar(build, event, node);
@@ -369,8 +354,6 @@ static int yaml_take(struct yaml_build *build, const yaml_event_t *event)
 
 	switch (event->type) {
 	case YAML_ALIAS_EVENT:
-		return yaml_fail(build->error, event->start_mark.line + 1, "aliases are not accepted (*%.*s)",
-				 yaml_quotable((const char *)event->data.alias.anchor), (const char *)event->data.alias.anchor);
 	case YAML_SCALAR_EVENT:
 	case YAML_MAPPING_START_EVENT:
 	case YAML_SEQUENCE_START_EVENT:
@@ -435,9 +418,10 @@ static int yaml_run(struct yaml_build *build, yaml_parser_t *parser, const char 
 	return 0;
 }
 
-int yaml_parse(struct arena *arena, const char *bytes, size_t length, struct yaml_node **documents, struct yaml_error *error)
+static int yaml_build_all(struct arena *arena, const char *bytes, size_t length, bool as_written, struct yaml_node **documents,
+                          struct yaml_error *error)
 {
-	struct yaml_build build = {.arena = arena, .error = error, .file.type = YAML_SEQUENCE};
+	struct yaml_build build = {.arena = arena, .error = error, .as_written = as_written, .file.type = YAML_SEQUENCE};
 	yaml_parser_t parser;
 	int result = yaml_check_bytes(bytes, length, error);
 
@@ -461,14 +445,130 @@ int yaml_parse(struct arena *arena, const char *bytes, size_t length, struct yam
 	return result;
 }
 
-const struct yaml_node *yaml_field(const struct yaml_node *mapping, const char *key)
+int yaml_parse(struct arena *arena, const char *bytes, size_t length, struct yaml_node **documents, struct yaml_error *error)
 {
-	if (mapping->type != YAML_MAPPING)
-		return NULL;
-	for (const struct yaml_node *field = mapping->children; field != NULL; field = field->next)
-		if (strcmp(field->key, key) == 0)
-			return field;
-	return NULL;
+	return yaml_build_all(arena, bytes, length, false, documents, error);
+}
+
+int yaml_parse_as_written(struct arena *arena, const char *bytes, size_t length, struct yaml_node **documents,
+                          struct yaml_error *error)
+{
+	return yaml_build_all(arena, bytes, length, true, documents, error);
+}
+
+/* --- writing --- */
+
+static int yaml_write_bytes(void *to, unsigned char *bytes, size_t length)
+{
+	return fwrite(bytes, 1, length, to) == length;
+}
+
+/* 0 once the event, which it takes over, is written. */
+static int yaml_emit(yaml_emitter_t *emitter, yaml_event_t *event)
+{
+	if (yaml_emitter_emit(emitter, event))
+		return 0;
+	return emitter->error == YAML_MEMORY_ERROR ? -ENOMEM : emitter->error == YAML_WRITER_ERROR ? -EIO : -EBADMSG;
+}
+
+/* A scalar of ours is written plain where that keeps it what it is. */
+static struct yaml_form yaml_scalar_form(const char *text, bool plain, const struct yaml_form *form)
+{
+	if (form != NULL)
+		return *form;
+	return (struct yaml_form){
+	    .style = plain || yaml_safe_plain(text) ? YAML_PLAIN_SCALAR_STYLE : YAML_SINGLE_QUOTED_SCALAR_STYLE,
+	    .plain_implicit = true,
+	    .quoted_implicit = true,
+	};
+}
+
+/* libyaml writes nothing at all as '', which is no null, where it must write something: for keys and between brackets. */
+static int yaml_write_scalar(yaml_emitter_t *emitter, const char *text, bool plain, const struct yaml_form *given, bool must)
+{
+	struct yaml_form form = yaml_scalar_form(text, plain, given);
+	yaml_event_t event;
+
+	if (*text == '\0' && form.style == YAML_PLAIN_SCALAR_STYLE && form.tag == NULL && must)
+		text = "null";
+	if (!yaml_scalar_event_initialize(&event, (const yaml_char_t *)form.anchor, (const yaml_char_t *)form.tag,
+	                                  (const yaml_char_t *)text, (int)strlen(text), form.plain_implicit,
+	                                  form.quoted_implicit, (yaml_scalar_style_t)form.style))
+		return -ENOMEM;
+	return yaml_emit(emitter, &event);
+}
+
+static int yaml_write_start(yaml_emitter_t *emitter, const struct yaml_node *node)
+{
+	const struct yaml_form form = node->form != NULL ? *node->form : (struct yaml_form){.plain_implicit = true};
+	const yaml_char_t *anchor = (const yaml_char_t *)form.anchor, *tag = (const yaml_char_t *)form.tag;
+	yaml_event_t event;
+	int ok;
+
+	if (node->type == YAML_MAPPING)
+		ok = yaml_mapping_start_event_initialize(&event, anchor, tag, form.plain_implicit, (yaml_mapping_style_t)form.style);
+	else
+		ok = yaml_sequence_start_event_initialize(&event, anchor, tag, form.plain_implicit, (yaml_sequence_style_t)form.style);
+	return ok ? yaml_emit(emitter, &event) : -ENOMEM;
+}
+
+/* No deeper than what was read: YAML_DEPTH_MOST, and what was put in. */
+static int yaml_write_node(yaml_emitter_t *emitter, const struct yaml_node *node, bool flow)
+{
+	yaml_event_t event;
+	int result;
+
+	if (node->type == YAML_ALIAS)
+		return yaml_alias_event_initialize(&event, (const yaml_char_t *)node->text) ? yaml_emit(emitter, &event) : -ENOMEM;
+	if (node->type == YAML_SCALAR)
+		return yaml_write_scalar(emitter, node->text, node->plain, node->form, flow);
+	result = yaml_write_start(emitter, node);
+	flow = flow || (node->form != NULL && node->form->style == (node->type == YAML_MAPPING ? (int)YAML_FLOW_MAPPING_STYLE
+	                                                                                     : (int)YAML_FLOW_SEQUENCE_STYLE));
+	for (const struct yaml_node *child = node->children; result == 0 && child != NULL; child = child->next) {
+		if (child->key != NULL)
+			result = yaml_write_scalar(emitter, child->key, false, child->key_form, true);
+		if (result == 0)
+			result = yaml_write_node(emitter, child, flow);
+	}
+	if (result != 0)
+		return result;
+	result = node->type == YAML_MAPPING ? yaml_mapping_end_event_initialize(&event) : yaml_sequence_end_event_initialize(&event);
+	return result ? yaml_emit(emitter, &event) : -ENOMEM;
+}
+
+static int yaml_write_documents(yaml_emitter_t *emitter, const struct yaml_node *documents)
+{
+	yaml_event_t event;
+	int result = yaml_stream_start_event_initialize(&event, YAML_UTF8_ENCODING) ? yaml_emit(emitter, &event) : -ENOMEM;
+
+	for (const struct yaml_node *node = documents; result == 0 && node != NULL; node = node->next) {
+		result = -ENOMEM;
+		if (yaml_document_start_event_initialize(&event, NULL, NULL, NULL, node == documents))
+			result = yaml_emit(emitter, &event);
+		if (result == 0)
+			result = yaml_write_node(emitter, node, false);
+		if (result == 0 && yaml_document_end_event_initialize(&event, 1))
+			result = yaml_emit(emitter, &event);
+	}
+	if (result == 0)
+		result = yaml_stream_end_event_initialize(&event) ? yaml_emit(emitter, &event) : -ENOMEM;
+	return result;
+}
+
+int yaml_write(const struct yaml_node *documents, FILE *to)
+{
+	yaml_emitter_t emitter;
+	int result;
+
+	if (!yaml_emitter_initialize(&emitter))
+		return -ENOMEM;
+	yaml_emitter_set_output(&emitter, yaml_write_bytes, to);
+	yaml_emitter_set_unicode(&emitter, 1);
+	yaml_emitter_set_width(&emitter, -1);
+	result = yaml_write_documents(&emitter, documents);
+	yaml_emitter_delete(&emitter);
+	return result;
 }
 
 void yaml_library(struct text *out)

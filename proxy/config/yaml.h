@@ -4,13 +4,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct text;
 struct arena;
 
 /* YAML 1.1 (and JSON, a part of it) as a tree. The only door to libyaml. */
 
-enum yaml_type { YAML_SCALAR, YAML_MAPPING, YAML_SEQUENCE };
+enum yaml_type { YAML_SCALAR, YAML_MAPPING, YAML_SEQUENCE, YAML_ALIAS /* yaml_parse_as_written() alone gives it */ };
+
+/* How a value or a key is written, beyond what it means. */
+struct yaml_form {
+	const char *anchor, *tag; /* NULL = none */
+	int style;                /* libyaml's, of a scalar, mapping or sequence */
+	bool plain_implicit, quoted_implicit; /* libyaml's; the first one also for "a mapping or sequence has no tag" */
+};
 
 struct yaml_node {
 	struct yaml_node *next;     /* the next document, element or field */
@@ -20,8 +28,9 @@ struct yaml_node {
 	enum yaml_type type;
 	bool plain;                 /* scalar: neither quoted nor tagged !!str, so ~, true and 80 are no text */
 	const char *key;            /* of a field of a mapping, NULL otherwise */
-	const char *text;           /* scalar: NUL-terminated, no NUL inside, UTF-8 */
+	const char *text;           /* scalar: NUL-terminated, no NUL inside, UTF-8; alias: the name of the anchor */
 	uint32_t length;
+	const struct yaml_form *form, *key_form; /* of yaml_parse_as_written(); NULL: yaml_write() chooses */
 };
 
 struct yaml_error {
@@ -37,6 +46,22 @@ enum { YAML_DEPTH_MOST = 64, YAML_BYTES_MOST = 64 << 20, YAML_NODES_MOST = 4 << 
  * YAML_TAG_DIRECTIVES_MOST %TAG directives or YAML_BYTES_MOST bytes are errors.
  * 0, -EBADMSG with *error, or -ENOMEM. */
 int yaml_parse(struct arena *arena, const char *bytes, size_t length, struct yaml_node **documents, struct yaml_error *error);
+
+/* The same for a tree that will be written back: forms are kept, and aliases, merge keys (a field "<<"), tags and styles with them.
+ * Comments and directives are lost, and so are documents without a value. */
+int yaml_parse_as_written(struct arena *arena, const char *bytes, size_t length, struct yaml_node **documents,
+                          struct yaml_error *error);
+
+/* Writes documents in order, "---" between them. What yaml_parse_as_written() read keeps its form; what else was put in is written
+ * in block style, text quoted where it would be something else. 0, -ENOMEM, -EIO, or -EBADMSG for what is not YAML, as an alias
+ * without its anchor. */
+int yaml_write(const struct yaml_node *documents, FILE *to);
+
+/* Whether two trees mean the same to any reader: types, keys in order, texts, what is plain, tags, anchors. */
+bool yaml_same(const struct yaml_node *a, const struct yaml_node *b);
+
+/* Whether the text, written without quotes, is text for YAML 1.1 and 1.2 alike. A cautious answer. */
+bool yaml_safe_plain(const char *text);
 
 /* The field of that name in a mapping, NULL when there is none (or the node is no mapping). */
 const struct yaml_node *yaml_field(const struct yaml_node *mapping, const char *key);

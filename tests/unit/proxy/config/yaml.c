@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -332,6 +333,80 @@ static void characters_are_those_of_rfc_3629(void **state)
 			fail_msg("row %zu: %zu, not %zu", i, yaml_character(rows[i].bytes, rows[i].given), rows[i].length);
 }
 
+/* What is written, NULL where it is the same as what was read. */
+static const struct {
+	const char *read, *written;
+} copies[] = {
+    {"a: 1\nb: '1'\nc: \"1\"\n", NULL},
+    {"a: yes\nb: 0o17\nc: 1e3\nd: ~\ne:\nf: 1_000\ng: 2001-01-01\nh: =\n", NULL},
+    {"yes: 1\n'no': 2\n8: 3\n? |\n  x\n: y\n", NULL},
+    {"a: !!str 8\nb: !mine {c: d}\ne: !!seq []\nf: ! 8\n", "a: !!str 8\nb: !mine {c: d}\ne: !!seq []\nf: '8'\n"},
+    {"a: &x {b: c}\nd: *x\ne:\n  <<: *x\n", NULL},
+    {"a: |\n  b\n   c\n\n  d\ne: |2-\n    f\ng: |+\n  h\n\ni: >-\n  j\n", NULL},
+    {"a: >-\n  b\n  c\n", "a: >-\n  b c\n"},
+    {"# none\na: 1 # none\n--- {b: , c, ? d}\n--- # none\n---\n- e\n", "a: 1\n--- {b: null, c: null, d: null}\n---\n- e\n"},
+    {"a: [-, \"x\": y, 1:20]\n", "a: ['-', {\"x\": y}, '1:20']\n"},
+    {"{\"a\": \"b\\n\\u00e9\", \"c\": [1, true, null]}\n", "{\"a\": \"b\\n\xc3\xa9\", \"c\": [1, true, null]}\n"},
+    {"a: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb cccccccccc\n", NULL},
+};
+
+static void what_is_read_as_written_is_written_so(void **state)
+{
+	for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
+		const char *expected = copies[i].written != NULL ? copies[i].written : copies[i].read;
+		struct arena arena = {0};
+		struct yaml_node *documents = NULL, *again = NULL;
+		struct yaml_error error;
+		char *bytes = NULL;
+		size_t length;
+		FILE *to = open_memstream(&bytes, &length);
+
+		if (yaml_parse_as_written(&arena, copies[i].read, strlen(copies[i].read), &documents, &error) != 0)
+			fail_msg("row %zu: %s", i, error.text);
+		assert_int_equal(yaml_write(documents, to), 0);
+		fclose(to);
+		if (strcmp(bytes, expected) != 0)
+			fail_msg("row %zu: written:\n%s", i, bytes);
+		assert_int_equal(yaml_parse_as_written(&arena, bytes, length, &again, &error), 0);
+		assert_true(yaml_same(documents, again));
+		free(bytes);
+		arena_free(&arena);
+	}
+}
+
+static const char *const differing[][2] = {
+    {"a: 1", "a: '1'"}, {"a: 1", "a: 2"}, {"a: 1\nb: 2", "b: 2\na: 1"}, {"a: [b]", "a: [b, c]"}, {"a: &x b", "a: b"},
+    {"a: !m b", "a: b"}, {"a: &x b\nc: *x", "a: &x b\nc: b"}, {"a: {}", "a: []"}, {"a: true", "a: 'true'"}, {"a: ", "a: ''"},
+    {"a: 1\n---\nb: 1", "a: 1"},
+};
+
+static void what_differs_is_not_the_same(void **state)
+{
+	for (size_t i = 0; i < sizeof differing / sizeof *differing; i++) {
+		struct arena arena = {0};
+		struct yaml_node *both[2] = {NULL};
+		struct yaml_error error;
+
+		for (int j = 0; j < 2; j++)
+			assert_int_equal(yaml_parse_as_written(&arena, differing[i][j], strlen(differing[i][j]), &both[j], &error), 0);
+		assert_true(yaml_same(both[0], both[0]));
+		if (yaml_same(both[0], both[1]))
+			fail_msg("row %zu", i);
+		arena_free(&arena);
+	}
+}
+
+static void what_is_written_plain_is_text_everywhere(void **state)
+{
+	static const char *const plain[] = {"lapse-init", "--a=b", "/usr/bin/x", "lapse:0.1.0", "Always"};
+	static const char *const quoted[] = {"yes", "No", "on", "y", "NULL", "true", "10m", "1", "-1", "", "a: b", "a #b", "a:", "---", "~", "a,b", "é"};
+
+	for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
+		assert_true(yaml_safe_plain(plain[i]));
+	for (size_t i = 0; i < sizeof quoted / sizeof *quoted; i++)
+		assert_false(yaml_safe_plain(quoted[i]));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -345,6 +420,9 @@ int main(void)
 	    cmocka_unit_test(fields_are_found_by_name),
 	    cmocka_unit_test(plain_scalars_resolve_by_the_core_schema),
 	    cmocka_unit_test(characters_are_those_of_rfc_3629),
+	    cmocka_unit_test(what_is_read_as_written_is_written_so),
+	    cmocka_unit_test(what_differs_is_not_the_same),
+	    cmocka_unit_test(what_is_written_plain_is_text_everywhere),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
