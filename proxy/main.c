@@ -36,6 +36,7 @@
 #include "proxy/inject.h"
 #include "proxy/options.h"
 #include "proxy/policy/policy.h"
+#include "proxy/why.h"
 
 enum {
 	EXIT_USAGE = 64,
@@ -472,6 +473,8 @@ int main(int argc, char **argv)
 		status = EXIT_USAGE;
 	} else if (command == COMMAND_CHECK_CONFIG) {
 		status = check_config_run(&settings, stdout, stderr);
+	} else if (command == COMMAND_WHY) {
+		status = why_run(&settings, stdout, stderr);
 	} else {
 		status = main_run(&settings);
 	}

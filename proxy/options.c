@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/clock.h"
 #include "lib/duration.h"
 #include "lib/json.h"
 #include "lib/options.h"
@@ -26,6 +27,7 @@ enum {
 	OF_RUN = 1 << COMMAND_RUN,
 	OF_EXPLAIN = 1 << COMMAND_EXPLAIN,
 	OF_CHECK = 1 << COMMAND_CHECK_CONFIG,
+	OF_WHY = 1 << COMMAND_WHY,
 	OF_CONFIG = OF_RUN | OF_EXPLAIN | OF_CHECK, /* all that read the configuration */
 };
 
@@ -116,6 +118,31 @@ static int proxy_options_parse_direction(const struct option_call *call, void *f
 			return 0;
 		}
 	text_string(accepted, "inbound or outbound");
+	return -EINVAL;
+}
+
+/* Back from now, or an instant. */
+static int proxy_options_parse_since(const struct option_call *call, void *field, struct text *accepted)
+{
+	int64_t *since = field, milliseconds;
+
+	if (!duration_parse(DURATION_GO, call->value, &milliseconds) && milliseconds > 0) {
+		*since = clock_realtime_ms() - milliseconds;
+		return 0;
+	}
+	if (!clock_parse(call->value, strlen(call->value), since))
+		return 0;
+	text_string(accepted, "a duration back from now, as 10m or 1h30m, or an instant, as 2026-01-02T03:04:05Z or 2026-01-02");
+	return -EINVAL;
+}
+
+static int proxy_options_parse_reason(const struct option_call *call, void *field, struct text *accepted)
+{
+	enum reason_id id = reason_find(call->value);
+
+	if (id != REASON_NONE && id != REASON_COUNT)
+		return options_parse_texts(call, field, accepted);
+	text_string(accepted, "a close reason, as idle_timeout; --print-docs reasons lists them");
 	return -EINVAL;
 }
 
@@ -282,7 +309,16 @@ static const struct option_row fixed_rows[] = {
     {.name = "header", .letter = 'H', .commands = OF_EXPLAIN, .argument = "'NAME: VALUE'", .parse = options_parse_texts,
      .offset = FIELD(headers), .repeatable = true,
      .help = "Header field of the request."},
-    {.name = "json", .commands = OF_EXPLAIN | OF_CHECK, .parse = options_parse_flag, .offset = FIELD(json),
+    {.name = "since", .commands = OF_WHY, .argument = "DURATION|TIMESTAMP", .parse = proxy_options_parse_since, .offset = FIELD(since),
+     .help = "Only lines from then on: back from now (10m), or an instant (2026-01-02T03:04:05Z; without an offset UTC)."},
+    {.name = "service", .commands = OF_WHY, .argument = "NAME", .parse = options_parse_text, .offset = FIELD(service),
+     .help = "Only records of this Service (NAMESPACE/NAME or NAME), or of this server (ADDRESS or ADDRESS:PORT)."},
+    {.name = "reason", .commands = OF_WHY, .argument = "REASON", .parse = proxy_options_parse_reason, .offset = FIELD(reasons),
+     .repeatable = true,
+     .help = "Only records of this reason."},
+    {.name = "file", .commands = OF_WHY, .argument = "FILE", .parse = options_parse_texts, .offset = FIELD(logs), .repeatable = true,
+     .help = "Log to read; - is standard input, which is read where no file is given."},
+    {.name = "json", .commands = OF_EXPLAIN | OF_CHECK | OF_WHY, .parse = options_parse_flag, .offset = FIELD(json),
      .help = "One JSON object instead of text."},
     {.name = "print-docs", .argument = "WHICH", .parse = proxy_options_parse_docs, .offset = FIELD(docs),
      .help = "Prints a part of the documentation and exits: man, timeouts, reasons, kinds, annotations, metrics, inject."},
@@ -310,6 +346,11 @@ static const struct option_command commands[] = {
     [COMMAND_INJECT] = {"inject",
                         "Puts lapse-init and lapse-proxy into Kubernetes objects that have pods; inject --help has its own options.",
                         "[FILE|-]...", OPTION_WORDS_MOST},
+    [COMMAND_WHY] = {"why",
+                     "Reads the log of lapse-proxy, from FILE or standard input, whatever kubectl or a container runtime puts before its "
+                     "lines, and says what ended, by whom and how often, and what to do about what cost most; exit 65 where there is no "
+                     "record, 66 where a file cannot be read.",
+                     "[FILE ...]", .words_option = "file"},
     [COMMAND_VERSION] = {"version", "Prints the version."},
     {NULL},
 };
@@ -362,6 +403,8 @@ void proxy_options_free(struct settings *settings)
 	options_texts_free(&settings->admin_hosts);
 	options_texts_free(&settings->config);
 	options_texts_free(&settings->headers);
+	options_texts_free(&settings->logs);
+	options_texts_free(&settings->reasons);
 	free((char *)settings->service_profile_default_source);
 	settings->service_profile_default_source = NULL;
 	for (int id = 0; id < TIMEOUT_COUNT; id++)

@@ -49,11 +49,15 @@ struct settings {
 	const char *from_namespace;  /* explain, NULL = our own */
 	struct option_texts headers; /* explain: "NAME: VALUE" */
 	struct option_words words;   /* explain: METHOD and URL, in one or two words */
-	bool json;                   /* explain, check-config */
+	bool json;                   /* explain, check-config, why */
+	struct option_texts logs;    /* why: files, "-" = standard input; none = that */
+	int64_t since;               /* why: ms since 1970, 0 = all */
+	const char *service;         /* why: NULL = all */
+	struct option_texts reasons; /* why: names of reasons, none = all */
 	enum proxy_docs docs;
 };
 
-enum proxy_command { COMMAND_RUN, COMMAND_EXPLAIN, COMMAND_CHECK_CONFIG, COMMAND_INJECT, COMMAND_VERSION };
+enum proxy_command { COMMAND_RUN, COMMAND_EXPLAIN, COMMAND_CHECK_CONFIG, COMMAND_INJECT, COMMAND_WHY, COMMAND_VERSION };
 
 /* Fills settings; *command is one of proxy_command, or OPTIONS_HELP, OPTIONS_VERSION. 0, or -EINVAL with one sentence in error. */
 int proxy_options_parse(int argc, char **argv, char **environment, struct settings *settings, int *command, struct text *error);
