@@ -168,7 +168,7 @@ static int why_say_nothing(const struct why *why)
 		fprintf(why->errors, " with a reason that lapse-proxy %s knows, but as %s; use the lapse-proxy that wrote the log\n",
 		        LAPSE_VERSION, tally->unknown_reason);
 	else
-		fprintf(why->errors, "; is this the container's log? As kubectl logs -l app=shop -c lapse-proxy --prefix\n");
+		fprintf(why->errors, "; is this the container's log? As kubectl logs -l app=shop -c lapse-proxy --prefix --tail=-1\n");
 	return why->failed ? WHY_NO_INPUT : WHY_NO_RECORD;
 }
 
@@ -196,7 +196,7 @@ int why_run(const struct settings *settings, FILE *out, FILE *errors)
 	int status = EXIT_FAILURE;
 
 	if (!settings->logs.count && isatty(STDIN_FILENO)) {
-		fputs("lapse-proxy: no log to read: give files, as why FILE, or pipe one, as kubectl logs -l app=shop -c lapse-proxy --prefix | "
+		fputs("lapse-proxy: no log to read: give files, as why FILE, or pipe one, as kubectl logs -l app=shop -c lapse-proxy --prefix --tail=-1 | "
 		      "lapse-proxy why\n", errors);
 		return WHY_USAGE;
 	}

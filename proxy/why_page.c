@@ -66,6 +66,8 @@ void why_page_row(const struct why_page *page, int indent, const char *label, in
 	const char *at;
 
 	why_page_clean((struct why_slice){text, strlen(text)}, &clean);
+	while (clean.length && clean_bytes[clean.length - 1] == ' ')
+		clean_bytes[--clean.length] = '\0';
 	at = clean_bytes;
 	fprintf(page->out, "%*s%-*s", indent, "", column - indent, label);
 	for (;;) {

@@ -208,7 +208,7 @@ static void why_print_further(const struct why_report *report)
 
 /* --- the bottom --- */
 
-/* As logfmt, without what the page has said above: it can be folded at its blanks. */
+/* As logfmt, which can be folded at its blanks; without what the page has said above, and the longest field. */
 static void why_print_sample(const struct why_cause *cause, struct text *out)
 {
 	struct why_fields fields;
@@ -221,7 +221,7 @@ static void why_print_sample(const struct why_cause *cause, struct text *out)
 		bool quoted = field.text && (!field.value.length || memchr(field.value.bytes, ' ', field.value.length) ||
 		                             memchr(field.value.bytes, '=', field.value.length));
 
-		if (why_slice_is(field.key, "level") || why_slice_is(field.key, "detail"))
+		if (why_slice_is(field.key, "level") || why_slice_is(field.key, "tcp") || why_slice_is(field.key, "detail"))
 			continue;
 		text_append(out, field.key.bytes, field.key.length);
 		text_string(out, quoted ? "=\"" : "=");
@@ -234,7 +234,7 @@ static void why_print_samples(const struct why_report *report)
 {
 	if (!report->count)
 		return;
-	why_page_heading(&report->page, report->count > 1 ? "A record of each, without its detail" : "A record of it, without its detail");
+	why_page_heading(&report->page, report->count > 1 ? "A record of each (--json has them whole)" : "A record of it (--json has it whole)");
 	for (size_t i = 0; i < report->count && i < WHY_CAUSES_SHOWN; i++) {
 		const struct why_cause *cause = report->first[i];
 		char label[16];
@@ -285,7 +285,7 @@ static void why_print_notes(const struct why_report *report)
 	}
 	why_print_note(report, tally->filtered, "line was left out as asked (--since, --service, --reason).",
 	               "lines were left out as asked (--since, --service, --reason).");
-	why_print_note(report, tally->others, "line is of something else.", "lines are of something else.");
+	why_print_note(report, tally->others, "line is no record.", "lines are no records.");
 	if (report->cost)
 		why_page_row(&report->page, 0, "", 0, WHY_FAINT,
 		             "Cost: an error instead of an answer, or a connection cut or never made, counts 1; a client that gave up 1/2; a reset "

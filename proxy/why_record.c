@@ -147,6 +147,20 @@ static bool why_record_is_whole(struct why_record *record)
 	       (values[WHY_DETAIL].bytes || values[WHY_TRUNCATED].bytes);
 }
 
+/* Other programs log a "request" too: they have another clock, or fields but neither direction nor reason. */
+static bool why_record_is_ours(struct why_record *record, int result, size_t others)
+{
+	const struct why_slice *values = record->values;
+
+	if (!values[WHY_TS].bytes || clock_parse(values[WHY_TS].bytes, values[WHY_TS].length, &record->at_ms))
+		return false;
+	if (result || values[WHY_REASON].bytes || values[WHY_DIRECTION].bytes)
+		return true;
+	for (int id = 0; id < WHY_VALUE_COUNT; id++)
+		others += values[id].bytes && id != WHY_TS && id != WHY_LEVEL && id != WHY_MSG;
+	return !others; /* cut off behind msg */
+}
+
 /* A warning or an error of the proxy has ts, level and msg and nothing else. */
 static bool why_record_is_message(struct why_record *record)
 {
@@ -183,8 +197,11 @@ void why_record_read(const struct why_line *line, struct why_record *record)
 	record->suppressed = why_record_number(values[WHY_SUPPRESSED]);
 	record->retries = why_record_number(values[WHY_RETRIES]);
 	record->duration_us = why_record_seconds(values[WHY_DURATION]);
-	if (result || !values[WHY_TS].bytes || clock_parse(values[WHY_TS].bytes, values[WHY_TS].length, &record->at_ms) ||
-	    !why_record_is_whole(record)) {
+	if (!why_record_is_ours(record, result, others)) {
+		record->kind = WHY_OTHER;
+		return;
+	}
+	if (result || !why_record_is_whole(record)) {
 		record->kind = WHY_UNREADABLE;
 		return;
 	}

@@ -143,7 +143,7 @@ void why_sections_timers(const struct why_report *report)
 	if (!count)
 		return;
 	why_page_heading(&report->page, "Timers that fired, and where they are set");
-	fprintf(report->page.out, "  %9s  %-24s  %s\n", "times", "timer", "set by, and where it fired");
+	fprintf(report->page.out, "  %9s  %-24s  %s\n", "times", "timer", "set by, and fired at");
 	for (size_t i = 0; i < count; i++) {
 		const struct why_fired *fired = rows[i];
 		TEXT_ON_STACK(label, 256);
@@ -152,7 +152,7 @@ void why_sections_timers(const struct why_report *report)
 
 		why_page_number(fired->weighed.count, &times);
 		text_printf(&label, "%9s  %s=%s", times_bytes, fired->timer.timer, fired->timer.value);
-		text_printf(&line, "%s; ", fired->timer.set_by);
+		text_printf(&line, "%s, at ", fired->timer.set_by);
 		why_page_top(&fired->to, 3, &line);
 		why_page_row(&report->page, 2, label_bytes, 39, WHY_PLAIN, line.data);
 	}

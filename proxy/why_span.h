@@ -7,7 +7,7 @@ struct text;
 
 /* When something happened, in bounded memory: how often in each of some equal times, which grow as they must. Pure. All zero = never. */
 
-enum { WHY_SPAN_BUCKETS = 64 };
+enum { WHY_SPAN_BUCKETS = 128 }; /* at least half of them are in use once it has grown: enough for 64 columns */
 
 struct why_span {
 	int64_t first, last; /* ms since 1970 */

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "lib/clock.h"
 #include "lib/options.h"
 #include "lib/text.h"
 
@@ -123,6 +124,7 @@ static void commands(void **state)
 	} rows[] = {
 	    {"run", COMMAND_RUN}, {"version", COMMAND_VERSION}, {"--help", OPTIONS_HELP}, {"-h", OPTIONS_HELP},
 	    {"--version", OPTIONS_VERSION}, {"explain", COMMAND_EXPLAIN}, {"check-config", COMMAND_CHECK_CONFIG},
+	    {"why", COMMAND_WHY},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -162,6 +164,31 @@ static void configuration(void **state)
 	assert_false(settings.json);
 	proxy_options_free(&settings);
 	assert_null(settings.config.items);
+}
+
+static void why(void **state)
+{
+	static const char *const arguments[ARGUMENTS] = {"why", "--since=2026-01-02T03:04:05.678Z", "--service", "default/web",
+	                                                 "--reason=done", "one.log", "--reason=drain", "-"};
+	static const char *const back[ARGUMENTS] = {"why", "--since", "1h"};
+	int64_t now = clock_realtime_ms();
+	struct settings settings;
+	int command;
+	TEXT_ON_STACK(error, 512);
+
+	assert_int_equal(parse(arguments, none, &settings, &command, &error), 0);
+	assert_int_equal(command, COMMAND_WHY);
+	assert_true(settings.since == 1767323045678);
+	assert_string_equal(settings.service, "default/web");
+	assert_true(settings.reasons.count == 2 && settings.logs.count == 2 && !settings.json);
+	assert_string_equal(settings.reasons.items[1], "drain");
+	assert_string_equal(settings.logs.items[0], "one.log");
+	assert_string_equal(settings.logs.items[1], "-");
+	proxy_options_free(&settings);
+	assert_int_equal(parse(back, none, &settings, &command, &error), 0);
+	assert_in_range(settings.since - (now - 3600000), 0, 60000);
+	assert_true(settings.reasons.count == 0 && settings.logs.count == 0 && !settings.service);
+	proxy_options_free(&settings);
 }
 
 static void explain(void **state)
@@ -365,6 +392,14 @@ static const struct {
     {{NULL}, "LAPSE_SERVICE_PROFILE_DEFAULT_TIMEOUT=10", "LAPSE_SERVICE_PROFILE_DEFAULT_TIMEOUT", "\"10\""},
     {{"explain", "--direction=both"}, NULL, "--direction", "inbound or outbound"},
     {{"explain", "--direction="}, NULL, "--direction", "\"\""},
+    {{"why", "--since=yesterday"}, NULL, "--since", "yesterday"},
+    {{"why", "--since=-1h"}, NULL, "--since", "a duration back from now"},
+    {{"why", "--since=0s"}, NULL, "--since", "an instant"},
+    {{"why", "--since=2026-02-30"}, NULL, "--since", "2026-02-30"},
+    {{"why", "--reason=bad_luck"}, NULL, "--reason", "a close reason"},
+    {{"why", "--reason=none"}, NULL, "--reason", "a close reason"},
+    {{"explain", "--since=1h"}, NULL, "--since", "only with why"},
+    {{"why", "--config=x"}, NULL, "--config", "only with run, explain, check-config"},
 };
 
 static void refuses(void **state)
@@ -503,6 +538,7 @@ int main(void)
 	    cmocka_unit_test(opaque_ports_add_up),
 	    cmocka_unit_test(commands),
 	    cmocka_unit_test(configuration),
+	    cmocka_unit_test(why),
 	    cmocka_unit_test(explain),
 	    cmocka_unit_test(each_timeout_has_flag_and_variable),
 	    cmocka_unit_test(timeout_values),
