@@ -8,7 +8,7 @@ import time
 
 from suite import Suite
 
-SILENCE = 60  # seconds without a word before a test counts as hung
+SILENCE = 40  # seconds without a word before a test counts as hung
 CONFIGURE = ["--disable-shared", "--with-openssl", "--without-zstd", "--without-brotli", "--without-libidn2", "--without-librtmp",
              "--without-libssh2", "--without-nghttp2", "--disable-ldap", "--disable-manual", "--disable-dependency-tracking", "CFLAGS=-O1"]
 DIRECTORIES = ["lib", "src", "tests/server", "tests/libtest"]

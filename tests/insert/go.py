@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from suite import Suite, run_test
 
-PATIENCE = 30  # seconds a test may take; the longest take 10 direct
+PATIENCE = 60  # seconds a test may take, half of it when run again; the longest take 10 direct
 
 
 class Go(Suite):
@@ -30,7 +30,7 @@ class Go(Suite):
 
     def run(self, world, tests, alone=False):
         with ThreadPoolExecutor(4) as pool:
-            return dict(zip(tests, pool.map(lambda test: self.one(world, test, 15 if alone else PATIENCE), tests)))
+            return dict(zip(tests, pool.map(lambda test: self.one(world, test, PATIENCE // 2 if alone else PATIENCE), tests)))
 
     def one(self, world, test, patience):
         command = [*world.enter, self.binary, "-test.v", "-test.count=1", f"-test.run=^{test}$", f"-test.timeout={patience}s"]

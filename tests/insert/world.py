@@ -39,6 +39,8 @@ REDIRECT = """table inet suite_redirect {{
 class World:
     """One namespace, in one mode, a context manager. direct: no proxy; inserted: through it; opaque: the same with detection off."""
 
+    alive = []
+
     def __init__(self, out, mode, direction="outbound", log=None):
         self.out, self.mode, self.direction, self.log = out, mode, direction, log
         self.name = f"lapse-insert-{os.getpid()}-{mode}"
@@ -47,6 +49,7 @@ class World:
 
     def __enter__(self):
         subprocess.run(["ip", "netns", "add", self.name], check=True)
+        World.alive.append(self)
         try:
             subprocess.run(["ip", "-n", self.name, "link", "set", "lo", "up"], check=True)
             self._nft(COUNT.format(uid=PROXY_UID))
@@ -65,6 +68,7 @@ class World:
         command = [*self.enter, os.path.join(self.out, "lapse-proxy"), "--log-format", "json", "--log-level", "debug", "--log-rate", "0"]
         if self.mode == "opaque":
             command += ["--opaque-ports", "1-65535"]
+        command += os.environ.get("OPTIONS", "").split()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LAPSE_")}
         with open(self.log, "wb") as log:
             self.proxy = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
@@ -81,6 +85,7 @@ class World:
         try:
             self.stop()
         finally:
+            World.alive.remove(self)
             self.clear()
             subprocess.run(["ip", "netns", "delete", self.name], check=False)
 
@@ -104,6 +109,11 @@ class World:
         for pid in [int(pid) for pid in listed.split() if not self.proxy or int(pid) != self.proxy.pid]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    @staticmethod
+    def clear_all():
+        for world in World.alive:
+            world.clear()
 
     def connections(self):
         """SYNs that the suite sent so far."""
