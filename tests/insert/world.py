@@ -12,14 +12,20 @@ PROXY_UID = 2102
 PORTS = {"outbound": 4140, "inbound": 4143}
 ADMIN = 4191
 
-# The suite's SYNs are counted where no rule has touched them yet, so the count owes nothing to the proxy or to the redirect.
+# The suite's SYNs are counted where no rule has touched them yet, so the count owes nothing to the proxy or to the redirect. A client
+# that resets instead of completing the handshake, as HAProxy's checks do, has opened no connection.
 COUNT = """table inet suite {{
-    counter connections {{ }}
+    counter opened {{ }}
+    counter given_up {{ }}
     chain opened {{
         type filter hook output priority -300;
         meta skuid {uid} accept
         tcp dport 4191 accept
-        tcp flags & (syn | ack) == syn counter name connections
+        tcp flags & (syn | ack) == syn counter name opened
+    }}
+    chain given_up {{
+        type filter hook output priority 0;
+        tcp flags & rst == rst ct direction original ct status & (seen-reply | assured) == seen-reply counter name given_up
     }}
 }}
 """
@@ -116,9 +122,10 @@ class World:
             world.clear()
 
     def connections(self):
-        """SYNs that the suite sent so far."""
-        said = subprocess.run([*self.enter, "nft", "list", "counter", "inet", "suite", "connections"], text=True, capture_output=True, check=True)
-        return int(re.search(r"packets (\d+)", said.stdout)[1])
+        """How many the suite opened so far."""
+        said = subprocess.run([*self.enter, "nft", "list", "counters", "table", "inet", "suite"], text=True, capture_output=True, check=True)
+        opened, given_up = (int(re.search(rf"counter {name} {{\s*packets (\d+)", said.stdout)[1]) for name in ("opened", "given_up"))
+        return opened - given_up
 
     def position(self):
         """Where the log ends now, for records()."""
