@@ -112,9 +112,9 @@ static int why_fields_skip(struct why_fields *fields)
 				return -EBADMSG;
 			closing[depth++] = byte == '{' ? '}' : ']';
 		} else if (byte == '}' || byte == ']') {
-			if (byte != closing[--depth])
+			if (!depth || byte != closing[depth - 1])
 				return -EBADMSG;
-			if (!depth)
+			if (!--depth)
 				return 0;
 		}
 	}

@@ -30,8 +30,10 @@ static bool why_line_search(struct why_slice line, size_t *offset)
 		*offset = 0;
 		return true;
 	}
-	for (const char *at = line.bytes, *end = at + line.length;
-	     (at = at < end ? memmem(at, (size_t)(end - at), "ts", 2) : NULL); at += 2) {
+	for (const char *at = line.bytes;; at += 2) {
+		at = memmem(at, line.length - (size_t)(at - line.bytes), "ts", 2);
+		if (!at)
+			return false;
 		size_t start = (size_t)(at - line.bytes);
 
 		if (start >= 2 && at[-1] == '"' && at[-2] == '{')
@@ -42,7 +44,6 @@ static bool why_line_search(struct why_slice line, size_t *offset)
 			return true;
 		}
 	}
-	return false;
 }
 
 /* What the carrier calls the container: "[pod/NAME/CONTAINER] …", "NAME  | …". */
@@ -62,7 +63,9 @@ static struct why_slice why_line_pod(struct why_slice before)
 	length = (size_t)(bar - before.bytes);
 	while (length && before.bytes[length - 1] == ' ')
 		length--;
-	return memchr(before.bytes, ' ', length) ? (struct why_slice){0} : (struct why_slice){before.bytes, length};
+	if (memchr(before.bytes, ' ', length))
+		return (struct why_slice){0};
+	return (struct why_slice){before.bytes, length};
 }
 
 /* Docker's json-file has the line as "log", journalctl -o json as "MESSAGE", shippers often as "message". */
