@@ -42,17 +42,17 @@ INIT := main options plan rules image batch netlink cttimeout conntrack_apply ne
 	half_closed_watch listeners
 PROXY := main options inject inject_description inject_options inject_pod inject_tree explain explain_print check_config \
 	why why_fields why_line why_record why_span why_top why_table why_tally why_remedy why_page why_sections why_print why_print_json \
-	$(addprefix connection/,worker listener origin self_dial snapshot conn deadline progress leg input proto_detect detect tls_hello \
+	$(addprefix connection/,worker listener origin self_dial conn deadline progress leg input proto_detect detect tls_hello \
 	  proto_opaque pump \
 	  steer closing advice record) \
 	$(addprefix http1/,proto_http1 http1 http1_field http1_plain http1_response rewrite reply) \
-	$(addprefix exchange/,exchange access retry budget) \
+	$(addprefix exchange/,exchange access retry) \
 	$(addprefix server/,upstream learned) \
 	$(addprefix metrics/,metrics series) \
 	$(addprefix admin/,walk admin admin_host admin_pages admin_metrics admin_config admin_view admin_html admin_files) \
 	$(addprefix config/,reload config watch podinfo annotations diagnostics yaml yaml_tree fields catalog manifest manifest_kubelb manifest_service \
 	  manifest_ingress manifest_profile manifest_route manifest_rule manifest_filter manifest_reference manifest_text) \
-	$(addprefix policy/,policy policy_build policy_attach route route_table profile regex filter) \
+	$(addprefix policy/,policy policy_build policy_attach route route_table profile regex filter budget terms) \
 	$(addprefix dns/,resolve resolve_channel)
 
 LIB_O := $(LIB:%=$(OUT)/obj/lib/%.o)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { ARENA_LEAST = 4 << 10, ARENA_MOST = 1 << 20 }; /* bytes of a block; it doubles what there is, within these */
 
@@ -16,6 +17,34 @@ struct arena_block {
 	size_t size, used;
 	alignas(max_align_t) unsigned char bytes[];
 };
+
+/* A block of this size or more is the kernel's own: when it goes, its pages go, whatever lives beside it in malloc's heap. */
+enum { ARENA_MAPPED = 16 << 10 };
+
+static struct arena_block *arena_block_new(size_t room)
+{
+	size_t size = sizeof(struct arena_block) + room;
+	struct arena_block *block;
+
+	if (size < ARENA_MAPPED)
+		block = calloc(1, size);
+	else
+		block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (block == NULL || block == MAP_FAILED)
+		return NULL;
+	block->size = room;
+	return block;
+}
+
+static void arena_block_free(struct arena_block *block)
+{
+	size_t size = sizeof *block + block->size;
+
+	if (size < ARENA_MAPPED)
+		free(block);
+	else
+		munmap(block, size);
+}
 
 /* Puts a zeroed block in front; one that is for a large piece alone goes behind the first, whose room is still wanted. */
 static struct arena_block *arena_grow(struct arena *arena, size_t size)
@@ -26,10 +55,9 @@ static struct arena_block *arena_grow(struct arena *arena, size_t size)
 
 	if (size > PTRDIFF_MAX / 2)
 		return NULL;
-	struct arena_block *block = calloc(1, sizeof *block + room);
+	struct arena_block *block = arena_block_new(room);
 	if (block == NULL)
 		return NULL;
-	block->size = room;
 	struct arena_block **place = alone && arena->blocks != NULL ? &arena->blocks->next : &arena->blocks;
 	block->next = *place;
 	*place = block;
@@ -93,7 +121,7 @@ void arena_free(struct arena *arena)
 {
 	for (struct arena_block *block = arena->blocks, *next; block != NULL; block = next) {
 		next = block->next;
-		free(block);
+		arena_block_free(block);
 	}
 	*arena = (struct arena){0};
 }

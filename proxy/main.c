@@ -3,6 +3,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -46,6 +47,7 @@ enum {
 	DESCRIPTORS_PER_CONNECTION = 2,
 	CLOSE_WAIT_DEFAULT_S = 60,   /* nf_conntrack_tcp_timeout_close_wait where it cannot be read */
 	LOG_RING = 32 * 1024,
+	LARGE_BLOCK = 132 * 1024,    /* bytes */
 	PORT_TRIES = 30, /* 3 s in all */
 	PORT_RETRY_MS = 100,
 };
@@ -246,6 +248,7 @@ static void main_idle(void *owner)
 		loop_stop(process->loop);
 	}
 	admin_idle(process->admin);
+	reload_collect(process->reload);
 	if (log_flush(process->log) && !wheel_armed(&process->log_timer))
 		wheel_arm(loop_wheel(process->loop), &process->log_timer, loop_now(process->loop) + 20);
 }
@@ -429,11 +432,21 @@ static void main_finish(struct process *process)
 	log_free(process->log);
 }
 
+/* What a reading leaves goes back to the kernel: without this glibc takes large blocks from its heap once one has been freed, where
+ * they stay between what lives longer. The buffers of connections are smaller. */
+static void main_set_allocator(void)
+{
+#ifdef __GLIBC__
+	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+#endif
+}
+
 static int main_run(const struct settings *settings)
 {
 	struct process *process = calloc(1, sizeof *process);
 	int result;
 
+	main_set_allocator();
 	log_fill_standard();
 	if (!process)
 		return EXIT_FAILURE;

@@ -10,7 +10,7 @@
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/worker.h"
-#include "proxy/policy/policy.h"
+#include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
 enum {
@@ -191,7 +191,7 @@ static void walk_describe(const struct conn *conn, enum walk_sort sort, struct w
 static void walk_visit(struct walk_part *part, struct conn *conn)
 {
 	const struct walk *walk = part->walk;
-	const char *service = policy_target_name(conn->target);
+	const char *service = conn->terms->service;
 	struct walk_row row;
 
 	part->open++;

@@ -118,7 +118,8 @@ static int reload_build(struct reload *reload, struct config *config)
 		return result;
 	}
 	reload_say(reload, policy_diagnostics(policy), reload->policy ? policy_diagnostics(reload->policy) : NULL);
-	policy_unref(reload->policy);
+	if (reload->policy)
+		policy_supersede(policy, reload->policy);
 	reload->policy = policy;
 	reload->build_ms = clock_monotonic_ms() - start;
 	return 0;
@@ -259,6 +260,11 @@ void reload_free(struct reload *reload)
 	config_unref(reload->config);
 	series_free(reload->series);
 	free(reload);
+}
+
+void reload_collect(struct reload *reload)
+{
+	policy_collect(reload->policy);
 }
 
 struct policy *reload_policy(const struct reload *reload)

@@ -22,6 +22,9 @@ int reload_new(struct reload **out, const struct settings *settings, struct loop
                void (*publish)(void *owner, struct policy *policy), void *owner);
 void reload_free(struct reload *reload); /* NULL is fine */
 
+/* Frees policies that are not in force any more and that the workers have let go. Before every wait of the loop. */
+void reload_collect(struct reload *reload);
+
 /* The policy in force, borrowed. */
 struct policy *reload_policy(const struct reload *reload);
 

@@ -21,12 +21,12 @@
 #include "proxy/connection/proto.h"
 #include "proxy/connection/pump.h"
 #include "proxy/connection/record.h"
-#include "proxy/connection/snapshot.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/exchange.h"
 #include "proxy/exchange/retry.h"
 #include "proxy/metrics/metrics.h"
 #include "proxy/policy/policy.h"
+#include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
 /* How long a closed HTTP connection is read on, so that our last bytes are not destroyed by the RST that answers unread ones
@@ -54,7 +54,7 @@ struct cause cause_timer(enum reason_id reason, enum timeout_id timer)
 const struct timeout_value *conn_timeout(const struct conn *conn, enum timeout_id timer)
 {
 	/* Draining goes by what is in force now, whatever the connection began with. */
-	return &(timer == TIMEOUT_DRAIN ? policy_timeouts(conn->worker->snapshot->policy) : conn->timeouts)->of[timer];
+	return &(timer == TIMEOUT_DRAIN ? policy_timeouts(conn->worker->terms.policy) : &conn->terms->timeouts)->of[timer];
 }
 
 static void ending_look_at(struct ending_leg *out, const struct leg *leg)
@@ -176,7 +176,7 @@ static void closing_swept(struct loop_deferred *deferred)
 {
 	struct conn *conn = (struct conn *)(void *)((char *)deferred - offsetof(struct conn, deferred));
 
-	snapshot_release(conn->snapshot);
+	terms_release(&conn->worker->terms, conn->terms);
 	ending_free(&conn->ending);
 	free(conn->seen);
 	slab_release(conn->worker->conn_memory, conn);
@@ -204,7 +204,7 @@ static void closing_count(struct conn *conn)
 	metrics_add(metrics, METRIC_CONNECTIONS_ACTIVE, conn->direction, 0, 0, 0, -1);
 	metrics_observe(metrics, METRIC_CONNECTION_SECONDS, conn->direction, conn->protocol, open_ms * 1000);
 	PROBE_CLOSE(conn->id, reason_row(ending->reason)->name, reason_by_name(ending->by), conn_phase_name(ending->phase), open_ms);
-	metrics_add_named(metrics, NAMED_SERVICE_CLOSED, policy_target_series(conn->target), conn->direction, ending->reason, 1);
+	metrics_add_named(metrics, NAMED_SERVICE_CLOSED, conn->terms->service_series, conn->direction, ending->reason, 1);
 	if (conn->half_closed)
 		metrics_add(metrics, METRIC_CONNECTIONS_HALF_CLOSED, conn->direction, 0, 0, 0, -1);
 	if (ending->reason == REASON_REDIRECT_STATE_LOST)

@@ -31,6 +31,7 @@
 #include "proxy/exchange/exchange.h"
 #include "proxy/metrics/metrics.h"
 #include "proxy/options.h"
+#include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
 enum { CLIENT = 1, SERVER = 2 };
@@ -114,7 +115,7 @@ void conn_disarm(struct conn *conn)
 unsigned conn_phase(const struct conn *conn)
 {
 	const struct exchange *exchange = conn->stage == STAGE_EXCHANGE ? conn->exchange : NULL;
-	bool refused = exchange && exchange->choice.refusal; /* by its rule: nothing was dialled for it */
+	bool refused = exchange && exchange->refusal; /* by its rule: nothing was dialled for it */
 
 	if (!refused && conn->upstream && conn->upstream->leg.connecting && conn->stage != STAGE_IDLE && conn->stage != STAGE_HEAD)
 		return STAGE_CONNECT;
@@ -207,7 +208,7 @@ static struct deadline conn_deadline_of(const struct conn *conn, const int64_t i
 	timers &= stages[conn->stage].timers;
 	if (conn->close_after)
 		timers &= ~TIMER_BIT(TIMEOUT_MAX_CONNECTION);
-	return deadline_next(timers, instants, alarm, conn->alarm_at, conn_is_half_closed(conn), conn->timeouts);
+	return deadline_next(timers, instants, alarm, conn->alarm_at, conn_is_half_closed(conn), &conn->terms->timeouts);
 }
 
 static struct deadline conn_deadline(const struct conn *conn)
@@ -435,7 +436,10 @@ struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin
 	conn->client_addr = origin->client;
 	conn->server_addr = origin->destination;
 	conn->first_fin = BY_PEER;
-	steer_accept(conn);
+	if (!steer_accept(conn)) {
+		slab_release(worker->conn_memory, conn);
+		return NULL;
+	}
 	conn->proto = &proto_detect;
 	conn->timer.fire = conn_timer;
 	conn->instants[INSTANT_ACCEPTED] = conn->instants[INSTANT_LAST_BYTE] = conn_now(conn);

@@ -15,10 +15,9 @@
 #include "proxy/http1/http1.h"
 
 struct exchange;
-struct policy_rule;
 struct policy_target;
 struct proto;
-struct snapshot;
+struct terms;
 struct tls_hello;
 struct upstream;
 struct worker;
@@ -75,11 +74,8 @@ struct conn {
 	int64_t instants[INSTANT_COUNT];
 	int64_t alarm_at; /* when conn->alarm is due */
 
-	struct snapshot *snapshot;           /* one use of it: what the following are borrowed from */
-	const struct policy_target *target;  /* what applies to the destination */
-	const struct policy_rule *rule;      /* of the last request, or of the opaque connection; NULL */
-	const struct timeouts *timeouts;     /* of that rule, else of the target */
-	const struct addr *dial;             /* where that rule sends it; NULL: the original destination */
+	struct terms *terms;                /* a use: what holds for the last request, or the opaque connection */
+	const struct policy_target *target; /* what applies to the destination; gone with the policy it is of: steer.c's */
 
 	struct leg client;
 	struct upstream *upstream;    /* owned while attached, NULL */
@@ -87,18 +83,20 @@ struct conn {
 	struct http1_scan scan;       /* of the head in hand */
 
 	struct addr client_addr, server_addr; /* server_addr: the original destination */
+	struct addr dial;                /* where its rule sends it; AF_UNSPEC: the original destination */
+	uint32_t aimed;                  /* which policy of its worker's `target` is of */
 	enum stage stage : 8;
-	enum direction direction : 8;
-	enum protocol protocol : 8;
 	enum reason_id refusal : 8;      /* a TCPRoute that leads nowhere; REASON_NONE */
 	enum reason_id close_after : 8;  /* end with this reason after the response under way; REASON_NONE = keep alive */
-	enum reason_by first_fin : 8;    /* the side that finished first; BY_PEER: none has */
 	enum alarm alarm : 8;            /* conn_arm() */
-	bool broken;                     /* a fault of ours: ends as internal_error with conn_settle() */
-	bool half_closed;                /* counted as that */
-	bool admitted;                   /* counted in proxy->admitted */
-	bool only_probes;                /* every request so far was a kubelet's probe */
-	bool client_read_hold;           /* do not read the client now (a pipelined request waits) */
+	enum direction direction : 2;
+	enum protocol protocol : 3;
+	enum reason_by first_fin : 3;    /* the side that finished first; BY_PEER: none has */
+	bool broken : 1;                 /* a fault of ours: ends as internal_error with conn_settle() */
+	bool half_closed : 1;            /* counted as that */
+	bool admitted : 1;               /* counted in proxy->admitted */
+	bool only_probes : 1;            /* every request so far was a kubelet's probe */
+	bool client_read_hold : 1;       /* do not read the client now (a pipelined request waits) */
 	uint8_t http_minor;              /* of the last request */
 	uint16_t last_status;
 	uint32_t requests, retries;
@@ -143,7 +141,7 @@ void conn_settle(struct conn *conn);
 /* Where a server leg is to lead. */
 static inline const struct addr *conn_destination(const struct conn *conn)
 {
-	return conn->dial ? conn->dial : &conn->server_addr;
+	return conn->dial.family ? &conn->dial : &conn->server_addr;
 }
 
 int64_t conn_now(const struct conn *conn);

@@ -10,6 +10,7 @@
 #include "proxy/connection/proto.h"
 #include "proxy/connection/pump.h"
 #include "proxy/exchange/exchange.h"
+#include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
 /* What the kernel holds for the peer; a FIN of ours that is not acknowledged counts there as a byte. */
@@ -110,7 +111,7 @@ static bool progress_vanished(struct leg *leg, int64_t now, int64_t limit)
 
 void progress_check_unacknowledged(struct conn *conn)
 {
-	int64_t now = conn_now(conn), limit = conn->timeouts->of[TIMEOUT_UNACKNOWLEDGED].milliseconds;
+	int64_t now = conn_now(conn), limit = conn->terms->timeouts.of[TIMEOUT_UNACKNOWLEDGED].milliseconds;
 
 	if (progress_vanished(&conn->client, now, limit)) {
 		conn->client.vanished = true;

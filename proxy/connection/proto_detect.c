@@ -160,7 +160,7 @@ static void proto_detect_expired(struct conn *conn, enum timeout_id timer)
 	switch (timer) {
 	case TIMEOUT_DETECT:
 		metrics_add(conn->worker->metrics, METRIC_TIMEOUTS, TIMEOUT_DETECT,
-		            metrics_level(conn->timeouts->of[TIMEOUT_DETECT].source), 0, 0, 1);
+		            metrics_level(conn_timeout(conn, TIMEOUT_DETECT)->source), 0, 0, 1);
 		proto_detect_opaque(conn, PROTOCOL_OPAQUE, NULL, 0);
 		break;
 	case TIMEOUT_CONNECT:

@@ -12,7 +12,7 @@
 #include "proxy/connection/worker.h"
 #include "proxy/metrics/metrics.h"
 #include "proxy/options.h"
-#include "proxy/policy/policy.h"
+#include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
 static void record_addresses(struct log_line *line, const struct addr *client, const struct addr *server)
@@ -102,22 +102,19 @@ void record_subject(struct log_line *line, const struct conn *conn)
 	log_string(line, "direction", origin_direction_name(conn->direction));
 	record_protocol(line, conn);
 	record_addresses(line, &conn->client_addr, &conn->server_addr);
-	if (policy_target_name(conn->target))
-		log_string(line, "service", policy_target_name(conn->target));
+	if (conn->terms->service)
+		log_string(line, "service", conn->terms->service);
 }
 
 /* What of the configuration applied: the rule, and where that sent it. */
 void record_rule(struct log_line *line, const struct conn *conn)
 {
-	struct policy_rule_view view;
 	char text[ADDR_TEXT_SIZE];
 
-	if (conn->rule) {
-		policy_rule_view(conn->rule, &view);
-		log_string(line, "route", view.text);
-	}
-	if (conn->dial)
-		log_string(line, "backend", addr_format(conn->dial, text));
+	if (conn->terms->rule)
+		log_string(line, "route", conn->terms->rule);
+	if (conn->dial.family)
+		log_string(line, "backend", addr_format(&conn->dial, text));
 }
 
 /* Opens the line, unless its level is not wanted or its reason has had its share of this second. */

@@ -7,7 +7,6 @@
 #include "lib/text.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
-#include "proxy/connection/snapshot.h"
 #include "proxy/connection/tls_hello.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/exchange.h"
@@ -16,41 +15,62 @@
 #include "proxy/policy/filter.h"
 #include "proxy/policy/policy.h"
 #include "proxy/policy/route.h"
+#include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
 enum { LOCATION_MOST = 8192 };
 
-static void steer_aim(struct conn *conn)
+/* What has been chosen is in force. False: there is no memory for it, and nothing has changed. */
+static bool steer_take(struct conn *conn, const struct policy_choice *choice)
 {
-	conn->target = policy_target(conn->snapshot->policy, conn->direction, &conn->server_addr);
-	conn->timeouts = policy_target_timeouts(conn->target);
-	conn->rule = NULL;
-	conn->dial = NULL;
+	struct terms_book *book = &conn->worker->terms;
+	struct terms *terms = terms_use(book, conn->target, choice);
+
+	if (!terms)
+		return false;
+	terms_release(book, conn->terms);
+	conn->terms = terms;
+	conn->dial = choice->address ? *choice->address : (struct addr){0};
+	return true;
 }
 
-static void steer_connection(struct conn *conn, const char *server_name)
+static bool steer_aim(struct conn *conn)
+{
+	const struct terms_book *book = &conn->worker->terms;
+	struct policy_choice choice;
+
+	conn->target = policy_target(book->policy, conn->direction, &conn->server_addr);
+	policy_target_choice(conn->target, &choice);
+	if (!steer_take(conn, &choice))
+		return false;
+	conn->aimed = book->turn;
+	return true;
+}
+
+static bool steer_connection(struct conn *conn, const char *server_name)
 {
 	struct policy_choice choice;
 
+	if (conn->aimed != conn->worker->terms.turn && !steer_aim(conn))
+		return false;
+	if (!policy_target_has_connection(conn->target))
+		return true;
 	policy_connection(conn->target, server_name, &choice);
-	conn->timeouts = choice.timeouts;
-	conn->rule = choice.rule;
-	conn->dial = choice.address;
 	conn->refusal = choice.refusal;
+	return steer_take(conn, &choice);
 }
 
-void steer_accept(struct conn *conn)
+bool steer_accept(struct conn *conn)
 {
-	conn->snapshot = snapshot_use(conn->worker->snapshot);
-	steer_aim(conn);
-	if (policy_target_has_connection(conn->target))
-		steer_connection(conn, NULL);
+	return steer_connection(conn, NULL);
 }
 
 bool steer_opaque(struct conn *conn)
 {
-	if (conn->tls && conn->tls->server_name[0] && policy_target_has_connection(conn->target))
-		steer_connection(conn, conn->tls->server_name);
+	if (conn->tls && conn->tls->server_name[0] && !steer_connection(conn, conn->tls->server_name)) {
+		conn_close(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
+		return false;
+	}
 	if (conn->refusal) {
 		conn_close(conn, cause_of(conn->refusal), NULL);
 		return false;
@@ -77,9 +97,8 @@ static void steer_refuse_undecided(struct conn *conn, const struct route_request
 		              service, request->head_length, (int)REGEX_STEPS_MOST);
 }
 
-static void steer_refuse(struct conn *conn, const struct route_request *request)
+static void steer_refuse(struct conn *conn, const struct policy_choice *choice, const struct route_request *request)
 {
-	const struct policy_choice *choice = &conn->exchange->choice;
 	struct policy_rule_view view = {0};
 
 	if (choice->refusal == REASON_NO_ROUTE) {
@@ -107,9 +126,8 @@ static void steer_refuse(struct conn *conn, const struct route_request *request)
 		exchange_fail(conn, cause_of(choice->refusal), "every backend of %s has weight 0", view.text);
 }
 
-static void steer_redirect(struct conn *conn, const struct route_request *request)
+static void steer_redirect(struct conn *conn, const struct policy_choice *choice, const struct route_request *request)
 {
-	const struct policy_choice *choice = &conn->exchange->choice;
 	const char *namespace, *name;
 	uint16_t port = 0;
 	TEXT_ON_STACK(location, LOCATION_MOST);
@@ -122,9 +140,8 @@ static void steer_redirect(struct conn *conn, const struct route_request *reques
 }
 
 /* The path that the backend is to see, with the query. False: no memory, or no room. */
-static bool steer_rewrite_path(struct conn *conn, const struct route_request *request)
+static bool steer_rewrite_path(struct conn *conn, const struct policy_choice *choice, const struct route_request *request)
 {
-	const struct policy_choice *choice = &conn->exchange->choice;
 	/* What no URI may hold becomes three bytes. */
 	size_t most = 3 * (request->path.length + strlen(choice->filters->rewrite_value)) + request->query.length + 4;
 	char *bytes = malloc(most);
@@ -142,44 +159,8 @@ static bool steer_rewrite_path(struct conn *conn, const struct route_request *re
 	return !target.truncated;
 }
 
-bool steer_request(struct conn *conn, const uint8_t *bytes, size_t head_length, const struct http1_head *head)
+static void steer_rewrite_request(const struct conn *conn, const struct policy_choice *choice, struct rewrite *rewrite)
 {
-	struct policy_choice *choice = &conn->exchange->choice;
-	struct route_request request;
-
-	if (conn->snapshot != conn->worker->snapshot) {
-		snapshot_release(conn->snapshot);
-		conn->snapshot = snapshot_use(conn->worker->snapshot);
-		steer_aim(conn);
-	}
-	if (!policy_target_has_routes(conn->target))
-		return true;
-	route_request_read(&request, bytes, head_length, head->method, head->target);
-	policy_route(conn->target, &request, choice);
-	conn->timeouts = choice->timeouts;
-	conn->rule = choice->rule;
-	conn->dial = choice->address;
-	if (choice->refusal) {
-		steer_refuse(conn, &request);
-		return false;
-	}
-	if (choice->filters && choice->filters->redirect) {
-		steer_redirect(conn, &request);
-		return false;
-	}
-	if (choice->filters && choice->filters->rewrite_path != PATH_KEEP && !steer_rewrite_path(conn, &request)) {
-		exchange_no_memory(conn);
-		return false;
-	}
-	return true;
-}
-
-void steer_rewrite_request(const struct conn *conn, struct rewrite *rewrite)
-{
-	const struct policy_choice *choice = &conn->exchange->choice;
-
-	if (conn->worker->proxy->settings->forwarded && conn->direction == DIRECTION_INBOUND)
-		rewrite->forwarded = &conn->client_addr;
 	rewrite->target = conn->exchange->target;
 	if (choice->filters) {
 		rewrite->host = choice->filters->rewrite_host;
@@ -189,12 +170,49 @@ void steer_rewrite_request(const struct conn *conn, struct rewrite *rewrite)
 		rewrite->edits[1] = choice->backend->filters.request;
 }
 
+bool steer_request(struct conn *conn, const uint8_t *bytes, size_t head_length, const struct http1_head *head, struct rewrite *rewrite)
+{
+	struct route_request request;
+	struct policy_choice choice;
+
+	if (conn->worker->proxy->settings->forwarded && conn->direction == DIRECTION_INBOUND)
+		rewrite->forwarded = &conn->client_addr;
+	if (conn->aimed != conn->worker->terms.turn && !steer_aim(conn)) {
+		exchange_no_memory(conn);
+		return false;
+	}
+	if (!policy_target_has_routes(conn->target))
+		return true;
+	route_request_read(&request, bytes, head_length, head->method, head->target);
+	policy_route(conn->target, &request, &choice);
+	if (!steer_take(conn, &choice)) {
+		exchange_no_memory(conn);
+		return false;
+	}
+	conn->exchange->terms = conn->terms;
+	conn->exchange->refusal = choice.refusal;
+	if (choice.refusal) {
+		steer_refuse(conn, &choice, &request);
+		return false;
+	}
+	if (choice.filters && choice.filters->redirect) {
+		steer_redirect(conn, &choice, &request);
+		return false;
+	}
+	if (choice.filters && choice.filters->rewrite_path != PATH_KEEP && !steer_rewrite_path(conn, &choice, &request)) {
+		exchange_no_memory(conn);
+		return false;
+	}
+	steer_rewrite_request(conn, &choice, rewrite);
+	return true;
+}
+
 void steer_rewrite_response(const struct conn *conn, struct rewrite *rewrite)
 {
-	const struct policy_choice *choice = &conn->exchange->choice;
+	const struct terms *terms = conn->exchange->terms;
 
-	if (choice->filters)
-		rewrite->edits[0] = choice->filters->response;
-	if (choice->backend)
-		rewrite->edits[1] = choice->backend->filters.response;
+	if (!terms)
+		return;
+	rewrite->edits[0] = terms->edits[0];
+	rewrite->edits[1] = terms->edits[1];
 }

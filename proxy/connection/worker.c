@@ -15,7 +15,6 @@
 #include "proxy/connection/proto.h"
 #include "proxy/connection/pump.h"
 #include "proxy/connection/record.h"
-#include "proxy/connection/snapshot.h"
 #include "proxy/exchange/exchange.h"
 #include "proxy/metrics/metrics.h"
 #include "proxy/options.h"
@@ -65,7 +64,7 @@ static void worker_drain_expired(struct wheel_timer *timer)
 /* Obeys proxy->drain, which main has moved on. */
 static void worker_drain(struct worker *worker, int drain)
 {
-	int64_t limit = policy_timeouts(worker->snapshot->policy)->of[TIMEOUT_DRAIN].milliseconds;
+	int64_t limit = policy_timeouts(worker->terms.policy)->of[TIMEOUT_DRAIN].milliseconds;
 	struct conn *conn, *next;
 
 	worker->drain = drain;
@@ -105,16 +104,15 @@ static void worker_log_retry(struct wheel_timer *timer)
 	/* The flush comes before the next wait; the timer only ends the one before. */
 }
 
-/* Connections keep the policy they have for the exchange under way, and the opaque ones for good. */
+/* Connections keep the terms they have for the exchange under way, and the opaque ones for good. */
 static void worker_take_policy(struct worker *worker)
 {
 	struct policy *policy = atomic_exchange_explicit(&worker->next_policy, NULL, memory_order_acquire);
-	struct snapshot *snapshot = policy ? snapshot_new(policy) : NULL;
 
-	if (!snapshot)
-		return;
-	snapshot_release(worker->snapshot);
-	worker->snapshot = snapshot;
+	if (policy && !terms_begin(&worker->terms, policy))
+		loop_wake(worker->proxy->main_loop); /* which frees the one before */
+	else if (policy)
+		log_message(worker->log, LOG_ERROR, "there is no memory for a changed configuration; this worker keeps the one it has");
 }
 
 void worker_set_policy(struct worker *worker, struct policy *policy)
@@ -168,7 +166,6 @@ int worker_new(struct worker **out, struct proxy *proxy, int log_fd)
 		return result;
 	worker->proxy = proxy;
 	worker->random = (uint64_t)clock_realtime_ms() * 2 + 1 + (uint64_t)(uintptr_t)worker;
-	worker->snapshot = snapshot_new(policy_ref(proxy->policy));
 	worker->metrics = metrics_new();
 	worker->learned.off = settings->no_learned_idle;
 	worker->drain_timer.fire = worker_drain_expired;
@@ -176,7 +173,9 @@ int worker_new(struct worker **out, struct proxy *proxy, int log_fd)
 	worker->conn_memory = slab_new(sizeof(struct conn));
 	worker->upstream_memory = slab_new(sizeof(struct upstream));
 	worker->exchange_memory = slab_new(sizeof(struct exchange));
-	if (worker->snapshot && worker->metrics && worker->conn_memory && worker->upstream_memory && worker->exchange_memory)
+	if (worker->metrics && worker->conn_memory && worker->upstream_memory && worker->exchange_memory)
+		result = terms_begin(&worker->terms, policy_ref(proxy->policy));
+	if (!result)
 		result = loop_new(&worker->loop, worker_idle, worker);
 	if (!result)
 		result = log_new(&worker->log, log_fd, settings->log_format, settings->log_level, LOG_RING);
@@ -231,7 +230,7 @@ void worker_free(struct worker *worker)
 		loop_free(worker->loop);
 	}
 	policy_unref(atomic_exchange(&worker->next_policy, NULL));
-	snapshot_release(worker->snapshot);
+	terms_end(&worker->terms);
 	metrics_free(worker->metrics);
 	slab_free(worker->conn_memory);
 	slab_free(worker->upstream_memory);

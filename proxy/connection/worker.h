@@ -15,6 +15,7 @@
 #include "proxy/connection/listener.h"
 #include "proxy/connection/origin.h"
 #include "proxy/http1/http1.h"
+#include "proxy/policy/terms.h"
 #include "proxy/server/learned.h"
 #include "proxy/server/upstream.h"
 
@@ -25,7 +26,6 @@ struct policy;
 struct pump_pipe;
 struct settings;
 struct slab;
-struct snapshot;
 struct walk_part;
 
 /* What all workers share: constant while they run, but for the counters. */
@@ -64,7 +64,7 @@ struct worker {
 	struct log *log;   /* owned */
 	struct listener inbound, outbound;
 	int64_t pause_told;      /* when a line said that accepting pauses; 0: none has */
-	struct snapshot *snapshot;            /* the policy of new connections and requests */
+	struct terms_book terms;              /* the policy of new connections and requests, and what they go by */
 	_Atomic(struct policy *) next_policy; /* a reference, taken up at the end of the round; NULL */
 	uint64_t random;
 	struct slab *conn_memory, *upstream_memory, *exchange_memory; /* owned */

@@ -17,8 +17,9 @@
 #include "proxy/exchange/retry.h"
 #include "proxy/http1/reply.h"
 #include "proxy/metrics/metrics.h"
+#include "proxy/metrics/series.h"
 #include "proxy/options.h"
-#include "proxy/policy/profile.h"
+#include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
 enum {
@@ -74,7 +75,7 @@ int exchange_begin(struct conn *conn, const struct http1_head *head)
 /* What the rule's profile calls a failure, else 5xx; and what was cut short. */
 static enum metric_class exchange_class(const struct exchange *exchange, bool whole, unsigned status)
 {
-	bool failure = exchange->choice.profile_route ? profile_is_failure(exchange->choice.profile_route, status) : status >= 500;
+	bool failure = exchange->terms ? terms_is_failure(exchange->terms, status) : status >= 500;
 
 	return whole && !failure ? CLASS_SUCCESS : CLASS_FAILURE;
 }
@@ -85,13 +86,18 @@ static bool exchange_server_failed(enum reason_id reason)
 	return reason_row(reason)->by == BY_SERVER || reason == REASON_CONNECT_UNREACHABLE || reason == REASON_SERVER_VANISHED;
 }
 
+static unsigned exchange_series(const struct exchange *exchange)
+{
+	return exchange->terms ? exchange->terms->rule_series : SERIES_NONE;
+}
+
 void exchange_count_attempt(struct conn *conn, enum reason_id reason)
 {
 	struct exchange *exchange = conn->exchange;
 	bool answered = exchange->response_head || exchange->response.status >= 200, failed = exchange_server_failed(reason);
 
 	if (!exchange->counted && (answered || failed))
-		metrics_add_named(conn->worker->metrics, NAMED_ROUTE_ACTUAL, policy_rule_series(exchange->choice.rule), conn->direction,
+		metrics_add_named(conn->worker->metrics, NAMED_ROUTE_ACTUAL, exchange_series(exchange), conn->direction,
 		                  exchange_class(exchange, !failed, exchange->response.status), 1);
 	exchange->counted = true;
 }
@@ -106,7 +112,7 @@ static void exchange_count(struct conn *conn)
 
 	exchange_count_attempt(conn, conn->ending.reason);
 	metrics_add(metrics, METRIC_RESPONSES, conn->direction, status, class, 0, 1);
-	metrics_add_named(metrics, NAMED_ROUTE_EFFECTIVE, policy_rule_series(exchange->choice.rule), conn->direction, class, 1);
+	metrics_add_named(metrics, NAMED_ROUTE_EFFECTIVE, exchange_series(exchange), conn->direction, class, 1);
 	metrics_observe(metrics, METRIC_REQUEST_SECONDS, conn->direction, 0, duration_us);
 	PROBE_REQUEST_END(conn->id, conn->requests, exchange->status, exchange->attempt, duration_us);
 	conn_count_bytes(conn);
@@ -389,8 +395,7 @@ __attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn
 		record_exchange(conn, &ending);
 		ending_count(conn, &ending);
 		metrics_add(conn->worker->metrics, METRIC_REQUESTS_FAILED, conn->direction, ending.reason, ending.by, ending.phase, 1);
-		metrics_add_named(conn->worker->metrics, NAMED_SERVICE_FAILED, policy_target_series(conn->target), conn->direction,
-		                  ending.reason, 1);
+		metrics_add_named(conn->worker->metrics, NAMED_SERVICE_FAILED, conn->terms->service_series, conn->direction, ending.reason, 1);
 		exchange_rest_client(conn);
 	}
 	ending_free(&ending);

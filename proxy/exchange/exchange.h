@@ -8,10 +8,10 @@
 #include "lib/buf.h"
 #include "proxy/connection/closing.h"
 #include "proxy/http1/http1.h"
-#include "proxy/policy/policy.h"
 
 struct access;
 struct conn;
+struct terms;
 
 /* A request is kept for another attempt up to this many bytes. */
 enum { EXCHANGE_REPLAY_MOST = 65536 };
@@ -26,13 +26,14 @@ struct exchange {
 	uint64_t leg_sent;      /* what the server leg had sent before this attempt */
 	uint64_t leg_received;
 	bool replayable;
-	struct policy_choice choice; /* what its rule says; all zero where none applies */
+	const struct terms *terms; /* the connection's, once they were chosen for this request; NULL: none were, its target has no routes */
 	char *target;           /* owned; the rewritten target, NULL = as it came */
 	int64_t started_us;     /* loop_now_us() when its head was complete */
 	uint16_t status;        /* what the client got, 0 = nothing yet; 101 and 2xx to CONNECT included */
 	bool through;           /* and it got all of it */
 	bool own_answer;        /* which is the proxy's */
 	enum reason_id failure; /* and says this; REASON_NONE: a redirect */
+	enum reason_id refusal; /* its rule has nothing dialled for it; REASON_NONE */
 	struct access *access;  /* owned; NULL without --access-log */
 	uint32_t attempt;       /* from 1; those that a reused leg cost are not counted */
 	bool counted;           /* this attempt, by exchange_count_attempt() */

@@ -2,27 +2,33 @@
 
 #include "lib/log.h"
 #include "lib/text.h"
+#include "proxy/config/catalog.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/worker.h"
-#include "proxy/exchange/budget.h"
 #include "proxy/exchange/exchange.h"
 #include "proxy/metrics/metrics.h"
-#include "proxy/policy/policy.h"
-#include "proxy/policy/profile.h"
+#include "proxy/policy/budget.h"
+#include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
-static bool retry_wants_status(const struct policy_choice *choice, unsigned status)
+/* NULL: none. */
+static const struct retry *retry_of(const struct exchange *exchange)
+{
+	return exchange && exchange->terms ? exchange->terms->retry : NULL;
+}
+
+static bool retry_wants_status(const struct terms *terms, unsigned status)
 {
 	unsigned bit = status - RETRY_STATUS_FIRST;
 
-	if (choice->retry->by_class)
-		return profile_is_failure(choice->profile_route, status);
-	return status >= RETRY_STATUS_FIRST && bit < RETRY_STATUS_COUNT && (choice->retry->codes[bit / 32] >> bit % 32 & 1);
+	if (terms->retry->by_class)
+		return terms_is_failure(terms, status);
+	return status >= RETRY_STATUS_FIRST && bit < RETRY_STATUS_COUNT && (terms->retry->codes[bit / 32] >> bit % 32 & 1);
 }
 
 /* Ends of an attempt that say nothing about the request itself. */
-static bool retry_wants_failure(const struct policy_choice *choice, enum reason_id reason)
+static bool retry_wants_failure(const struct terms *terms, enum reason_id reason)
 {
 	switch (reason) {
 	case REASON_CONNECT_TIMEOUT:
@@ -35,8 +41,8 @@ static bool retry_wants_failure(const struct policy_choice *choice, enum reason_
 	case REASON_SERVER_VANISHED:
 	case REASON_KEEPALIVE_RACE:
 	case REASON_KEEPALIVE_RACE_UNSENT:
-		return choice->retry->on_failure ||
-		       (!choice->retry->by_class && retry_wants_status(choice, (unsigned)reason_row(reason)->status));
+		return terms->retry->on_failure ||
+		       (!terms->retry->by_class && retry_wants_status(terms, (unsigned)reason_row(reason)->status));
 	default:
 		return false;
 	}
@@ -57,19 +63,19 @@ static bool retry_can_repeat(const struct exchange *exchange)
 static bool retry_take(struct conn *conn)
 {
 	const struct exchange *exchange = conn->exchange;
-	const struct policy_choice *choice = &exchange->choice;
+	const struct terms *terms = exchange->terms;
 
 	if (!retry_can_repeat(exchange) || exchange->response_head || conn->client.write_failed)
 		return false;
-	if (exchange->attempt > choice->retry->attempts)
+	if (exchange->attempt > terms->retry->attempts)
 		return false;
-	return !choice->budget || budget_withdraw(choice->budget, conn_now(conn));
+	return !terms->budget || budget_withdraw(terms->budget, conn_now(conn));
 }
 
 /* The least wait, doubled with every attempt up to the longest, and up to twice that at random so that clients do not retry in step. */
 static int64_t retry_wait(struct conn *conn)
 {
-	const struct retry *retry = conn->exchange->choice.retry;
+	const struct retry *retry = retry_of(conn->exchange);
 	int64_t wait = retry->backoff_ms;
 
 	if (retry->backoff_most_ms <= retry->backoff_ms)
@@ -95,7 +101,7 @@ static void retry_schedule(struct conn *conn)
 void retry_attempt(struct conn *conn)
 {
 	const struct exchange *exchange = conn->exchange;
-	const struct retry *retry = exchange->choice.retry;
+	const struct retry *retry = retry_of(exchange);
 
 	if (retry && retry->attempt_ms && exchange->attempt <= retry->attempts)
 		conn_arm(conn, ALARM_ATTEMPT, conn_now(conn) + retry->attempt_ms);
@@ -104,10 +110,10 @@ void retry_attempt(struct conn *conn)
 bool retry_after_response(struct conn *conn, bool complete)
 {
 	struct exchange *exchange = conn->exchange;
-	const struct policy_choice *choice = &exchange->choice;
+	const struct terms *terms = exchange->terms;
 	unsigned status = exchange->response.status;
 
-	if (choice->retry && retry_wants_status(choice, status) && retry_take(conn)) {
+	if (retry_of(exchange) && retry_wants_status(terms, status) && retry_take(conn)) {
 		exchange_count_attempt(conn, REASON_NONE);
 		log_message(conn->worker->log, LOG_DEBUG, "attempt %u was answered with %u; trying again", exchange->attempt, status);
 		if (complete && exchange->request_body.complete && !leg_pending(&conn->upstream->leg)) {
@@ -119,8 +125,8 @@ bool retry_after_response(struct conn *conn, bool complete)
 		retry_schedule(conn);
 		return true;
 	}
-	if (choice->budget && exchange->attempt == 1)
-		budget_deposit(choice->budget, conn_now(conn));
+	if (terms && terms->budget && exchange->attempt == 1)
+		budget_deposit(terms->budget, conn_now(conn));
 	conn_disarm(conn);
 	return false;
 }
@@ -129,7 +135,7 @@ bool retry_after_failure(struct conn *conn, enum reason_id reason)
 {
 	struct exchange *exchange = conn->exchange;
 
-	if (!exchange || !exchange->choice.retry || !retry_wants_failure(&exchange->choice, reason) || !retry_take(conn))
+	if (!retry_of(exchange) || !retry_wants_failure(exchange->terms, reason) || !retry_take(conn))
 		return false;
 	log_message(conn->worker->log, LOG_DEBUG, "attempt %u ended with %s; trying again", exchange->attempt,
 	            reason_row(reason)->name);
@@ -164,7 +170,7 @@ void retry_attempt_late(struct conn *conn)
 void retry_describe(const struct conn *conn, struct text *text)
 {
 	const struct exchange *exchange = conn->exchange;
-	const struct retry *retry = exchange ? exchange->choice.retry : NULL;
+	const struct retry *retry = retry_of(exchange);
 
 	if (!retry || !retry->attempts)
 		return;

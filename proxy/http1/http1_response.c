@@ -18,6 +18,7 @@
 #include "proxy/exchange/retry.h"
 #include "proxy/http1/http1.h"
 #include "proxy/http1/rewrite.h"
+#include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
 enum { TAIL = 4096 }; /* of a body that goes through a pipe, for http1_response_tail() */
@@ -125,7 +126,7 @@ static void http1_response_decided(struct conn *conn)
 	exchange->status = exchange->response.status;
 	access_first_byte(exchange->access, loop_now_us(conn->worker->loop));
 	exchange_forget_request(conn);
-	if (exchange->choice.until_head)
+	if (exchange->terms && exchange->terms->until_head)
 		conn->instants[INSTANT_REQUEST] = 0;
 }
 

@@ -25,17 +25,16 @@ enum { PIPELINE_TURN = 64 }; /* requests that fail one after the other before ot
 /* --- requests --- */
 
 /* Sends the head, as it came or with what we must change, and the body bytes behind it. */
-static void proto_http1_forward_request(struct conn *conn, const uint8_t *bytes, size_t head_length, size_t length)
+static void proto_http1_forward_request(struct conn *conn, const struct rewrite *rewrite, const uint8_t *bytes, size_t head_length,
+                                        size_t length)
 {
-	struct rewrite rewrite = {0};
 	struct buf changed = {0};
 
-	steer_rewrite_request(conn, &rewrite);
-	if (!rewrite_needed(&rewrite)) {
+	if (!rewrite_needed(rewrite)) {
 		exchange_send(conn, bytes, length);
 		return;
 	}
-	if (rewrite_head(&rewrite, bytes, head_length, &changed) || buf_append(&changed, bytes + head_length, length - head_length))
+	if (rewrite_head(rewrite, bytes, head_length, &changed) || buf_append(&changed, bytes + head_length, length - head_length))
 		exchange_no_memory(conn);
 	else
 		exchange_send(conn, buf_bytes(&changed), buf_length(&changed));
@@ -57,6 +56,7 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 {
 	struct http1_error error;
 	struct exchange *exchange;
+	struct rewrite rewrite = {0};
 	size_t body = 0, skipped = (size_t)(bytes - input->bytes);
 
 	if (exchange_begin(conn, head)) {
@@ -77,10 +77,10 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 		exchange_no_memory(conn);
 		return;
 	}
-	if (steer_request(conn, bytes, head_length, head))
+	if (steer_request(conn, bytes, head_length, head, &rewrite))
 		exchange_acquire(conn);
 	if (conn->exchange)
-		proto_http1_forward_request(conn, bytes, head_length, head_length + body);
+		proto_http1_forward_request(conn, &rewrite, bytes, head_length, head_length + body);
 	/* Taken bytes could not be held before: the head just sent is among them. */
 	if (input->taken.data && input_hold(input, &conn->client, skipped + head_length + body))
 		exchange_no_memory(conn);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proxy/metrics/series.h"
+#include "proxy/policy/budget.h"
 #include "proxy/policy/policy_data.h"
 #include "proxy/policy/profile.h"
 #include "proxy/policy/route_table.h"
@@ -19,9 +20,50 @@ void policy_unref(struct policy *policy)
 {
 	if (!policy || atomic_fetch_sub_explicit(&policy->users, 1, memory_order_acq_rel) > 1)
 		return;
+	policy_unref(policy->before);
+	for (struct policy_budget *each = policy->budgets; each; each = each->next)
+		budget_unref(each->budget);
 	arena_free(&policy->arena);
 	config_unref(policy->config);
 	free(policy);
+}
+
+static void policy_inherit_budgets(struct policy *policy, const struct policy *before)
+{
+	const struct map *named = &policy->named[DIRECTION_OUTBOUND];
+
+	for (size_t i = 0; i < named->capacity; i++) {
+		const struct policy_target *target = named->entries[i].value, *old;
+
+		if (!target || !target->budget)
+			continue;
+		old = map_get(&before->named[DIRECTION_OUTBOUND], named->entries[i].key);
+		if (!old || !old->budget || !budget_is_on(old->budget->budget, &target->profile->budget))
+			continue;
+		budget_unref(target->budget->budget);
+		target->budget->budget = budget_ref(old->budget->budget);
+	}
+}
+
+void policy_supersede(struct policy *policy, struct policy *before)
+{
+	policy_inherit_budgets(policy, before);
+	policy->before = before;
+}
+
+void policy_collect(struct policy *policy)
+{
+	struct policy **link = &policy->before, *each;
+
+	while ((each = *link)) {
+		if (atomic_load_explicit(&each->users, memory_order_acquire) > 1) {
+			link = &each->before;
+			continue;
+		}
+		*link = each->before;
+		each->before = NULL;
+		policy_unref(each);
+	}
 }
 
 const struct timeouts *policy_timeouts(const struct policy *policy)
@@ -94,6 +136,11 @@ const struct timeouts *policy_target_timeouts(const struct policy_target *target
 	return &target->timeouts;
 }
 
+void policy_target_choice(const struct policy_target *target, struct policy_choice *choice)
+{
+	*choice = (struct policy_choice){.number = target->number, .timeouts = &target->timeouts};
+}
+
 bool policy_target_has_routes(const struct policy_target *target)
 {
 	return target->table || target->profile || target->connection || target->retry;
@@ -117,6 +164,11 @@ bool policy_target_service(const struct policy_target *target, const char **name
 const char *policy_target_name(const struct policy_target *target)
 {
 	return target->text;
+}
+
+unsigned policy_numbers(const struct policy *policy)
+{
+	return policy->numbers;
 }
 
 unsigned policy_rule_series(const struct policy_rule *rule)
@@ -152,6 +204,7 @@ static const struct policy_backend *policy_pick(const struct policy_rule *rule, 
 
 static void policy_take_backend(const struct policy_backend *backend, uint32_t turn, struct policy_choice *choice)
 {
+	choice->number = backend->number ? backend->number : choice->rule->number;
 	choice->backend = backend->backend;
 	choice->address = NULL;
 	choice->refusal = REASON_NONE;
@@ -193,11 +246,12 @@ void policy_choose_able(struct policy_choice *choice)
 
 static void policy_choose_rule(const struct policy_rule *rule, struct policy_choice *choice)
 {
+	choice->number = rule->number;
 	choice->rule = rule;
 	choice->timeouts = &rule->timeouts;
 	choice->filters = rule->filters;
 	choice->retry = rule->retry;
-	choice->budget = rule->budget;
+	choice->budget = rule->budget ? rule->budget->budget : NULL;
 	choice->profile_route = rule->profile_route;
 	choice->until_head = rule->profile_route != NULL;
 	if (rule->filters && rule->filters->unusable)
@@ -212,7 +266,10 @@ void policy_route(const struct policy_target *target, struct route_request *requ
 	struct route_found found;
 	bool matched = false;
 
-	*choice = (struct policy_choice){.timeouts = policy_target_has_routes(target) ? &target->unrouted : &target->timeouts,
+	bool routes = policy_target_has_routes(target);
+
+	*choice = (struct policy_choice){.number = target->number + routes,
+	                                 .timeouts = routes ? &target->unrouted : &target->timeouts,
 	                                 .retry = target->retry};
 	if (target->profile)
 		profile_route = profile_find(target->profile, request);
@@ -237,7 +294,7 @@ void policy_connection(const struct policy_target *target, const char *server_na
 {
 	struct http1_slice name = {(const uint8_t *)server_name, server_name ? strlen(server_name) : 0};
 
-	*choice = (struct policy_choice){.timeouts = &target->timeouts};
+	policy_target_choice(target, choice);
 	for (size_t i = 0; i < target->tls_count; i++)
 		if (!target->tls[i].hostname || (server_name && route_host_matches(target->tls[i].hostname, name))) {
 			policy_choose_rule(target->tls[i].rule, choice);

@@ -45,6 +45,11 @@ struct policy *policy_new(const struct settings *settings, struct config *config
 struct policy *policy_ref(struct policy *policy);
 void policy_unref(struct policy *policy); /* any thread; NULL is fine */
 
+/* It takes the place of `before`, before any worker has it: retry budgets on the same terms go on with what is in them. Takes over the
+ * reference to that one; policy_collect() frees such when nobody else has them any more, so that this costs no worker any time. */
+void policy_supersede(struct policy *policy, struct policy *before);
+void policy_collect(struct policy *policy);
+
 /* The effective timeouts of what belongs to no Service: built-in to pod annotations. */
 const struct timeouts *policy_timeouts(const struct policy *policy);
 
@@ -67,8 +72,10 @@ const struct policy_target *policy_target_named(const struct policy *policy, enu
 const struct policy_target *policy_target_next(const struct policy *policy, enum direction direction, const char *namespace,
                                                const char *name, size_t *at);
 
-/* Effective before a request or a server name is known. */
+/* Effective before a request or a server name is known: the timeouts, and all of it as a choice. */
 const struct timeouts *policy_target_timeouts(const struct policy_target *target);
+struct policy_choice;
+void policy_target_choice(const struct policy_target *target, struct policy_choice *choice);
 
 /* Whether requests to it need policy_route(), and opaque connections policy_connection(), at all. */
 bool policy_target_has_routes(const struct policy_target *target);
@@ -86,6 +93,7 @@ unsigned policy_target_series(const struct policy_target *target);
 
 /* What is to be done with a request or an opaque connection. Everything borrowed from the policy. */
 struct policy_choice {
+	unsigned number;                   /* choices of one number differ in match, address and refusal only */
 	const struct timeouts *timeouts;
 	const struct policy_rule *rule;    /* NULL: none applies */
 	const struct route_match *match;   /* of an HTTP rule */
@@ -108,6 +116,9 @@ void policy_connection(const struct policy_target *target, const char *server_na
 /* A choice that is refused for its backend becomes that of another backend, where one has a share and takes requests: the rule
  * itself works then. For explain. */
 void policy_choose_able(struct policy_choice *choice);
+
+/* One more than the greatest number of a choice. */
+unsigned policy_numbers(const struct policy *policy);
 
 /* What a rule is, for records and explain. */
 struct policy_rule_view {

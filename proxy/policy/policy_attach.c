@@ -146,6 +146,8 @@ static void policy_attach_backend(struct attachment *attachment, const struct ob
 	const char *key;
 
 	*backend = (struct policy_backend){.backend = document, .state = BACKEND_INVALID};
+	if (document->filters.response)
+		backend->number = policy_build_numbers(build, 1);
 	if (document->invalid)
 		return;
 	if (strcmp(document->name, target->name) == 0 && strcmp(document->namespace, target->namespace) == 0 &&
@@ -233,6 +235,7 @@ static struct policy_rule *policy_attach_rule(struct attachment *attachment, con
 	                         document->index),
 	};
 	build->no_memory |= !rule->view.text;
+	rule->number = policy_build_numbers(build, 1);
 	rule->series = series_number(build->series, SERIES_ROUTE, rule->view.text);
 	rule->timeouts = attachment->base;
 	policy_build_merge(&rule->timeouts, document->timeouts);
@@ -365,8 +368,8 @@ static const struct profile *policy_attach_find_profile(const struct attachment 
 	return NULL;
 }
 
-static void policy_attach_profile_rule(struct attachment *attachment, const struct profile *profile, struct budget *budget,
-                                       struct policy_rule *rule, const struct profile_route *route)
+static void policy_attach_profile_rule(struct attachment *attachment, const struct profile *profile, struct policy_rule *rule,
+                                       const struct profile_route *route)
 {
 	const struct settings *settings = attachment->build->settings;
 	struct arena *arena = &attachment->build->policy->arena;
@@ -382,6 +385,7 @@ static void policy_attach_profile_rule(struct attachment *attachment, const stru
 	    .text = arena_printf(arena, "ServiceProfile %s/%s route \"%s\"", profile->object.namespace, profile->object.name, route->name),
 	};
 	attachment->build->no_memory |= !rule->view.text;
+	rule->number = policy_build_numbers(attachment->build, 1);
 	rule->series = series_number(attachment->build->series, SERIES_ROUTE, rule->view.text);
 	rule->timeouts = attachment->base;
 	if (route->timeouts)
@@ -397,7 +401,20 @@ static void policy_attach_profile_rule(struct attachment *attachment, const stru
 		return;
 	*retry = (struct retry){.attempts = UINT32_MAX, .by_class = true, .source = rule->view.text};
 	rule->retry = retry;
-	rule->budget = budget;
+	rule->budget = attachment->target->budget;
+}
+
+static void policy_attach_budget(struct attachment *attachment, const struct profile *profile)
+{
+	struct policy *policy = attachment->build->policy;
+	struct policy_budget *kept = policy_build_alloc(attachment->build, 1, sizeof *kept);
+
+	if (!kept)
+		return;
+	kept->budget = budget_new(&profile->budget, clock_monotonic_ms());
+	attachment->build->no_memory |= !kept->budget;
+	kept->next = policy->budgets;
+	policy->budgets = attachment->target->budget = kept;
 }
 
 /* A profile with routes takes the place of HTTPRoutes (linkerd.io). */
@@ -406,7 +423,6 @@ static void policy_attach_profile(struct attachment *attachment)
 	const struct profile *profile = policy_attach_find_profile(attachment);
 	struct policy_target *target = attachment->target;
 	struct policy_build *build = attachment->build;
-	struct budget *budget;
 
 	if (!profile)
 		return;
@@ -415,13 +431,12 @@ static void policy_attach_profile(struct attachment *attachment)
 		                profile->object.file, profile->object.line, profile->object.namespace, profile->object.name);
 	if (!profile->route_count)
 		return;
-	budget = policy_build_alloc(build, 1, sizeof *budget);
+	policy_attach_budget(attachment, profile);
 	target->profile_rules = policy_build_alloc(build, profile->route_count, sizeof *target->profile_rules);
-	if (!budget || !target->profile_rules)
+	if (!target->profile_rules)
 		return;
-	budget_init(budget, &profile->budget, clock_monotonic_ms());
 	for (size_t i = 0; i < profile->route_count; i++)
-		policy_attach_profile_rule(attachment, profile, budget, &target->profile_rules[i], &profile->routes[i]);
+		policy_attach_profile_rule(attachment, profile, &target->profile_rules[i], &profile->routes[i]);
 	if (attachment->mesh && target->table)
 		diagnostics_add(&build->policy->diagnostics, false,
 		                "%s:%u: ServiceProfile %s/%s: takes the place of the routes of Service %s port %u", profile->object.file,

@@ -16,6 +16,12 @@ void *policy_build_alloc(struct policy_build *build, size_t count, size_t size)
 	return memory;
 }
 
+unsigned policy_build_numbers(struct policy_build *build, unsigned count)
+{
+	build->policy->numbers += count;
+	return build->policy->numbers - count;
+}
+
 static void **policy_build_slot(struct policy_build *build, struct map *map, const char *key)
 {
 	void **slot = key ? map_at(map, &build->policy->arena, key) : NULL;
@@ -300,6 +306,7 @@ static struct policy_target *policy_build_target(struct policy_build *build, con
 	target->name = service->name;
 	target->text = service->key;
 	target->port = port;
+	target->number = policy_build_numbers(build, 2);
 	target->series = series_number(build->series, SERIES_SERVICE, target->text);
 	policy_attach(build, service, direction, port_name, target);
 	*slot = target;
@@ -394,6 +401,7 @@ static void policy_build_endpoints(struct policy_build *build, enum kind kind)
 		target = policy_build_alloc(build, 1, sizeof *target);
 		if (!target)
 			return;
+		target->number = policy_build_numbers(build, 2);
 		policy_build_base(build, object->namespace, &target->timeouts);
 		policy_build_merge(&target->timeouts, kubelb->timeouts);
 		policy_build_merge(&target->timeouts, object->annotated);
@@ -438,6 +446,7 @@ struct policy *policy_new(const struct settings *settings, struct config *config
 	atomic_init(&policy->users, 1);
 	policy->diagnostics.arena = &policy->arena;
 	policy->config = config ? config_ref(config) : NULL;
+	policy->none.number = policy_build_numbers(&build, 2);
 	if (config)
 		policy_build_tenants(&build);
 	policy_build_base(&build, build.namespace, &policy->none.timeouts);

@@ -11,7 +11,7 @@
 #include "lib/map.h"
 #include "proxy/config/config.h"
 #include "proxy/config/diagnostics.h"
-#include "proxy/exchange/budget.h"
+#include "proxy/policy/budget.h"
 #include "proxy/policy/policy.h"
 
 enum backend_state {
@@ -26,6 +26,13 @@ struct policy_backend {
 	enum backend_state state;
 	const struct addr *addresses; /* with ports */
 	size_t address_count;
+	unsigned number; /* of choices of it, 0 = its rule's */
+};
+
+/* A retry budget; lives on in later policies. */
+struct policy_budget {
+	struct policy_budget *next;
+	struct budget *budget; /* a reference */
 };
 
 struct policy_rule {
@@ -33,11 +40,12 @@ struct policy_rule {
 	struct timeouts timeouts;
 	const struct filters *filters; /* NULL = none to apply */
 	const struct retry *retry;
-	struct budget *budget;
+	const struct policy_budget *budget;
 	const struct profile_route *profile_route;
 	struct policy_backend *backends; /* none: the destination itself */
 	size_t backend_count;
 	uint64_t weight; /* of all backends */
+	unsigned number; /* of choices of it */
 	unsigned series; /* in the metrics */
 	_Atomic uint32_t turn;
 };
@@ -53,6 +61,7 @@ struct policy_target {
 	const char *namespace, *name, *text; /* NULL: of no Service */
 	uint16_t port;
 	unsigned series;                 /* of the Service, in the metrics */
+	unsigned number;                 /* of choices without a rule: of connections; one more: of requests */
 	struct timeouts timeouts;        /* of connections, before a request or a server name is known */
 	struct timeouts unrouted;        /* of requests that no rule takes: without what routes say */
 	const struct retry *retry;       /* of these, NULL = none */
@@ -60,6 +69,7 @@ struct policy_target {
 	bool routed;                     /* what the table does not match is no_route */
 	const struct profile *profile;
 	struct policy_rule *profile_rules; /* by index */
+	struct policy_budget *budget;      /* of these, NULL */
 	struct policy_rule *connection;    /* the TCPRoute's, NULL */
 	struct policy_tls *tls;            /* best first */
 	size_t tls_count;
@@ -77,6 +87,7 @@ struct policy_index {
 
 struct policy {
 	_Atomic unsigned users;
+	struct policy *before; /* what it has taken the place of and is still used, linked; references */
 	struct config *config; /* a reference; NULL */
 	struct arena arena;
 	struct policy_target none;   /* what belongs to no Service */
@@ -85,6 +96,8 @@ struct policy {
 	struct map named[2];          /* by direction: "namespace/name:port" */
 	const char **names;           /* to be resolved */
 	size_t name_count;
+	unsigned numbers;             /* of choices */
+	struct policy_budget *budgets;
 	struct diagnostics diagnostics;
 };
 
@@ -143,6 +156,9 @@ void policy_attach_check_parents(struct policy_build *build, const struct policy
 /* Fills a target of a Service's port, whose names and port are set: levels, rules, profile. port_name NULL = not known. */
 void policy_attach(struct policy_build *build, const struct policy_service *service, enum direction direction, const char *port_name,
                    struct policy_target *target);
+
+/* The first of `count` numbers for choices. */
+unsigned policy_build_numbers(struct policy_build *build, unsigned count);
 
 /* Arena memory of the policy; NULL also sets no_memory. */
 void *policy_build_alloc(struct policy_build *build, size_t count, size_t size);

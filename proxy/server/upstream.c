@@ -14,11 +14,11 @@
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/pump.h"
-#include "proxy/connection/snapshot.h"
 #include "proxy/connection/worker.h"
 #include "proxy/metrics/metrics.h"
 #include "proxy/options.h"
 #include "proxy/policy/policy.h"
+#include "proxy/policy/terms.h"
 
 enum {
 	PEEK_AFTER_MS = 5, /* a leg that rested shorter was seen healthy in this or the last round of the loop */
@@ -109,7 +109,7 @@ void upstream_observe_rest(const struct upstream *upstream)
 /* Where serverIdle was set: in the pool, what holds for no Service in particular. */
 static const char *upstream_idle_source(const struct upstream *upstream)
 {
-	const struct timeouts *timeouts = upstream->conn ? upstream->conn->timeouts : policy_timeouts(upstream->worker->snapshot->policy);
+	const struct timeouts *timeouts = upstream->conn ? &upstream->conn->terms->timeouts : policy_timeouts(upstream->worker->terms.policy);
 
 	return timeouts->of[TIMEOUT_SERVER_IDLE].source;
 }
@@ -338,7 +338,7 @@ void upstream_rest(struct upstream *upstream, int32_t announced_s)
 	int64_t limit;
 
 	upstream->idle_since = worker_now(upstream->worker);
-	upstream->rest_most = upstream->conn->timeouts->of[TIMEOUT_SERVER_IDLE].milliseconds;
+	upstream->rest_most = upstream->conn->terms->timeouts.of[TIMEOUT_SERVER_IDLE].milliseconds;
 	if (announced_s >= 0)
 		learned_announce(learned, &upstream->destination, announced_s * INT64_C(1000));
 	limit = upstream->uses ? learned_limit(learned, &upstream->destination) : 0;

@@ -1,11 +1,14 @@
 """Size: a gibibyte each way, ten thousand idle connections."""
+import contextlib
 import hashlib
+import json
 import os
 import select
 import threading
 import time
 
 from .harness import CLOSED, case, expect, request, until
+from .harness.documents import Directory, readings, route, rule, service
 
 EVERYTHING = 99  # more than the workers there are: alone on the machine
 GIB, BLOCK = 1 << 30, 1 << 20
@@ -191,3 +194,106 @@ def connection_churn(pod):
     finally:
         app.stop = True
         app.join()
+
+
+class KindsApp(ManyApp):
+    """Answers by what it is asked: opaque bytes come back, /stream has a response that never ends, /wait has none."""
+
+    def answer(self, fd):
+        sock = self.sockets[fd]
+        with contextlib.suppress(OSError):
+            data = sock.recv(4096)
+            if data.startswith(b"GET /stream"):
+                sock.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nbegun")
+            elif data and not data.startswith(b"GET /wait"):
+                sock.send(ANSWER if data.startswith(b"GET") else data)
+            if data:
+                return
+        del self.sockets[fd]
+        sock.close()
+
+
+# What a client says, and what it has to see before it rests.
+KINDS = {"opaque": (b"\0abc", b"abc"), "idle": (request(), ANSWER), "stream": (request("GET", "/stream"), b"begun"),
+         "wait": (request("GET", "/wait"), b"")}
+
+
+def opened(pod, kind, port=8080):
+    """A connection that rests, or waits, as its kind does."""
+    said, seen = KINDS[kind]
+    peer = pod.dial(port)
+    peer.send(said)
+    if seen:
+        peer.until(seen)
+    return peer
+
+
+def crowd(pod, generation, services=300):
+    """Documents of some size, in which a value that everyone goes by is another in each generation."""
+    keep = {"lapse.proxy/timeout-tcp-idle": f"{4000 + generation}s", "lapse.proxy/timeout-stream-idle": f"{5000 + generation}s",
+            "lapse.proxy/timeout-idle-connection": f"{6000 + generation}s"}
+    brief = {"lapse.proxy/timeout-tcp-idle": "1h" if generation else "10s"}
+    many = [each for number in range(services) for each in (
+        service(f"s{number}", f"10.96.{number // 250}.{number % 250 + 1}"),
+        route(f"s{number}", rule("/a", timeouts={"request": "5s"}), rule("/b"), rule()))]
+    return (service("web", pod.address, annotations=keep), service("brief", pod.address, port=8081, annotations=brief),
+            route("web", rule("/stream"), rule("/wait"), rule()), *many)
+
+
+def said_of(pod, port, kind):
+    """Stage, timer, value and source of the connection from this port, as /connections has it."""
+    status, body = pod.proxy.admin(f"/connections?format=json&client={pod.near.v4}:{port}")
+    rows = json.loads(body)["connections"]
+    expect(status == 200 and len(rows) == 1, f"{kind}: {status} {rows}")
+    return tuple(rows[0][name] for name in ("stage", "timer", "value", "source"))
+
+
+@case(("out4",), weight=4, limit=240)
+def readings_times_connections(pod):
+    """1,000 connections of all kinds, each ten opened under another of 100 readings: no more memory than after the first; a connection
+    from before them still says which timer ends it, and where that was set."""
+    count, readings_wanted = 1000, 100
+    each = count // readings_wanted
+    apps = [KindsApp(pod.far.listener(port)) for port in (8080, 8081)]
+    documents = Directory(pod)
+    documents.replace("all.yaml", *crowd(pod, 0))
+    pod.start("--config", documents.path, "--log-rate", "0", server_idle="200ms")
+    try:
+        veterans = {kind: opened(pod, kind) for kind in KINDS}
+        kinds = list(KINDS)
+        for number in range(count // 2):  # what the log's rings and the first use of anything take
+            opened(pod, kinds[number % len(kinds)]).close()
+        peers = [opened(pod, kinds[number % len(kinds)]) for number in range(count)]
+        time.sleep(0.5)
+        first = pod.proxy.private_kib()
+        brief = opened(pod, "opaque", 8081)
+        for generation in range(1, readings_wanted + 1):
+            documents.replace("all.yaml", *crowd(pod, generation))
+            until(lambda: readings(pod) > generation, f"reading {generation} is not taken up")  # pylint: disable=cell-var-from-loop
+            for peer in peers[:each]:
+                peer.close()
+            peers = peers[each:] + [opened(pod, kinds[number % len(kinds)]) for number in range(each)]
+            brief.send(b"\0abc")
+            brief.until(b"abc")
+        time.sleep(0.5)
+        last = pod.proxy.private_kib()
+        print(f"private KiB with {count} connections: {first} after the first reading, {last} after {readings_wanted} more", flush=True)
+        expect(last <= 1.3 * first or pod.context.sanitize, f"{first} KiB after the first reading, {last} KiB after {readings_wanted} more")
+        on_web = "annotation lapse.proxy/timeout-{} on Service default/web"
+        wanted = {"opaque": ("opaque", "tcpIdle", "4000s", on_web.format("tcp-idle")),
+                  "idle": ("idle", "idleConnection", "1h40m", on_web.format("idle-connection")),
+                  "stream": ("response", "streamIdle", "1h23m20s", on_web.format("stream-idle")),
+                  "wait": ("wait", "streamIdle", "1h23m20s", on_web.format("stream-idle"))}
+        for kind, peer in veterans.items():
+            said = said_of(pod, peer.sock.getsockname()[1], kind)
+            expect(said == wanted[kind], f"{kind}: {said}")
+        expect(veterans["idle"].ask().status == 200, "no answer")
+        said = said_of(pod, veterans["idle"].sock.getsockname()[1], "idle")
+        expect(said == ("idle", "idleConnection", "1h41m40s", on_web.format("idle-connection")), f"after its next request: {said}")
+        brief.ends("fin", within=14)
+        pod.record(reason="tcp_idle_timeout", timer="tcpIdle", value="10s", set_by="annotation lapse.proxy/timeout-tcp-idle on Service default/brief",
+                   service="default/brief")
+    finally:
+        for app in apps:
+            app.stop = True
+            app.join()

@@ -131,7 +131,7 @@ static void phase_of_what_is_refused(void **state)
 	for (int complete = 0; complete < 2; complete++)
 		for (int leg = 0; leg < 3; leg++) {
 			struct upstream upstream = {.leg = {.connecting = leg == 1}};
-			struct exchange exchange = {.request_body = {.complete = complete}, .choice = {.refusal = REASON_NO_ROUTE}};
+			struct exchange exchange = {.request_body = {.complete = complete}, .refusal = REASON_NO_ROUTE};
 			struct conn conn = {.stage = STAGE_EXCHANGE, .upstream = leg ? &upstream : NULL, .exchange = &exchange};
 
 			assert_string_equal(conn_phase_name(conn_phase(&conn)), complete ? "wait" : "request");

@@ -1,21 +1,46 @@
-#include "proxy/exchange/budget.h"
+#include "proxy/policy/budget.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 
 enum { TOKEN = 1000 };
 
 static int64_t budget_tenth(const struct budget *budget, int64_t now_ms)
 {
-	return now_ms / ((budget->terms->ttl_ms + BUDGET_SLOTS - 1) / BUDGET_SLOTS);
+	return now_ms / ((budget->terms.ttl_ms + BUDGET_SLOTS - 1) / BUDGET_SLOTS);
 }
 
-void budget_init(struct budget *budget, const struct retry_budget *terms, int64_t now_ms)
+struct budget *budget_new(const struct retry_budget *terms, int64_t now_ms)
 {
-	budget->terms = terms;
+	struct budget *budget = malloc(sizeof *budget);
+
+	if (!budget)
+		return NULL;
+	atomic_init(&budget->users, 1);
+	budget->terms = *terms;
 	for (int i = 0; i < BUDGET_SLOTS; i++) {
 		atomic_init(&budget->slots[i], 0);
 		atomic_init(&budget->slot_times[i], terms->usable ? budget_tenth(budget, now_ms) : 0);
 	}
+	return budget;
+}
+
+struct budget *budget_ref(struct budget *budget)
+{
+	atomic_fetch_add_explicit(&budget->users, 1, memory_order_relaxed);
+	return budget;
+}
+
+void budget_unref(struct budget *budget)
+{
+	if (budget && atomic_fetch_sub_explicit(&budget->users, 1, memory_order_acq_rel) == 1)
+		free(budget);
+}
+
+bool budget_is_on(const struct budget *budget, const struct retry_budget *terms)
+{
+	return budget->terms.ratio == terms->ratio && budget->terms.per_second == terms->per_second &&
+	       budget->terms.ttl_ms == terms->ttl_ms && budget->terms.usable == terms->usable;
 }
 
 /* Adds to what this tenth has. A slot that still holds an older tenth is taken over first: by whoever wins, and what others add
@@ -48,13 +73,13 @@ static int64_t budget_sum(const struct budget *budget, int64_t tenth)
 
 void budget_deposit(struct budget *budget, int64_t now_ms)
 {
-	if (budget->terms->usable)
-		budget_pay(budget, budget_tenth(budget, now_ms), (int64_t)(budget->terms->ratio * 2 * TOKEN + 1) / 2);
+	if (budget->terms.usable)
+		budget_pay(budget, budget_tenth(budget, now_ms), (int64_t)(budget->terms.ratio * 2 * TOKEN + 1) / 2);
 }
 
 bool budget_withdraw(struct budget *budget, int64_t now_ms)
 {
-	const struct retry_budget *terms = budget->terms;
+	const struct retry_budget *terms = &budget->terms;
 
 	if (!terms->usable)
 		return false;

@@ -1,5 +1,5 @@
-#ifndef LAPSE_PROXY_EXCHANGE_BUDGET_H
-#define LAPSE_PROXY_EXCHANGE_BUDGET_H
+#ifndef LAPSE_PROXY_POLICY_BUDGET_H
+#define LAPSE_PROXY_POLICY_BUDGET_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -15,12 +15,19 @@
 enum { BUDGET_SLOTS = 10 };
 
 struct budget {
-	const struct retry_budget *terms; /* borrowed */
+	_Atomic unsigned users;
+	struct retry_budget terms;
 	_Atomic int64_t slots[BUDGET_SLOTS];       /* thousandths of a token paid in during that tenth of the ttl */
 	_Atomic int64_t slot_times[BUDGET_SLOTS];  /* which tenth of the clock that is */
 };
 
-void budget_init(struct budget *budget, const struct retry_budget *terms, int64_t now_ms);
+/* One reference is the caller's. NULL when there is no memory. */
+struct budget *budget_new(const struct retry_budget *terms, int64_t now_ms);
+struct budget *budget_ref(struct budget *budget);
+void budget_unref(struct budget *budget); /* any thread; NULL is fine */
+
+/* Whether it is one on these terms. */
+bool budget_is_on(const struct budget *budget, const struct retry_budget *terms);
 
 /* A first attempt was answered. */
 void budget_deposit(struct budget *budget, int64_t now_ms);

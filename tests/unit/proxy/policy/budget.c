@@ -1,4 +1,4 @@
-#include "proxy/exchange/budget.h"
+#include "proxy/policy/budget.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -35,14 +35,13 @@ static void gives(void **state)
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct budget budget;
-
-		budget_init(&budget, &rows[i].terms, 5000);
+		struct budget *budget = budget_new(&rows[i].terms, 5000);
 		for (int n = 0; n < rows[i].deposits; n++)
-			budget_deposit(&budget, 5000);
-		int taken = withdraw_all(&budget, 5000, 5000);
+			budget_deposit(budget, 5000);
+		int taken = withdraw_all(budget, 5000, 5000);
 		if (taken != rows[i].tokens)
 			fail_msg("row %zu: %d tokens instead of %d", i, taken, rows[i].tokens);
+		budget_unref(budget);
 	}
 }
 
@@ -65,19 +64,19 @@ static void forgets(void **state)
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct budget budget;
-
-		budget_init(&budget, rows[i].terms, 0);
-		budget_deposit(&budget, rows[i].paid_ms);
-		if (budget_withdraw(&budget, rows[i].asked_ms) != rows[i].there)
+		struct budget *budget = budget_new(rows[i].terms, 0);
+		budget_deposit(budget, rows[i].paid_ms);
+		if (budget_withdraw(budget, rows[i].asked_ms) != rows[i].there)
 			fail_msg("row %zu", i);
-		if (budget_withdraw(&budget, rows[i].asked_ms))
+		if (budget_withdraw(budget, rows[i].asked_ms))
 			fail_msg("row %zu: taken twice", i);
+		budget_unref(budget);
 
-		budget_init(&budget, &reserve, 0);
-		assert_int_equal(withdraw_all(&budget, 50000, 1000), 10);
-		assert_int_equal(withdraw_all(&budget, 59999, 1000), 0);
-		assert_int_equal(withdraw_all(&budget, 60000, 1000), 10);
+		budget = budget_new(&reserve, 0);
+		assert_int_equal(withdraw_all(budget, 50000, 1000), 10);
+		assert_int_equal(withdraw_all(budget, 59999, 1000), 0);
+		assert_int_equal(withdraw_all(budget, 60000, 1000), 10);
+		budget_unref(budget);
 	}
 }
 
@@ -85,33 +84,33 @@ static void forgets(void **state)
 static void slots_are_used_anew(void **state)
 {
 	static const struct retry_budget terms = {1, 0, 1000, true};
-	struct budget budget;
+	struct budget *budget = budget_new(&terms, 0);
 
-	budget_init(&budget, &terms, 0);
 	for (int64_t now = 0; now < 5000; now += 100)
-		budget_deposit(&budget, now);
-	assert_int_equal(withdraw_all(&budget, 4900, 100), 10);
-	budget_deposit(&budget, 5000);
+		budget_deposit(budget, now);
+	assert_int_equal(withdraw_all(budget, 4900, 100), 10);
+	budget_deposit(budget, 5000);
 	/* the ten taken at 4900 weigh on what is left of the ten paid before */
-	assert_int_equal(withdraw_all(&budget, 5000, 100), 0);
-	assert_int_equal(withdraw_all(&budget, 5900, 100), 1);
+	assert_int_equal(withdraw_all(budget, 5000, 100), 0);
+	assert_int_equal(withdraw_all(budget, 5900, 100), 1);
+	budget_unref(budget);
 }
 
 static void clock_jumps(void **state)
 {
 	static const struct retry_budget terms = {1, 1, 1000, true};
 	static const int64_t jumps[] = {0, 100, 999, 1000, 123456789, INT64_MAX / 2, INT64_MAX, 0, INT64_MAX, 17};
-	struct budget budget;
+	struct budget *budget = budget_new(&terms, 0);
 
-	budget_init(&budget, &terms, 0);
 	for (size_t i = 0; i < sizeof jumps / sizeof *jumps; i++) {
-		budget_deposit(&budget, jumps[i]);
-		int taken = withdraw_all(&budget, jumps[i], 1000);
+		budget_deposit(budget, jumps[i]);
+		int taken = withdraw_all(budget, jumps[i], 1000);
 		/* One was paid in just now and one is always there; no jump makes more of it than all that was paid. */
 		if (taken > 2 + (int)i)
 			fail_msg("jump %zu: %d", i, taken);
 	}
-	assert_int_equal(withdraw_all(&budget, INT64_MAX, 1000), 0);
+	assert_int_equal(withdraw_all(budget, INT64_MAX, 1000), 0);
+	budget_unref(budget);
 }
 
 enum { THREADS = 4, ROUNDS = 20000 };
@@ -132,19 +131,20 @@ static void *pays_and_takes(void *argument)
 static void workers_share_it(void **state)
 {
 	static const struct retry_budget terms = {0.5, 0, 1000, true};
-	struct budget budget;
+	struct budget *budget;
 	pthread_t threads[THREADS];
 	intptr_t taken = 0;
 
-	budget_init(&budget, &terms, 0);
+	budget = budget_new(&terms, 0);
 	for (int i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, pays_and_takes, &budget), 0);
+		assert_int_equal(pthread_create(&threads[i], NULL, pays_and_takes, budget), 0);
 	for (int i = 0; i < THREADS; i++) {
 		void *result;
 		assert_int_equal(pthread_join(threads[i], &result), 0);
 		taken += (intptr_t)result;
 	}
 	assert_in_range(taken, THREADS * ROUNDS / 2 - 100, THREADS * ROUNDS / 2 + 100);
+	budget_unref(budget);
 }
 
 int main(void)
