@@ -278,7 +278,8 @@ def readings_times_connections(pod):
         time.sleep(0.5)
         last = pod.proxy.private_kib()
         print(f"private KiB with {count} connections: {first} after the first reading, {last} after {readings_wanted} more", flush=True)
-        expect(last <= 1.3 * first or pod.context.sanitize, f"{first} KiB after the first reading, {last} KiB after {readings_wanted} more")
+        # Beside the documents: what connections of a hundred times go by, and blocks of theirs that are half empty.
+        expect(last <= 1.3 * first + 1536 or pod.context.sanitize, f"{first} KiB after the first reading, {last} KiB after {readings_wanted} more")
         on_web = "annotation lapse.proxy/timeout-{} on Service default/web"
         wanted = {"opaque": ("opaque", "tcpIdle", "4000s", on_web.format("tcp-idle")),
                   "idle": ("idle", "idleConnection", "1h40m", on_web.format("idle-connection")),
@@ -293,6 +294,9 @@ def readings_times_connections(pod):
         brief.ends("fin", within=14)
         pod.record(reason="tcp_idle_timeout", timer="tcpIdle", value="10s", set_by="annotation lapse.proxy/timeout-tcp-idle on Service default/brief",
                    service="default/brief")
+        for peer in [*peers, *veterans.values(), brief]:
+            peer.close()
+        pod.all_recorded(within=30)
     finally:
         for app in apps:
             app.stop = True
