@@ -71,7 +71,7 @@ class World:
         subprocess.run([*self.enter, "nft", "-f", "-"], input=rules, text=True, check=True)
 
     def _start(self):
-        command = [*self.enter, os.path.join(self.out, "lapse-proxy"), "--log-format", "json", "--log-level", "debug", "--log-rate", "0"]
+        command = [*self.enter, os.path.join(self.out, "lapse-proxy"), "--log-format", "json", "--log-level", "debug", "--log-rate", "0", "--log-paths"]
         if self.mode == "opaque":
             command += ["--opaque-ports", "1-65535"]
         command += os.environ.get("OPTIONS", "").split()
