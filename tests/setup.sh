@@ -1,11 +1,6 @@
 #!/bin/bash
-<<<<<<< HEAD
-# Installs what building and testing Lapse need: `tests/setup.sh`, `tests/setup.sh build` for building alone, or
-# `tests/setup.sh kubernetes` for `make test-kubernetes`.
-=======
-# Installs what building and testing Lapse need: `tests/setup.sh`, `tests/setup.sh build` for building alone, or `tests/setup.sh insert`
-# for `make insert` too.
->>>>>>> 06b2a29 (insert: suites of others, direct and through the proxy)
+# Installs what building and testing Lapse need: `tests/setup.sh`, `tests/setup.sh build` for building alone,
+# `tests/setup.sh kubernetes` for `make test-kubernetes`, or `tests/setup.sh insert` for `make insert` too.
 # Debian 12 and 13. Silent and quick when all is there; starts no service; leaves the system's apt sources as they are.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -35,21 +30,17 @@ testing=(
     iptables libnginx-mod-stream                 # make bench: what lapse-init and lapse-proxy are compared with
     python3-yaml                                 # another reader of what lapse-proxy inject writes
 )
-<<<<<<< HEAD
 kubernetes=(
     libcap2-bin python3 iproute2 nftables conntrack util-linux procps curl openssl jq # as above
     containerd runc containernetworking-plugins                                       # a node's containers and their network
     etcd-server                                                                       # what kube-apiserver writes into
     busybox-static                                                                    # a shell in the pods under test
 )
-units=(containerd etcd nginx haproxy redis-server postgresql prometheus victoria-metrics)
-=======
 foreign=(
     perl dpkg-dev libssl-dev zlib1g-dev # make insert: curl's tests, fetched as source and built
     varnish                             # make insert: varnishtest, which runs HAProxy's
 )
-units=(nginx haproxy redis-server postgresql prometheus victoria-metrics varnish varnishncsa)
->>>>>>> 06b2a29 (insert: suites of others, direct and through the proxy)
+units=(containerd etcd nginx haproxy redis-server postgresql prometheus victoria-metrics varnish varnishncsa)
 
 say() { echo "setup: $*" >&2; }
 die() { say "$@"; exit 1; }
@@ -57,13 +48,9 @@ die() { say "$@"; exit 1; }
 case "$*" in
 '') wanted=("${build[@]}" "${testing[@]}") ;;
 build) wanted=("${build[@]}") ;;
-<<<<<<< HEAD
 kubernetes) wanted=("${build[@]}" "${kubernetes[@]}") ;;
-*) echo "usage: tests/setup.sh [build | kubernetes]" >&2; exit 64 ;;
-=======
 insert) wanted=("${build[@]}" "${testing[@]}" "${foreign[@]}") ;;
-*) echo "usage: tests/setup.sh [build|insert]" >&2; exit 64 ;;
->>>>>>> 06b2a29 (insert: suites of others, direct and through the proxy)
+*) echo "usage: tests/setup.sh [build | kubernetes | insert]" >&2; exit 64 ;;
 esac
 
 # Which system: ID and VERSION_ID. Debian testing has no number: as 13.
