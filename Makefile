@@ -17,7 +17,7 @@ LLHTTP_SYSTEM := $(wildcard /usr/include/llhttp.h)
 LLHTTP_CFLAGS := $(if $(LLHTTP_SYSTEM),,-isystem build/deps/include)
 LLHTTP_LIBS := $(if $(LLHTTP_SYSTEM),-lllhttp,build/deps/lib/libllhttp.a)
 
-ifeq ($(LLHTTP_SYSTEM)$(wildcard build/deps/include/llhttp.h)$(filter deps demo test check bench bench-page instructions insert fuzz clean help,$(MAKECMDGOALS)),)
+ifeq ($(LLHTTP_SYSTEM)$(wildcard build/deps/include/llhttp.h)$(filter deps demo test chart check bench bench-page instructions insert fuzz clean help,$(MAKECMDGOALS)),)
 $(error llhttp is missing: run `make deps`, which installs what building needs)
 endif
 
@@ -66,12 +66,13 @@ PLATFORM := $(patsubst tests/platform/%.c,$(OUT)/tests/platform/%,$(wildcard tes
 BENCH := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(wildcard tests/bench/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 
-.PHONY: all help image demo test test-binaries check fuzz fuzz-binaries bench bench-page instructions insert docs deps install clean FORCE
+.PHONY: all chart help image demo test test-binaries check fuzz fuzz-binaries bench bench-page instructions insert docs deps install clean FORCE
 all: $(OUT)/lapse-init $(OUT)/lapse-proxy
 
 help:
 	@printf '%s\n' 'all      build/lapse-init and build/lapse-proxy' 'demo     install what is missing, build, show the main job' \
 	  'test     install what is missing, build, run every test' 'check    warnings as errors, clang-tidy, cppcheck, house rules' \
+	  'chart    the chart: lint, what its schema refuses, renderings, and that each way makes the same pod' \
 	  'fuzz     every fuzz target for FUZZ_SECONDS (20)' 'bench    figures beside HAProxy, nginx and a bare relay (ROUNDS, CASES)' \
 	  'bench-page    what the last bench measured, into docs/performance.md' \
 	  'instructions  the figures that make test compares with, counted anew' \
@@ -138,6 +139,12 @@ demo: deps
 test: deps
 	@$(MAKE) --no-print-directory test-binaries
 	@/usr/bin/python3 tests/run.py $(OUT)
+
+# The chart without a cluster; helm is built of Go modules into build/kubernetes, unless HELM names one.
+chart: deps
+	@$(MAKE) --no-print-directory all
+	$(if $(HELM),,@tests/kubernetes/build.sh helm)
+	@/usr/bin/python3 tests/chart/run.py $(OUT) $(or $(HELM),$${KUBE:-build/kubernetes}/bin/helm)
 
 bench: deps
 	@$(MAKE) --no-print-directory all $(BENCH)

@@ -278,16 +278,49 @@ static void pod_add_text(struct pod *pod, struct yaml_node *list, const char *te
 		tree_append(list, node);
 }
 
-/* An argument of the description, with what its word in capitals stands for. */
-static void pod_add_argument(struct pod *pod, struct yaml_node *arguments, const char *text)
+/* The words in capitals become what they stand for. */
+static void pod_fill(struct pod *pod, struct yaml_node *node)
 {
 	const struct inject_settings *settings = pod->inject->settings;
-	const char *uid = strstr(text, "UID"), *admin = strstr(text, "ADMIN"), *word = uid ? uid : admin;
-	long long number = uid ? (long long)settings->uid : settings->admin_port;
+	const struct {
+		const char *word, *value;
+	} words[] = {
+	    {"PROXY_UID", arena_printf(pod->inject->arena, "%lld", (long long)settings->uid)},
+	    {"ADMIN_PORT", arena_printf(pod->inject->arena, "%u", settings->admin_port)},
+	    {"CONFIG_MAP", settings->config_map},
+	};
 
-	if (word)
-		text = arena_printf(pod->inject->arena, "%.*s%lld", (int)(word - text), text, number);
-	pod_add_text(pod, arguments, text);
+	for (struct yaml_node *child = node->children; child; child = child->next)
+		pod_fill(pod, child);
+	for (size_t i = 0; node->type == YAML_SCALAR && i < sizeof words / sizeof *words; i++) {
+		const char *found = strstr(node->text, words[i].word);
+
+		if (!found || !words[i].value)
+			continue;
+		node->text = arena_printf(pod->inject->arena, "%.*s%s%s", (int)(found - node->text), node->text, words[i].value,
+		                          found + strlen(words[i].word));
+		pod->inject->no_memory = pod->inject->no_memory || !node->text;
+		node->text = node->text ? node->text : "";
+		node->length = (uint32_t)strlen(node->text);
+	}
+}
+
+/* A part of the description, filled in. NULL: no memory. */
+static struct yaml_node *pod_copy(struct pod *pod, const struct yaml_node *node)
+{
+	struct yaml_node *copy = pod_keep(pod, tree_copy(pod->inject->arena, node));
+
+	if (copy)
+		pod_fill(pod, copy);
+	return copy;
+}
+
+static void pod_add_copy(struct pod *pod, struct yaml_node *list, const struct yaml_node *node)
+{
+	struct yaml_node *copy = list ? pod_copy(pod, node) : NULL;
+
+	if (copy)
+		tree_append(list, copy);
 }
 
 static void pod_add_arguments(struct pod *pod, struct yaml_node *arguments, const char *of)
@@ -295,7 +328,7 @@ static void pod_add_arguments(struct pod *pod, struct yaml_node *arguments, cons
 	const struct yaml_node *list = inject_description_field(pod->inject->description, "arguments", of);
 
 	for (const struct yaml_node *one = list->children; one; one = one->next)
-		pod_add_argument(pod, arguments, one->text);
+		pod_add_copy(pod, arguments, one);
 }
 
 /* terminationGracePeriodSeconds less what writing the last records takes. */
@@ -327,7 +360,7 @@ static struct yaml_node *pod_container(struct pod *pod, const char *name, enum i
 	const struct inject_settings *settings = pod->inject->settings;
 	const struct inject_description *description = pod->inject->description;
 	struct arena *arena = pod->inject->arena;
-	struct yaml_node *container = pod_keep(pod, tree_copy(arena, yaml_field(description->root, name)));
+	struct yaml_node *container = pod_copy(pod, yaml_field(description->root, name));
 	struct yaml_node *arguments = pod_keep(pod, tree_new(arena, YAML_SEQUENCE)), *image, *policy;
 
 	if (!container || !arguments)
@@ -336,7 +369,7 @@ static struct yaml_node *pod_container(struct pod *pod, const char *name, enum i
 	if (kind)
 		pod_add_arguments(pod, arguments, kind);
 	if (which == INJECT_PROXY && settings->config_map)
-		pod_add_argument(pod, arguments, inject_description_field(description, "documents", "argument")->text);
+		pod_add_copy(pod, arguments, inject_description_field(description, "documents", "argument"));
 	for (size_t i = 0; i < description->flag_count; i++)
 		if (description->flags[i].containers & which)
 			pod_add_flag(pod, arguments, &description->flags[i]);
@@ -360,19 +393,6 @@ static void pod_set_quantity(struct pod *pod, struct yaml_node *container, const
 		tree_set(mapping, name, text);
 }
 
-static void pod_set_user(struct pod *pod, struct yaml_node *container)
-{
-	struct yaml_node *user = pod_keep(pod, tree_number(pod->inject->arena, (long long)pod->inject->settings->uid));
-	struct yaml_node *group = pod_keep(pod, tree_number(pod->inject->arena, (long long)pod->inject->settings->uid));
-	struct yaml_node *port = pod_keep(pod, tree_number(pod->inject->arena, pod->inject->settings->admin_port));
-
-	if (!user || !group || !port)
-		return;
-	tree_set(tree_field(container, "securityContext"), "runAsUser", user);
-	tree_set(tree_field(container, "securityContext"), "runAsGroup", group);
-	tree_set(tree_field(container, "ports")->children, "containerPort", port);
-}
-
 static struct yaml_node *pod_proxy(struct pod *pod)
 {
 	const struct inject_settings *settings = pod->inject->settings;
@@ -382,19 +402,17 @@ static struct yaml_node *pod_proxy(struct pod *pod)
 
 	if (!container)
 		return NULL;
-	pod_set_user(pod, container);
 	pod_set_quantity(pod, container, "requests", "cpu", settings->cpu_request);
 	pod_set_quantity(pod, container, "requests", "memory", settings->memory_request);
 	pod_set_quantity(pod, container, "limits", "cpu", settings->cpu_limit);
 	pod_set_quantity(pod, container, "limits", "memory", settings->memory_limit);
 	for (const struct yaml_node *field = yaml_field(pod->inject->description->root, kind)->children; field; field = field->next) {
-		copy = pod_keep(pod, tree_copy(pod->inject->arena, field));
+		copy = pod_copy(pod, field);
 		if (copy)
 			tree_set(container, field->key, copy);
 	}
-	copy = settings->config_map ? pod_keep(pod, tree_copy(pod->inject->arena, mount)) : NULL;
-	if (copy)
-		tree_append(tree_field(container, "volumeMounts"), copy);
+	if (settings->config_map)
+		pod_add_copy(pod, tree_field(container, "volumeMounts"), mount);
 	return container;
 }
 
@@ -411,21 +429,12 @@ static struct yaml_node *pod_list(struct pod *pod, const char *key, struct yaml_
 static void pod_add_volumes(struct pod *pod)
 {
 	const struct inject_description *description = pod->inject->description;
-	const char *config_map = pod->inject->settings->config_map;
-	struct yaml_node *podinfo, *documents, *name;
 
 	pod->volumes = pod_list(pod, "volumes", pod->volumes);
-	podinfo = pod_keep(pod, tree_copy(pod->inject->arena, yaml_field(description->root, "volumes")->children));
-	if (pod->volumes && podinfo)
-		tree_append(pod->volumes, podinfo);
-	if (!config_map || !pod->volumes)
-		return;
-	documents = pod_keep(pod, tree_copy(pod->inject->arena, inject_description_field(description, "documents", "volume")));
-	name = pod_keep(pod, tree_text(pod->inject->arena, config_map));
-	if (!documents || !name)
-		return;
-	tree_set(tree_field(documents, "configMap"), "name", name);
-	tree_append(pod->volumes, documents);
+	for (const struct yaml_node *one = yaml_field(description->root, "volumes")->children; one; one = one->next)
+		pod_add_copy(pod, pod->volumes, one);
+	if (pod->inject->settings->config_map)
+		pod_add_copy(pod, pod->volumes, inject_description_field(description, "documents", "volume"));
 }
 
 /* kubectl logs and exec go on meaning the application. */

@@ -47,24 +47,14 @@ struct yaml_node *tree_copy(struct arena *arena, const struct yaml_node *node)
 	return copy;
 }
 
-static struct yaml_node *tree_scalar(struct arena *arena, const char *text, bool plain)
+struct yaml_node *tree_text(struct arena *arena, const char *text)
 {
 	struct yaml_node *node = arena_alloc(arena, sizeof *node);
 
 	if (!node || !text)
 		return NULL;
-	*node = (struct yaml_node){.type = YAML_SCALAR, .plain = plain, .text = text, .length = (uint32_t)strlen(text)};
+	*node = (struct yaml_node){.type = YAML_SCALAR, .text = text, .length = (uint32_t)strlen(text)};
 	return node;
-}
-
-struct yaml_node *tree_text(struct arena *arena, const char *text)
-{
-	return tree_scalar(arena, text, false);
-}
-
-struct yaml_node *tree_number(struct arena *arena, long long number)
-{
-	return tree_scalar(arena, arena_printf(arena, "%lld", number), true);
 }
 
 struct yaml_node *tree_new(struct arena *arena, int type)

@@ -17,7 +17,6 @@ struct yaml_node *tree_named(struct yaml_node *sequence, const char *name);
 /* A copy with all below it, which hangs nowhere: no key, no next. */
 struct yaml_node *tree_copy(struct arena *arena, const struct yaml_node *node);
 struct yaml_node *tree_text(struct arena *arena, const char *text);
-struct yaml_node *tree_number(struct arena *arena, long long number);
 struct yaml_node *tree_new(struct arena *arena, int type); /* an empty mapping or sequence */
 
 /* The value becomes that of `key`: in the place of the one that is there, else behind the others. */
