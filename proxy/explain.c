@@ -13,6 +13,7 @@
 #include "proxy/config/manifest_kinds.h"
 #include "proxy/explain_print.h"
 #include "proxy/http1/http1.h"
+#include "proxy/http1/reply.h"
 #include "proxy/options.h"
 #include "proxy/policy/filter.h"
 
@@ -268,8 +269,11 @@ static bool explain_filters(struct explain *explain, const struct filters *filte
 		if (!explain_room(explain, redirect->path_value, &text))
 			return false;
 		filter_location(redirect, explanation->choice.match, &explain->request, explanation->port, &text);
-		explanation->location = text.data;
-		explanation->status = redirect->status;
+		if (text.length > LOCATION_MOST)
+			explanation->choice.refusal = REASON_REDIRECT_TOO_LONG;
+		else
+			explanation->location = text.data;
+		explanation->status = text.length > LOCATION_MOST ? reason_row(REASON_REDIRECT_TOO_LONG)->status : redirect->status;
 	}
 	explanation->host = filters->rewrite_host;
 	if (filters->rewrite_path != PATH_KEEP) {

@@ -240,16 +240,18 @@ enum { LABEL_WIDTH = 17, ROW_MOST = 4096 };
 static void explain_print_row(FILE *out, const char *label, const char *format, ...) __attribute__((format(printf, 3, 4)));
 static void explain_print_row(FILE *out, const char *label, const char *format, ...)
 {
-	char line[ROW_MOST], escaped[JSON_ESCAPED_SIZE];
-	const unsigned char *bytes = (const unsigned char *)line;
+	char escaped[JSON_ESCAPED_SIZE], *line = NULL;
+	const unsigned char *bytes;
 	va_list arguments;
 	size_t taken, size;
 
 	va_start(arguments, format);
-	vsnprintf(line, sizeof line, format, arguments);
+	if (vasprintf(&line, format, arguments) < 0)
+		line = NULL;
 	va_end(arguments);
 	fprintf(out, "  %-*s ", LABEL_WIDTH, label);
-	for (size_t left = strlen(line); left; bytes += taken, left -= taken) {
+	bytes = (const unsigned char *)(line ? line : "(no memory)");
+	for (size_t left = strlen((const char *)bytes); left; bytes += taken, left -= taken) {
 		size = json_escape(bytes, left, escaped, &taken);
 		if (*bytes == '"' || *bytes == '\\')
 			fputc(*bytes, out);
@@ -257,6 +259,7 @@ static void explain_print_row(FILE *out, const char *label, const char *format, 
 			fwrite(escaped, 1, size, out);
 	}
 	fputc('\n', out);
+	free(line);
 }
 
 static void explain_print_asked(const struct explanation *explanation, FILE *out)
@@ -288,7 +291,7 @@ static void explain_print_match(enum kind kind, const struct route_match *match,
 		text_printf(&text, ", method %s", match->method);
 	explain_print_values("header", match->headers, match->header_count, &text);
 	explain_print_values("query", match->queries, match->query_count, &text);
-	explain_print_row(out, "match", "%s", text_bytes);
+	explain_print_row(out, "match", "%s%s", text_bytes, text.truncated ? "…" : "");
 }
 
 static void explain_print_applies(const struct explanation *explanation, FILE *out)

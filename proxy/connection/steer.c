@@ -10,6 +10,7 @@
 #include "proxy/connection/tls_hello.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/exchange.h"
+#include "proxy/http1/reply.h"
 #include "proxy/http1/rewrite.h"
 #include "proxy/options.h"
 #include "proxy/policy/filter.h"
@@ -17,8 +18,6 @@
 #include "proxy/policy/route.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
-
-enum { LOCATION_MOST = 8192 };
 
 /* What has been chosen is in force. False: there is no memory for it, and nothing has changed. */
 static bool steer_take(struct conn *conn, const struct policy_choice *choice)
@@ -130,13 +129,21 @@ static void steer_redirect(struct conn *conn, const struct policy_choice *choice
 {
 	const char *namespace, *name;
 	uint16_t port = 0;
-	TEXT_ON_STACK(location, LOCATION_MOST);
+	TEXT_ON_STACK(location, LOCATION_MOST + 1);
+	struct policy_rule_view view;
 
 	policy_target_service(conn->target, &namespace, &name, &port);
 	if (!port) /* of a Service without a document */
 		port = conn->server_addr.port;
 	filter_location(choice->filters->redirect, choice->match, request, port, &location);
-	exchange_redirect(conn, choice->filters->redirect->status, location_bytes);
+	if (!location.truncated) {
+		exchange_redirect(conn, choice->filters->redirect->status, location_bytes);
+		return;
+	}
+	policy_rule_view(choice->rule, &view);
+	exchange_fail(conn, cause_of(REASON_REDIRECT_TOO_LONG),
+	              "the Location that %s makes of this path and query of %zu bytes has more than %d bytes; cut short it would lead elsewhere",
+	              view.text, request->path.length + request->query.length, (int)LOCATION_MOST);
 }
 
 /* The path that the backend is to see, with the query. False: no memory, or no room. */

@@ -14,7 +14,7 @@ struct text;
 /* A synthesised answer: status line, the reason headers, one line of text for clients that accept text. */
 struct reply {
 	int status;
-	const char *location; /* of a redirect, which has neither reason nor body; NULL otherwise */
+	const char *location; /* of a redirect, which has neither reason nor body, at most LOCATION_MOST bytes; NULL otherwise */
 	enum reason_id reason;
 	const char *detail;  /* without full stop */
 	bool reason_headers; /* lapse-reason and lapse-detail */
@@ -22,7 +22,7 @@ struct reply {
 	bool close;
 };
 
-enum { REPLY_MOST = 16384 };
+enum { LOCATION_MOST = 16384, REPLY_MOST = LOCATION_MOST + 4096 };
 void reply_write(const struct reply *reply, struct text *out);
 
 /* The registered phrase of the statuses we answer with (RFC 9110 §15). */

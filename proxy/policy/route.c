@@ -37,6 +37,8 @@ static void route_read_host(struct route_request *request, struct http1_slice au
 	size_t length = authority.length, digits = length;
 	uint32_t port = 0;
 
+	if (!length)
+		return;
 	while (digits > 0 && isdigit(authority.bytes[digits - 1]))
 		digits--;
 	if (digits > 0 && authority.bytes[digits - 1] == ':') {

@@ -137,6 +137,26 @@ def redirect_as_last_answer(pod):
 
 
 @case(ways=OUT)
+def redirect_too_long(pod):
+    """A Location is whole or not sent: 16 KiB go through, what would have more gets 500 redirect_too_long, and the connection goes on."""
+    pod.app(http(lambda message: ok(message.target.encode())))
+    start(pod, rule("/r", filters=[redirect(hostname="other.example")]), rule("/"), options=("--max-target-size", "40000"))
+    peer = pod.dial()
+    authority = "http://other.example:8080"
+    for length in (9000, 16384 - len(authority)):
+        target = "/r/" + "a" * (length - len("/r/?token=1")) + "?token=1"
+        peer.send(request("GET", target))
+        response = peer.response()
+        expect(response.status == 302 and response.get("Location") == authority + target, f"cut: {response.fields}")
+    peer.send(request("GET", target + "2"))
+    response = peer.response()
+    check_answer(response, 500, "redirect_too_long", closes=False)
+    expect("HTTPRoute default/web rule 0" in response.get("lapse-detail"), response.get("lapse-detail"))
+    pod.record(reason="redirect_too_long", by="proxy", phase="connect", msg="request failed", route="HTTPRoute default/web rule 0")
+    expect(peer.ask().body == b"/", "the connection does not go on")
+
+
+@case(ways=OUT)
 def redirect_of_hostile_text(pod):
     """What a client writes into target or Host never breaks the Location's line."""
     pod.app()
