@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 static const uint8_t addr_mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
@@ -181,14 +182,15 @@ bool addr_equal(const struct addr *a, const struct addr *b)
 
 uint32_t addr_hash(const struct addr *addr)
 {
-	uint64_t high, low;
+	uint64_t key[2], high, low, rest = (uint64_t)addr->family << 56 | (uint64_t)addr->scope << 16 | addr->port;
 
+	/* The kernel gives every program sixteen bytes by chance (getauxval(3)). */
+	memcpy(key, (const void *)getauxval(AT_RANDOM), sizeof key);
 	memcpy(&high, addr->bytes, 8);
 	memcpy(&low, addr->bytes + 8, 8);
-	/* Odd constants; the shifts bring the well-mixed upper bits down again. */
-	uint64_t hash = (high ^ ((uint64_t)addr->family << 56)) * UINT64_C(0x9e3779b97f4a7c15);
-	hash = (hash ^ hash >> 32 ^ low) * UINT64_C(0xd6e8feb86659fd93);
-	hash = (hash ^ hash >> 32 ^ addr->port ^ (uint64_t)addr->scope << 16) * UINT64_C(0x9e3779b97f4a7c15);
+	/* Odd factors that nobody knows spread what nobody else can foresee (multiply-shift); then the well-mixed upper bits come down. */
+	uint64_t hash = high * (key[0] | 1) + low * (key[1] | 1) + rest * ((key[0] ^ key[1] >> 1) | 1);
+	hash = (hash ^ hash >> 32) * UINT64_C(0x9e3779b97f4a7c15);
 	return (uint32_t)(hash >> 32);
 }
 
@@ -199,6 +201,13 @@ bool addr_is_loopback(const struct addr *addr)
 	if (addr->family == AF_INET)
 		return addr->bytes[0] == 127;
 	return addr->family == AF_INET6 && memcmp(addr->bytes, loopback, sizeof loopback) == 0;
+}
+
+bool addr_is_unspecified(const struct addr *addr)
+{
+	static const uint8_t unspecified[16];
+
+	return addr->family != AF_UNSPEC && memcmp(addr->bytes, unspecified, sizeof unspecified) == 0;
 }
 
 /* The first byte keeps its upper bits: 0 <= length < 8. */

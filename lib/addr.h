@@ -40,10 +40,11 @@ int addr_parse(const char *text, struct addr *out);
 /* Address and port; address alone. */
 bool addr_equal(const struct addr *a, const struct addr *b);
 bool addr_same_host(const struct addr *a, const struct addr *b);
-/* Spreads address and port over 32 bits. */
+/* Spreads address and port over 32 bits, differently in every run of a program: who chooses addresses cannot make chains long. */
 uint32_t addr_hash(const struct addr *addr);
-/* 127.0.0.0/8 and ::1. */
+/* 127.0.0.0/8 and ::1; 0.0.0.0 and ::. */
 bool addr_is_loopback(const struct addr *addr);
+bool addr_is_unspecified(const struct addr *addr);
 
 /* "10.0.0.0/8", "fd00::/8"; a bare address is a /32 or /128. Host bits set ("10.0.0.1/8") are accepted and cleared.
  * 0 or -EINVAL, *out untouched on failure. */

@@ -3,6 +3,7 @@
 #include "proxy/config/catalog.h"
 #include "proxy/config/fields.h"
 #include "proxy/config/manifest_kinds.h"
+#include "proxy/config/manifest_text.h"
 #include "proxy/config/yaml.h"
 
 enum { MANIFEST_KUBELB_LIST_MOST = 1000, MANIFEST_KUBELB_ENDPOINTS_MOST = 10000 };
@@ -24,8 +25,8 @@ static void manifest_kubelb_read_ip(struct reader *reader, const struct yaml_nod
 	const char *text = NULL;
 
 	fields_text(reader, value, &text);
-	if (text != NULL && addr_parse_host(text, field) != 0)
-		fields_error(reader, value, NULL, "must be an IPv4 or IPv6 address");
+	if (text != NULL)
+		manifest_text_address(reader, value, text, "", field);
 }
 
 static void manifest_kubelb_read_address(struct reader *reader, const struct yaml_node *value, void *field)

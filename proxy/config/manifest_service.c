@@ -34,8 +34,8 @@ static void manifest_service_read_ip(struct reader *reader, const struct yaml_no
 		return;
 	if (strcmp(text, "None") == 0)
 		ip->headless = true;
-	else if (addr_parse_host(text, &ip->addr) != 0)
-		fields_error(reader, value, NULL, "must be an IPv4 or IPv6 address, or None");
+	else
+		manifest_text_address(reader, value, text, ", or None", &ip->addr);
 }
 
 static void manifest_service_read_ips(struct reader *reader, const struct yaml_node *value, void *field)

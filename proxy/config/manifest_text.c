@@ -106,6 +106,22 @@ static bool manifest_text_is_namespace(const char *text)
 	return strlen(text) <= NAMESPACE_MOST && strchr(text, '.') == NULL && manifest_text_is_host(text);
 }
 
+bool manifest_text_address(struct reader *reader, const struct yaml_node *value, const char *text, const char *or, struct addr *out)
+{
+	struct addr addr;
+
+	if (addr_parse_host(text, &addr) != 0) {
+		fields_error(reader, value, NULL, "must be an IPv4 or IPv6 address%s", or);
+		return false;
+	}
+	if (addr_is_loopback(&addr) || addr_is_unspecified(&addr)) {
+		fields_error(reader, value, NULL, "must be an address of another host: this one leads back to the proxy's own");
+		return false;
+	}
+	*out = addr;
+	return true;
+}
+
 void manifest_text_header_name(struct reader *reader, const struct yaml_node *value, void *field)
 {
 	manifest_text_tested(reader, value, field, manifest_text_is_header_name,

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/addr.h"
 #include "proxy/config/fields.h"
 
 /* The texts of the Gateway API that have rules of their own. What breaks them is an error of the reader and leaves the field
@@ -24,6 +25,10 @@ field_read manifest_text_host;         /* const char *; PreciseHostname */
 field_read manifest_text_host_pattern; /* const char *; Hostname, which may start with "*." */
 field_read manifest_text_name;         /* const char *; SectionName, ObjectName: RFC 1123 subdomain */
 field_read manifest_text_namespace;    /* const char *; RFC 1123 label */
+
+/* An address that leads to another host: neither of loopback nor 0.0.0.0 nor ::, where the proxy would dial itself and its pod. `or` ends
+ * the sentence of what is accepted (", or None"). Whether it is one. */
+bool manifest_text_address(struct reader *reader, const struct yaml_node *value, const char *text, const char *or, struct addr *out);
 
 /* A copy in lower case (ASCII) in the arena, NULL when there is no memory, which the reader then knows. */
 const char *manifest_text_lower(struct reader *reader, const char *text);

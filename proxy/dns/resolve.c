@@ -47,6 +47,7 @@ struct resolve_lookup {
 	struct resolve_name *name;
 	int record;                   /* RECORD_A or RECORD_AAAA */
 	bool tried, known;            /* there was an outcome; there was an answer, be it "nothing" */
+	bool own;                     /* the last answer had addresses of this host, and the log says so */
 	enum resolve_outcome outcome; /* the last one */
 	int64_t wait_ms;              /* after it */
 	size_t count;                 /* its share of the name's addresses */
@@ -204,6 +205,23 @@ static void resolve_report(struct resolve_name *name, const struct resolve_looku
 	log_end(&line);
 }
 
+/* An answer that leads back here is said once, until there is one without. */
+static void resolve_report_own(struct resolve_lookup *lookup, const struct resolve_reply *reply)
+{
+	const char *record = resolve_records[lookup->record].name;
+
+	if (reply->outcome == OUTCOME_FAILURE || lookup->own == (reply->own > 0))
+		return;
+	lookup->own = reply->own > 0;
+	if (lookup->own)
+		log_message(lookup->name->resolver->log, LOG_WARN,
+		            "DNS: %s: %zu of %zu %s records are of loopback or unspecified, which lead back to this host; they are left out",
+		            lookup->name->text, reply->own, reply->records, record);
+	else
+		log_message(lookup->name->resolver->log, LOG_INFO, "DNS: %s: no %s record leads back to this host any more",
+		            lookup->name->text, record);
+}
+
 static void resolve_rest(struct resolve_lookup *lookup, enum resolve_outcome outcome, int64_t ttl_ms)
 {
 	struct resolver *resolver = lookup->name->resolver;
@@ -236,6 +254,7 @@ static void resolve_take(struct resolve_lookup *lookup, const struct resolve_rep
 	}
 	resolve_rest(lookup, outcome, reply->ttl_ms);
 	resolve_report(name, lookup, error);
+	resolve_report_own(lookup, reply);
 	if (reply->records > RESOLVE_ADDRESSES_MOST)
 		log_message(log, LOG_DEBUG, "DNS: %s has %zu %s records, the lowest %zu addresses are used", name->text,
 		            reply->records, resolve_records[lookup->record].name, reply->count);

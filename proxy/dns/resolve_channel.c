@@ -90,7 +90,10 @@ static void resolve_channel_collect(const struct ares_addrinfo *info, uint8_t fa
 			continue;
 		reply->records++;
 		ttl = resolve_channel_lower(ttl, node->ai_ttl);
-		resolve_channel_keep(reply, &addr);
+		if (addr_is_loopback(&addr) || addr_is_unspecified(&addr))
+			reply->own++;
+		else
+			resolve_channel_keep(reply, &addr);
 	}
 	/* RFC 2181 section 8: a TTL with the highest bit set is zero. */
 	reply->ttl_ms = (int64_t)(ttl < TTL_LEAST ? TTL_LEAST : ttl) * 1000;
@@ -118,7 +121,7 @@ static void resolve_channel_answered(void *owner, int status, int timeouts, stru
 	reply.outcome = resolve_channel_outcome(status);
 	reply.error = reply.outcome == OUTCOME_FAILURE ? ares_strerror(status) : NULL;
 	reply.ttl_ms = 0;
-	reply.records = reply.count = 0;
+	reply.records = reply.own = reply.count = 0;
 	if (info && status == ARES_SUCCESS)
 		resolve_channel_collect(info, question->family, &reply);
 	if (info)

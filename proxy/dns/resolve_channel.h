@@ -22,6 +22,7 @@ struct resolve_reply {
 	const char *error;            /* of OUTCOME_FAILURE: what c-ares says of it */
 	int64_t ttl_ms;               /* of OUTCOME_ADDRESSES: the least on the way to them, 1 s – 1 h */
 	size_t records;               /* of the family asked for */
+	size_t own;                   /* of these, left out: of loopback, or 0.0.0.0 or ::, which lead back to this host */
 	size_t count;                 /* addresses: the lowest RESOLVE_ADDRESSES_MOST, sorted, port 0, each once */
 	struct addr addresses[RESOLVE_ADDRESSES_MOST];
 };

@@ -39,6 +39,7 @@ struct dns_row {
 	uint32_t ttl;
 	int a, aaaa;    /* how many: 10.0.x.y and fd00::x.y from `first` on */
 	int first;      /* the first one's number */
+	int own;        /* so many of the A records are 127.0.0.1 instead, the first of all */
 	int rotated;    /* the order begins with this one */
 	bool twice;     /* each number stands there twice */
 	const char *alias; /* CNAME to this before them, its TTL is alias_ttl */
@@ -155,7 +156,7 @@ static inline size_t dns_answer(const struct dns_row *row, enum dns_how how, con
 			at = dns_put(at, how == DNS_MAPPED ? 0 : 0xfd000000, 4);
 			at = dns_put(dns_put(at, 0, 4), how == DNS_MAPPED ? 0xffff : 0, 4);
 		}
-		at = dns_put(at, 0x0a000000 | (uint32_t)number, 4);
+		at = dns_put(at, type == 1 && i < row->own ? 0x7f000001 : 0x0a000000 | (uint32_t)number, 4);
 	}
 	count += answer[7];
 	dns_put(answer + 6, (uint32_t)count, 2);

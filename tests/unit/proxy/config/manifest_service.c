@@ -100,6 +100,12 @@ static void says_what_is_wrong(void **state)
 	static const struct documents_answer rows[] = {
 		{"  clusterIP: none\n",
 		 "a.yaml:5: Service default/web: spec.clusterIP: \"none\": must be an IPv4 or IPv6 address, or None"},
+		{"  clusterIP: 127.0.0.1\n",
+		 "a.yaml:5: Service default/web: spec.clusterIP: \"127.0.0.1\": must be an address of another host: this one leads back"},
+		{"  clusterIPs: [10.0.0.1, '::1']\n", "a.yaml:5: Service default/web: spec.clusterIPs[1]: \"::1\": must be an address of"},
+		{"  clusterIP: 0.0.0.0\n", "a.yaml:5: Service default/web: spec.clusterIP: \"0.0.0.0\": must be an address of another host"},
+		{"  clusterIP: '::'\n", "a.yaml:5: Service default/web: spec.clusterIP: \"::\": must be an address of another host"},
+		{"  clusterIPs: ['::ffff:127.0.0.1']\n", "a.yaml:5: Service default/web: spec.clusterIPs[0]: \"::ffff:127.0.0.1\": must be an"},
 		{"  clusterIPs: [10.0.0.1, 10.0.0.2, 10.0.0.3]\n",
 		 "a.yaml:5: Service default/web: spec.clusterIPs: a list of 3 elements; at most 2 are accepted"},
 		{"  type: Cluster\n",

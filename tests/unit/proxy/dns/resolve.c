@@ -304,6 +304,24 @@ static void note_queries(void)
 	fix.queries_before = fix.server.queries;
 }
 
+/* Addresses of this very host are left out and told of once. */
+static void own_addresses_are_left_out(void **state)
+{
+	static const struct dns_row some[] = {{WEB, .ttl = 1, .a = 3, .first = 1, .own = 1}, {"*", DNS_NXDOMAIN}};
+	static const char said[] = WEB ": 1 of 3 A records are of loopback or unspecified";
+	const struct step steps[] = {
+		{.rows = some, .want = NAMES(WEB), .expected = {{WEB, RESOLVE_FOUND, 2, 0, 2}}, .ticks = 3, .logged = said},
+		{.rows = some, .jump_ms = 1000, .expected = {{WEB, RESOLVE_FOUND, 2, 0, 2}}, .asks_least = 1, .ticks = 5, .quiet = true},
+		{.rows = ROWS({WEB, .ttl = 1, .a = 2, .first = 1, .own = 2}), .jump_ms = 1000, .expected = {{WEB, RESOLVE_ABSENT}}},
+		{.rows = ROWS({WEB, .ttl = 1, .a = 1, .first = 7}), .hop_ms = 1000, .hops = 62, .expected = {{WEB, RESOLVE_FOUND, 1, 0, 7}},
+	         .logged = "no A record leads back to this host any more"},
+	};
+
+	set_up();
+	go(steps, sizeof steps / sizeof *steps);
+	tear_down();
+}
+
 static void follows_ttl(void **state)
 {
 	static const struct dns_row before[] = {{WEB, .ttl = 1, .a = 3, .first = 1}, {"*", DNS_NXDOMAIN}};
@@ -570,6 +588,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(answers),
 		cmocka_unit_test(one_question_each),
+		cmocka_unit_test(own_addresses_are_left_out),
 		cmocka_unit_test(follows_ttl),
 		cmocka_unit_test(failure_keeps_answer),
 		cmocka_unit_test(fails_without_answer),
