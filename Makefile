@@ -50,7 +50,7 @@ PROXY := main options inject inject_description inject_options inject_pod inject
 	$(addprefix server/,upstream learned) \
 	$(addprefix metrics/,metrics series) \
 	$(addprefix admin/,walk admin admin_host admin_pages admin_metrics admin_config admin_view admin_html admin_files) \
-	$(addprefix config/,reload config watch podinfo annotations diagnostics yaml yaml_tree fields catalog manifest manifest_kubelb manifest_service \
+	$(addprefix config/,reload config watch podinfo annotations linkerd diagnostics yaml yaml_tree fields catalog manifest manifest_kubelb manifest_service \
 	  manifest_ingress manifest_profile manifest_route manifest_rule manifest_filter manifest_reference manifest_text) \
 	$(addprefix policy/,policy policy_build policy_attach route route_table profile regex filter budget terms) \
 	$(addprefix dns/,resolve resolve_channel)

@@ -27,7 +27,7 @@ int check_config_load(const struct settings *settings, struct config **out)
 	    .namespace = settings->namespace,
 	};
 
-	return config_load(out, &paths);
+	return config_load(out, &paths, NULL);
 }
 
 void check_config_complain(const struct diagnostics *diagnostics, bool warnings, FILE *errors)

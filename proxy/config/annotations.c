@@ -10,6 +10,7 @@
 #include "lib/duration.h"
 #include "lib/text.h"
 #include "proxy/config/diagnostics.h"
+#include "proxy/config/linkerd.h"
 
 #define KIND(name) (UINT32_C(1) << KIND_##name)
 #define ROW(name) (UINT32_C(1) << TIMEOUT_##name)
@@ -151,16 +152,24 @@ static bool annotations_read_http(const char *value, struct retry *retry)
 	return annotations_read_list(value, retry, annotations_read_code);
 }
 
+static const struct {
+	const char *name;
+	unsigned number;
+} grpc_statuses[] = {{"cancelled", 1}, {"deadline-exceeded", 4}, {"resource-exhausted", 8}, {"internal", 13}, {"unavailable", 14}};
+
+const char *annotations_grpc_status(unsigned number)
+{
+	for (size_t i = 0; i < LENGTH(grpc_statuses); i++)
+		if (grpc_statuses[i].number == number)
+			return grpc_statuses[i].name;
+	return NULL;
+}
+
 static bool annotations_read_grpc_status(struct span entry, struct retry *retry)
 {
-	static const struct {
-		const char *name;
-		int number;
-	} names[] = {{"cancelled", 1}, {"deadline-exceeded", 4}, {"internal", 13}, {"resource-exhausted", 8}, {"unavailable", 14}};
-
-	for (size_t i = 0; i < LENGTH(names); i++) {
-		if (annotations_span_is(entry, names[i].name)) {
-			retry->grpc |= UINT64_C(1) << names[i].number;
+	for (size_t i = 0; i < LENGTH(grpc_statuses); i++) {
+		if (annotations_span_is(entry, grpc_statuses[i].name)) {
+			retry->grpc |= UINT64_C(1) << grpc_statuses[i].number;
 			return true;
 		}
 	}
@@ -209,6 +218,9 @@ static const struct key timeout_keys[] = {
     {.name = "idle", .timeout = TIMEOUT_STREAM_IDLE},
 };
 
+/* What stands under this domain for other use is told of by linkerd.c. */
+static const struct key connect_keys[] = {{.name = "proxy-outbound-connect-timeout", .timeout = TIMEOUT_CONNECT}};
+
 static const struct key retry_keys[] = {
     {.name = "http", .retry = annotations_read_http, .codes = true,
      .accepted = "a list of status codes and ranges from 400 to 599, 5xx and gateway-error, such as 503,gateway-error",
@@ -224,6 +236,8 @@ static const struct key retry_keys[] = {
 
 #define GATEWAY_ROUTES (KIND(HTTP_ROUTE) | KIND(GRPC_ROUTE) | KIND(TCP_ROUTE) | KIND(TLS_ROUTE))
 
+#define DOMAIN_OURS "lapse.proxy/"
+
 /* Who defined the annotations. Of several that set one timeout the later row wins. */
 static const struct family {
 	const char *domain;
@@ -233,10 +247,13 @@ static const struct family {
 	uint32_t rows;
 	annotations_read_duration *read;
 	const char *accepted;
-	bool shared; /* the domain has names of other use: only "timeout-…" can be meant for us */
+	bool shared;  /* the domain has names of other use: only "timeout-…" can be meant for us */
+	bool foreign; /* only its keys can be */
 } families[] = {
     {.domain = "retry.linkerd.io/", .keys = retry_keys, .key_count = LENGTH(retry_keys),
      .kinds = KIND(HTTP_ROUTE) | KIND(GRPC_ROUTE) | KIND(SERVICE)},
+    {.domain = "config.linkerd.io/", .keys = connect_keys, .key_count = LENGTH(connect_keys), .kinds = KIND(POD),
+     .read = annotations_read_linkerd, .accepted = LINKERD_ACCEPTED, .foreign = true},
     {.domain = "timeout.linkerd.io/", .keys = timeout_keys, .key_count = LENGTH(timeout_keys),
      .kinds = KIND(HTTP_ROUTE) | KIND(GRPC_ROUTE) | KIND(SERVICE),
      .read = annotations_read_linkerd, .accepted = LINKERD_ACCEPTED},
@@ -244,15 +261,19 @@ static const struct family {
      .rows = ROW(REQUEST) | ROW(STREAM_IDLE) | ROW(REQUEST_HEADERS) | ROW(IDLE_CONNECTION) | ROW(TCP_IDLE) | ROW(CONNECT),
      .kinds = KIND(INGRESS) | GATEWAY_ROUTES | KIND(KUBELB_ROUTE) | KIND(LOAD_BALANCER),
      .read = annotations_read_go, .accepted = GO_ACCEPTED, .shared = true},
-    {.domain = "lapse.proxy/", .rows = EVERY, .kinds = EVERY, .read = annotations_read_go, .accepted = GO_ACCEPTED},
+    {.domain = DOMAIN_OURS, .rows = EVERY, .kinds = EVERY, .read = annotations_read_go, .accepted = GO_ACCEPTED},
 };
+
+static bool annotations_find_key(const struct family *family, const char *name, struct key *out);
 
 static const struct family *annotations_find_family(const char *key)
 {
 	for (size_t i = 0; i < LENGTH(families); i++) {
 		size_t length = strlen(families[i].domain);
+		struct key found;
 
 		if (strncmp(key, families[i].domain, length) == 0 &&
+		    (!families[i].foreign || annotations_find_key(&families[i], key + length, &found)) &&
 		    (!families[i].shared || strncmp(key + length, "timeout-", strlen("timeout-")) == 0))
 			return &families[i];
 	}
@@ -302,6 +323,7 @@ struct gathered {
 	struct arena *arena;
 	struct diagnostics *diagnostics;
 	const struct object *object;
+	const struct timeouts *before; /* of the pod; NULL = nothing */
 	struct {
 		const struct family *family; /* NULL = unset */
 		const char *key;
@@ -322,22 +344,29 @@ static const char *annotations_subject(const struct object *object, char out[sta
 	return out;
 }
 
-/* "routes.yaml:3: HTTPRoute default/web: annotation KEY: …; ignored" */
-static void annotations_warn(const struct gathered *gathered, const struct annotation *annotation, const char *what)
+/* "routes.yaml:3: HTTPRoute default/web: annotation KEY: …; ignored", or what becomes of it instead */
+static void annotations_warn_fate(const struct gathered *gathered, const struct annotation *annotation, const char *what,
+                                  const char *fate)
 {
 	char subject[SUBJECT_SIZE];
 
-	diagnostics_add(gathered->diagnostics, false, "%s:%u: %s: annotation %.200s: %s; ignored", gathered->object->file,
-	                annotation->line, annotations_subject(gathered->object, subject), annotation->key, what);
+	diagnostics_add(gathered->diagnostics, false, "%s:%u: %s: annotation %.200s: %s; %s", gathered->object->file,
+	                annotation->line, annotations_subject(gathered->object, subject), annotation->key, what, fate);
 }
 
-static void annotations_warn_value(const struct gathered *gathered, const struct annotation *annotation, const char *accepted)
+static void annotations_warn(const struct gathered *gathered, const struct annotation *annotation, const char *what)
+{
+	annotations_warn_fate(gathered, annotation, what, "ignored");
+}
+
+static void annotations_warn_value(const struct gathered *gathered, const struct annotation *annotation, const char *accepted,
+                                   const char *fate)
 {
 	TEXT_ON_STACK(what, DIAGNOSTIC_SIZE);
 	size_t length = strlen(annotation->value), shown = diagnostics_cut(annotation->value, length, VALUE_SHOWN);
 
 	text_printf(&what, "\"%.*s%s\": %s", (int)shown, annotation->value, shown < length ? "…" : "", accepted);
-	annotations_warn(gathered, annotation, what_bytes);
+	annotations_warn_fate(gathered, annotation, what_bytes, fate);
 }
 
 static void annotations_warn_kind(const struct gathered *gathered, const struct annotation *annotation, uint32_t kinds)
@@ -360,13 +389,34 @@ static void annotations_warn_unknown(const struct gathered *gathered, const stru
 {
 	TEXT_ON_STACK(what, DIAGNOSTIC_SIZE);
 	char flag[TIMEOUTS_FLAG_SIZE];
-	const char *separator = " ";
 	struct key key;
 
 	text_printf(&what, "unknown; %s has", family->domain);
-	for (size_t at = 0; annotations_next_key(family, &at, flag, &key); separator = ", ")
-		text_printf(&what, "%s%s", separator, key.name);
+	for (size_t at = 0, first = 1; annotations_next_key(family, &at, flag, &key); first = 0)
+		text_printf(&what, "%s%s", first ? " " : ", ", key.name);
 	annotations_warn(gathered, annotation, what_bytes);
+}
+
+static const char *annotations_source(const struct gathered *gathered, const char *key);
+
+/* The value is wrong: what this annotation said before stays in force, if it said something. */
+static void annotations_take_before(struct gathered *gathered, const struct annotation *annotation, const struct family *family,
+                                    enum timeout_id id)
+{
+	const struct timeouts *before = gathered->before;
+	const char *source = before && before->of[id].source ? annotations_source(gathered, annotation->key) : NULL;
+	char duration[DURATION_TEXT_SIZE];
+	TEXT_ON_STACK(fate, 128);
+
+	if (!source || strcmp(source, before->of[id].source) != 0) {
+		annotations_warn_value(gathered, annotation, family->accepted, "ignored");
+		return;
+	}
+	text_printf(&fate, "%s, which was in force before, stays", duration_format(before->of[id].milliseconds, duration));
+	annotations_warn_value(gathered, annotation, family->accepted, fate_bytes);
+	gathered->timeouts[id].family = family;
+	gathered->timeouts[id].key = annotation->key;
+	gathered->timeouts[id].milliseconds = before->of[id].milliseconds;
 }
 
 static void annotations_take_timeout(struct gathered *gathered, const struct annotation *annotation, const struct family *family,
@@ -375,7 +425,7 @@ static void annotations_take_timeout(struct gathered *gathered, const struct ann
 	int64_t milliseconds;
 
 	if (!family->read(annotation->value, &milliseconds)) {
-		annotations_warn_value(gathered, annotation, family->accepted);
+		annotations_take_before(gathered, annotation, family, id);
 	} else if (!gathered->timeouts[id].family || family >= gathered->timeouts[id].family) {
 		gathered->timeouts[id].family = family;
 		gathered->timeouts[id].key = annotation->key;
@@ -388,7 +438,7 @@ static void annotations_take_retry(struct gathered *gathered, const struct annot
 	struct retry retry = gathered->retry;
 
 	if (!key->retry(annotation->value, &retry)) {
-		annotations_warn_value(gathered, annotation, key->accepted);
+		annotations_warn_value(gathered, annotation, key->accepted, "ignored");
 		return;
 	}
 	gathered->retry = retry;
@@ -396,13 +446,24 @@ static void annotations_take_retry(struct gathered *gathered, const struct annot
 		gathered->retry_key = annotation->key;
 }
 
+/* Linkerd's other annotations: told of, with what does the same here. */
+static void annotations_warn_linkerd(const struct gathered *gathered, const struct annotation *annotation)
+{
+	const char *instead = linkerd_instead(annotation->key, gathered->object->kind == KIND_POD);
+
+	if (instead)
+		annotations_warn(gathered, annotation, instead);
+}
+
 static void annotations_take(struct gathered *gathered, const struct annotation *annotation)
 {
 	const struct family *family = annotations_find_family(annotation->key);
 	struct key key;
 
-	if (!family)
+	if (!family) {
+		annotations_warn_linkerd(gathered, annotation);
 		return;
+	}
 	/* On a pod lapse.proxy/ has the flags of injection besides; only what is called a timeout can be meant for us. */
 	if (gathered->object->kind == KIND_POD && family->rows == EVERY &&
 	    strncmp(annotation->key + strlen(family->domain), "timeout-", strlen("timeout-")) != 0)
@@ -469,10 +530,17 @@ static int annotations_keep_retry(const struct gathered *gathered, const struct 
 int annotations_apply(struct arena *arena, struct diagnostics *diagnostics, struct object *object,
                       const struct annotation *annotations, size_t count)
 {
+	return annotations_apply_pod(arena, diagnostics, object, annotations, count, NULL);
+}
+
+int annotations_apply_pod(struct arena *arena, struct diagnostics *diagnostics, struct object *object,
+                          const struct annotation *annotations, size_t count, const struct timeouts *before)
+{
 	struct gathered gathered = {
 	    .arena = arena,
 	    .diagnostics = diagnostics,
 	    .object = object,
+	    .before = before,
 	    .retry = {.attempts = 1, .backoff_ms = BACKOFF_LEAST_MS, .backoff_most_ms = BACKOFF_MOST_MS},
 	};
 	const struct timeouts *timeouts;

@@ -285,6 +285,9 @@ static int config_read_directory(struct config_reader *reader, const char *path,
 		diagnostics_add(&reader->config->diagnostics, false,
 		                "--config %s: files such as %s are not read, only names ending in .yaml, .yml or .json", path,
 		                other);
+	} else if (!result && !names.count) {
+		diagnostics_add(&reader->config->diagnostics, false,
+		                "--config %s: empty: no file there has a name ending in .yaml, .yml or .json", path);
 	}
 	for (size_t i = 0; i < names.count && !result && config_has_room(reader); i++)
 		result = config_read_entry(reader, path, names.items[i]);
@@ -331,7 +334,7 @@ static int config_read_podinfo(struct config_reader *reader, const char *path, c
 	return 0;
 }
 
-static int config_read_pod(struct config_reader *reader, const char *directory)
+static int config_read_pod(struct config_reader *reader, const char *directory, const struct config *before)
 {
 	struct config *config = reader->config;
 	const char *annotations = config_join(reader, directory, "annotations");
@@ -345,8 +348,8 @@ static int config_read_pod(struct config_reader *reader, const char *directory)
 		result = config_read_podinfo(reader, labels, podinfo_read_labels);
 	config->pod.file = annotations;
 	return result ? result
-	              : annotations_apply(&config->arena, &config->diagnostics, &config->pod, config->podinfo.annotations,
-	                                  config->podinfo.annotation_count);
+	              : annotations_apply_pod(&config->arena, &config->diagnostics, &config->pod, config->podinfo.annotations,
+	                                      config->podinfo.annotation_count, before ? before->pod.annotated : NULL);
 }
 
 static bool config_is_label(const char *text, size_t length)
@@ -401,7 +404,7 @@ static int config_find_namespace(struct config_reader *reader, const char *given
 
 /* --- all of it --- */
 
-int config_load(struct config **out, const struct config_paths *paths)
+int config_load(struct config **out, const struct config_paths *paths, const struct config *before)
 {
 	struct config *config = calloc(1, sizeof *config);
 	struct config_reader reader = {.config = config};
@@ -418,7 +421,7 @@ int config_load(struct config **out, const struct config_paths *paths)
 	for (size_t i = 0; i < paths->count && !result; i++)
 		result = config_read_given(&reader, paths->files[i]);
 	if (!result && paths->pod_info)
-		result = config_read_pod(&reader, paths->pod_info);
+		result = config_read_pod(&reader, paths->pod_info, before);
 	free(reader.bytes);
 	if (result)
 		config_unref(config);

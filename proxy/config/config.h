@@ -44,8 +44,9 @@ struct config {
  * (others: one warning; subdirectories are not entered). What is wrong is in config->diagnostics; with errors the config is not to
  * be used, but may be shown. A path that cannot be read is an error, a missing downward-API file a warning. Never waits:
  * what is no regular file (FIFO, device) is an error. Bounded in bytes and files.
+ * before: the reading in force, of which an annotation of the pod keeps its value where it became wrong; NULL = none.
  * 0, then one reference is the caller's; -ENOMEM. */
-int config_load(struct config **out, const struct config_paths *paths);
+int config_load(struct config **out, const struct config_paths *paths, const struct config *before);
 
 /* Whether a file of that name in a --config directory is read. */
 bool config_reads(const char *name);

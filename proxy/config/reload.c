@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/clock.h"
+#include "lib/duration.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/text.h"
@@ -64,10 +65,34 @@ static void reload_say(const struct reload *reload, const struct diagnostics *di
 			log_message(reload->log, each->error ? LOG_ERROR : LOG_WARN, "%s", each->text);
 }
 
+/* Which values the pod's annotations set otherwise than before. */
+static void reload_say_annotations(const struct reload *reload, const struct timeouts *before, const struct timeouts *now)
+{
+	static const struct timeout_value unset = {TIMEOUT_UNSET, NULL};
+
+	for (int id = 0; id < TIMEOUT_COUNT; id++) {
+		const struct timeout_value *old = before ? &before->of[id] : &unset, *new = now ? &now->of[id] : &unset;
+		char from[DURATION_TEXT_SIZE], to[DURATION_TEXT_SIZE];
+
+		if (old->milliseconds == new->milliseconds)
+			continue;
+		log_message(reload->log, LOG_INFO, "%s: %s → %s", new->source ? new->source : old->source,
+		            old->source ? duration_format(old->milliseconds, from) : "not set",
+		            new->source ? duration_format(new->milliseconds, to) : "not set");
+	}
+}
+
 static void reload_say_read(const struct reload *reload, const struct config *config, int64_t milliseconds)
 {
 	TEXT_ON_STACK(kinds, 512);
 
+	if (!reload->paths.count) {
+		log_message(reload->log, LOG_INFO, "configuration read in %lld ms: %zu annotation%s and %zu label%s of the pod; %zu warning%s",
+		            (long long)milliseconds, config->podinfo.annotation_count, config->podinfo.annotation_count == 1 ? "" : "s",
+		            config->podinfo.label_count, config->podinfo.label_count == 1 ? "" : "s", config->diagnostics.warnings,
+		            config->diagnostics.warnings == 1 ? "" : "s");
+		return;
+	}
 	for (int kind = 0; kind < KIND_COUNT; kind++)
 		if (config->catalog->counts[kind])
 			text_printf(&kinds, "%s%zu %s", kinds.length ? ", " : "", config->catalog->counts[kind], kind_name(kind));
@@ -164,7 +189,7 @@ static int reload_read(struct reload *reload)
 	reload->tried_ms = clock_realtime_ms();
 	reload->refusal[0] = '\0';
 	reload->refusals = 0;
-	result = config_load(&config, &reload->paths);
+	result = config_load(&config, &reload->paths, reload->config);
 	if (result) {
 		reload_refuse(reload, &(struct diagnostics){0}, result);
 		return result;
@@ -178,6 +203,8 @@ static int reload_read(struct reload *reload)
 		config_unref(config);
 		return result;
 	}
+	if (reload->config)
+		reload_say_annotations(reload, reload->config->pod.annotated, config->pod.annotated);
 	config_unref(reload->config);
 	reload->config = config;
 	reload->read_ms = reload->tried_ms;

@@ -1,4 +1,5 @@
 """Annotations: the pod's own, live; those of Services and routes in their three families; what cannot be read is left out alone."""
+import re
 import signal
 import time
 
@@ -44,6 +45,31 @@ def pod_annotations(pod):
         said = explain(pod, "--pod-info", info.path, "--direction", record["direction"], to=record["server"])["timeouts"][timer]
         expect((said["value"], said["source"]) == (record["value"], record["set_by"]), f"explain: {said}")
     expect(not [line for line in pod.proxy.lines if line["level"] == "warn" and "annotation" in line["msg"]], "a warning")
+
+
+@case(ways=OUT)
+def changes_are_told(pod):
+    """A reading of annotations says what it changed; a value that becomes wrong leaves the one before in force, and says so."""
+    key, other = "lapse.proxy/timeout-request", "lapse.proxy/timeout-tcp-idle"
+    pod.app(http(lambda message: silent))
+    info = PodInfo(pod, annotations={key: "700ms", "lapse.proxy/inject": "enabled", "lapse.proxy/close-wait-timeout": "1h",
+                                     "config.linkerd.io/skip-inbound-ports": "25"})
+    pod.start("--pod-info", info.path)
+    pod.line(re.compile(r"configuration read in \d+ ms: 4 annotations and 0 labels of the pod; 0 warnings"))
+    change(pod, info.annotate, {key: "600ms", other: "2h"})
+    pod.line(f"annotation {key} on the pod: 700ms .* 600ms\"")
+    pod.line(f"annotation {other} on the pod: not set .* 2h\"")
+    change(pod, info.annotate, {key: "1d"})
+    pod.line(f"annotation {other} on the pod: 2h .* not set\"")
+    pod.line(re.compile(rf'annotation {key}: .*1d.*: a Go duration .*; 600ms, which was in force before, stays'), level="warn")
+    expect(not [line for line in pod.proxy.lines if "600ms →" in line["msg"]], "said to have changed")
+    peer = pod.dial()
+    with took(0.6):
+        peer.send(request())
+        check_answer(peer.response(), 504, "request_timeout")
+    pod.record(reason="request_timeout", value="600ms", set_by=f"annotation {key} on the pod")
+    change(pod, info.annotate, {key: "650ms"})
+    pod.line(f"annotation {key} on the pod: 600ms .* 650ms\"")
 
 
 @case(ways=("in4", "out4"))

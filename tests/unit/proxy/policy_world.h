@@ -70,7 +70,7 @@ static inline void world_new(struct world *world, const char *documents, const c
 	snprintf(path, sizeof path, "%s/documents.yaml", world->directory);
 	file = path;
 	paths = (struct config_paths){&file, 1, world->directory, "clients"};
-	assert_int_equal(config_load(&world->config, &paths), 0);
+	assert_int_equal(config_load(&world->config, &paths, NULL), 0);
 	if (world->config->diagnostics.errors)
 		fail_msg("%s", world->config->diagnostics.first->text);
 	world->policy = policy_new(&world->settings, world->config, NULL, NULL, NULL, question);

@@ -190,7 +190,7 @@ static void others(void **state)
 	static const char *const keys[] = {
 	    "", "/", "kubectl.kubernetes.io/last-applied-configuration", "kubelb.k8c.io/proxy-protocol", "kubelb.k8c.io/",
 	    "lapse.proxy",
-	    "config.linkerd.io/proxy-cpu-limit", "linkerd.io/inject", "xlapse.proxy/timeout-request",
+	    "linkerd.io/inject", "xlapse.proxy/timeout-request",
 	    "lapse.proxyx/timeout-request",
 	    "Lapse.proxy/timeout-request", "timeout-request",
 	};
@@ -407,6 +407,29 @@ static void warnings(void **state)
 	     "timeout-half-close, "
 	     "timeout-connect, timeout-detect, timeout-server-idle, timeout-unacknowledged, timeout-max-connection, "
 	     "timeout-drain; ignored"},
+	    {KIND_SERVICE, "config.linkerd.io/opaque-ports", "25",
+	     "r.yaml:12: Service default/web: annotation config.linkerd.io/opaque-ports: use --opaque-ports of lapse-proxy, or "
+	     "lapse.proxy/opaque-ports on the pod before injection; ignored"},
+	    {KIND_SERVICE, "config.linkerd.io/proxy-outbound-connect-timeout", "1s",
+	     "r.yaml:12: Service default/web: annotation config.linkerd.io/proxy-outbound-connect-timeout: it has no meaning on a Service, "
+	     "only on the pod; ignored"},
+	    {KIND_POD, "config.linkerd.io/proxy-outbound-connect-timeout", "soon",
+	     "r.yaml:12: the pod: annotation config.linkerd.io/proxy-outbound-connect-timeout: \"soon\": a duration from 0s (off) on, such "
+	     "as 500ms, 30s, 1h30m or 1d; ignored"},
+	    {KIND_POD, "config.linkerd.io/proxy-inbound-connect-timeout", "1s",
+	     "r.yaml:12: the pod: annotation config.linkerd.io/proxy-inbound-connect-timeout: use lapse.proxy/timeout-connect, which holds for "
+	     "both directions; ignored"},
+	    {KIND_POD, "config.linkerd.io/skip-subnets", "10.0.0.0/8",
+	     "r.yaml:12: the pod: annotation config.linkerd.io/skip-subnets: use --skip-subnets of lapse-init, or lapse.proxy/skip-subnets on "
+	     "the pod before injection; ignored"},
+	    {KIND_POD, "config.alpha.linkerd.io/proxy-wait-before-exit-seconds", "5",
+	     "r.yaml:12: the pod: annotation config.alpha.linkerd.io/proxy-wait-before-exit-seconds: use lapse.proxy/timeout-drain, and a "
+	     "native sidecar, which ends last; ignored"},
+	    {KIND_POD, "config.linkerd.io/proxy-cpu-limit", "1",
+	     "r.yaml:12: the pod: annotation config.linkerd.io/proxy-cpu-limit: it has no effect: Lapse has nothing like it; ignored"},
+	    {KIND_SERVICE, "balancer.linkerd.io/failure-accrual", "consecutive",
+	     "r.yaml:12: Service default/web: annotation balancer.linkerd.io/failure-accrual: it has no effect: Lapse dials the address that "
+	     "the application chose, and neither balances nor breaks circuits; weights of backendRefs split requests; ignored"},
 	    {KIND_HTTP_ROUTE, "lapse.proxy/timeout-connect",
 	     "1234567890123456789012345678901234567890123456789012345678901234567890123456789\xc3\xa4",
 	     "r.yaml:12: HTTPRoute default/web: annotation lapse.proxy/timeout-connect: "
@@ -423,6 +446,51 @@ static void warnings(void **state)
 		assert_string_equal(applied.diagnostics.first->text, rows[i].expected);
 		arena_free(&applied.arena);
 	}
+}
+
+/* What injection has made flags of is no concern of the proxy, and Linkerd's timeout for dialling is ours. */
+static void the_pod_keeps_its_flags_to_itself(void **state)
+{
+	static const char *const silent[] = {"config.linkerd.io/opaque-ports", "config.linkerd.io/skip-inbound-ports", "lapse.proxy/inject",
+	                                     "config.linkerd.io/close-wait-timeout", "lapse.proxy/close-wait-timeout", "linkerd.io/inject"};
+	struct applied applied;
+
+	for (size_t i = 0; i < COUNT(silent); i++) {
+		apply_one(&applied, KIND_POD, silent[i], "1");
+		assert_int_equal(applied.diagnostics.kept, 0);
+		assert_null(applied.object.annotated);
+		arena_free(&applied.arena);
+	}
+	apply_one(&applied, KIND_POD, "config.linkerd.io/proxy-outbound-connect-timeout", "700ms");
+	assert_int_equal(applied.diagnostics.kept, 0);
+	assert_int_equal(applied.object.annotated->of[TIMEOUT_CONNECT].milliseconds, 700);
+	assert_string_equal(applied.object.annotated->of[TIMEOUT_CONNECT].source,
+	                    "annotation config.linkerd.io/proxy-outbound-connect-timeout on the pod");
+	arena_free(&applied.arena);
+}
+
+/* A value that became wrong leaves the one before in force; one that was never right sets nothing. */
+static void wrong_values_change_nothing(void **state)
+{
+	const struct annotation good[] = {{"lapse.proxy/timeout-request", "1s", 1}, {"lapse.proxy/timeout-connect", "2s", 2}};
+	const struct annotation bad[] = {{"lapse.proxy/timeout-request", "1d", 1}, {"lapse.proxy/timeout-tcp-idle", "-1s", 2}};
+	struct arena arena = {0};
+	struct diagnostics diagnostics = {.arena = &arena};
+	struct object before = {.kind = KIND_POD, .namespace = "", .name = "", .file = "annotations"}, now = before;
+
+	assert_int_equal(annotations_apply_pod(&arena, &diagnostics, &before, good, COUNT(good), NULL), 0);
+	assert_int_equal(diagnostics.kept, 0);
+	assert_int_equal(annotations_apply_pod(&arena, &diagnostics, &now, bad, COUNT(bad), before.annotated), 0);
+	assert_int_equal(diagnostics.kept, 2);
+	assert_string_equal(diagnostics.first->text,
+	                    "annotations:1: the pod: annotation lapse.proxy/timeout-request: \"1d\": a Go duration from 0s (off) on, such as 500ms, "
+	                    "30s or 1h30m; 1s, which was in force before, stays");
+	assert_non_null(strstr(diagnostics.first->next->text, "; ignored"));
+	assert_int_equal(now.annotated->of[TIMEOUT_REQUEST].milliseconds, 1000);
+	assert_string_equal(now.annotated->of[TIMEOUT_REQUEST].source, "annotation lapse.proxy/timeout-request on the pod");
+	assert_int_equal(now.annotated->of[TIMEOUT_CONNECT].milliseconds, TIMEOUT_UNSET);
+	assert_int_equal(now.annotated->of[TIMEOUT_TCP_IDLE].milliseconds, TIMEOUT_UNSET);
+	arena_free(&arena);
 }
 
 /* --- what is printed --- */
@@ -495,14 +563,16 @@ static void keys_are_printed(void **state)
 		cells[4][strlen(cells[4]) - 1] = '\0';
 		check_row(cells);
 	}
-	assert_int_equal(rows, 2 + TIMEOUT_COUNT + 6 + 3 + 4);
+	assert_int_equal(rows, 2 + TIMEOUT_COUNT + 6 + 3 + 4 + 1);
 	free(text);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(durations),   cmocka_unit_test(families),   cmocka_unit_test(others),
+	    cmocka_unit_test(the_pod_keeps_its_flags_to_itself),
+		cmocka_unit_test(wrong_values_change_nothing),
+		cmocka_unit_test(durations),   cmocka_unit_test(families),   cmocka_unit_test(others),
 	    cmocka_unit_test(precedence),
 	    cmocka_unit_test(retry_codes), cmocka_unit_test(retry_grpc), cmocka_unit_test(retry_whole), cmocka_unit_test(warnings),
 	    cmocka_unit_test(keys_are_printed),

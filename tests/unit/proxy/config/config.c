@@ -70,7 +70,7 @@ static struct config *load(const char *path, const char *pod_info, const char *n
 	const struct config_paths paths = {.files = &path, .count = path != NULL, .pod_info = pod_info, .namespace = namespace};
 	struct config *config = NULL;
 
-	assert_int_equal(config_load(&config, &paths), 0);
+	assert_int_equal(config_load(&config, &paths, NULL), 0);
 	assert_non_null(config);
 	return config;
 }
@@ -86,6 +86,12 @@ static void expect_said(struct config *config, bool error, const char *text)
 		fail_msg("expected: %s\nsaid: %s\nthen: %s", text, said ? said->text : "nothing",
 			 said && said->next ? said->next->text : "nothing");
 	config_unref(config);
+}
+
+static void an_empty_directory_is_told_of(void **state)
+{
+	assert_int_equal(mkdir("empty", 0755), 0);
+	expect_said(load("empty", NULL, NULL), false, "--config empty: empty: no file there has a name ending in .yaml, .yml or .json");
 }
 
 static void nothing_is_fine(void **state)
@@ -349,6 +355,7 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
+		CASE(an_empty_directory_is_told_of),
 		CASE(nothing_is_fine),
 		CASE(reads_a_file),
 		CASE(reads_a_directory),
