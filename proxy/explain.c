@@ -352,6 +352,7 @@ static int explain_answer(struct explain *explain, const struct catalog *catalog
 		target = policy_target(policy, settings->direction, &explain->address);
 	if (!target)
 		return explain_refuse_port(explain, catalog);
+	explanation->undocumented = explain->named && !catalog_find(catalog, KIND_SERVICE, explain->question.namespace, explain->question.name);
 	explanation->to = settings->to;
 	explanation->direction = settings->direction;
 	explanation->from_namespace = settings->from_namespace;

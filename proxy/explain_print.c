@@ -1,3 +1,4 @@
+#include "proxy/config/annotations.h"
 #include "proxy/explain_print.h"
 
 #include <inttypes.h>
@@ -193,6 +194,11 @@ static void explain_print_json_retry(struct json *json, const struct policy_choi
 		if (explain_print_retries(choice, status))
 			json_number(json, NULL, status);
 	json_close(json, ']');
+	json_open(json, "grpc", '[');
+	for (unsigned number = 0; number < 64; number++)
+		if (choice->retry->grpc >> number & 1)
+			json_string(json, NULL, annotations_grpc_status(number));
+	json_close(json, ']');
 	json_number(json, "backoff_ms", choice->retry->backoff_ms);
 	json_close(json, '}');
 }
@@ -220,6 +226,7 @@ void explain_print_json(const struct explanation *explanation, FILE *out)
 	json_string(&json, "to", explanation->to);
 	json_string(&json, "direction", origin_direction_name(explanation->direction));
 	json_string(&json, "service", explanation->service);
+	json_bool(&json, "service_documented", explanation->service && !explanation->undocumented);
 	explain_print_json_route(&json, explanation);
 	explain_print_json_answer(&json, explanation);
 	explain_print_json_backends(&json, explanation);
@@ -305,6 +312,8 @@ static void explain_print_applies(const struct explanation *explanation, FILE *o
 		explain_print_row(out, "Service", "%s, port %u", explanation->service, explanation->port);
 	else
 		explain_print_row(out, "Service", "%s", explanation->service);
+	if (explanation->service && explanation->undocumented)
+		explain_print_row(out, "", "(no document of this Service was read: whether it has this port, and its address, DNS must know)");
 	if (!explanation->choice.rule) {
 		explain_print_row(out, "route", "none");
 		return;
@@ -391,6 +400,21 @@ static void explain_print_codes(const struct policy_choice *choice, struct text 
 	}
 }
 
+/* " and on gRPC internal, unavailable": Linkerd's statuses, which stand in HTTP/2's trailers. */
+static void explain_print_grpc(uint64_t statuses, struct text *text)
+{
+	const char *separator = text->length ? " and on gRPC " : "on gRPC ";
+	bool any = false;
+
+	for (unsigned number = 0; number < 64; number++)
+		if (statuses >> number & 1 && annotations_grpc_status(number)) {
+			text_printf(text, "%s%s", any ? ", " : separator, annotations_grpc_status(number));
+			any = true;
+		}
+	if (any)
+		text_string(text, " (HTTP/2, which is not read)");
+}
+
 static void explain_print_retry(const struct policy_choice *choice, FILE *out)
 {
 	const struct retry *retry = choice->retry;
@@ -400,6 +424,7 @@ static void explain_print_retry(const struct policy_choice *choice, FILE *out)
 	if (!retry)
 		return;
 	explain_print_codes(choice, &text);
+	explain_print_grpc(retry->grpc, &text);
 	if (retry->on_failure)
 		text_printf(&text, "%son failed connections and attempts out of time", text.length ? " and " : "");
 	if (retry->attempts == UINT32_MAX)

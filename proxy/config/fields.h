@@ -20,6 +20,7 @@ struct reader {
 	const char *subject;             /* "HTTPRoute default/web", once it is known; NULL before */
 	const struct object *object;     /* the object under way, NULL before its head is known */
 	bool strict;                     /* unknown fields are errors, not warnings */
+	bool regex_paths;                /* an annotation says that an Ingress's paths are regular expressions */
 	bool failed;                     /* an error was reported, or there was no memory: the document is not to be used */
 	bool no_memory;
 	char path[256];                  /* "spec.rules[0].timeouts", of the mapping at hand */

@@ -297,7 +297,7 @@ static const char *manifest_subject(struct reader *reader, const struct yaml_nod
 
 	if (name == NULL || name->type != YAML_SCALAR || !manifest_is_subdomain(name->text))
 		return kind;
-	if (namespace != NULL && namespace->type == YAML_SCALAR && manifest_is_subdomain(namespace->text))
+	if (!row->cluster_wide && namespace != NULL && namespace->type == YAML_SCALAR && manifest_is_subdomain(namespace->text))
 		where = namespace->text;
 	const char *subject = arena_printf(reader->arena, "%s %s%s%s", kind, where, *where != '\0' ? "/" : "", name->text);
 	if (subject == NULL)
@@ -341,6 +341,8 @@ static void manifest_read_object(struct manifest *manifest, const struct manifes
 	manifest_read_metadata(reader, document, &metadata);
 	if (metadata.name == NULL)
 		return;
+	if (row->cluster_wide) /* whatever stands there means nothing */
+		metadata.namespace = "";
 
 	struct object *object = arena_alloc(reader->arena, row->size);
 	const char *subject = arena_printf(reader->arena, "%s %s%s%s", kind_name(row->kind), metadata.namespace,
@@ -358,6 +360,7 @@ static void manifest_read_object(struct manifest *manifest, const struct manifes
 	reader->subject = subject;
 	reader->object = object;
 	manifest_check_once(manifest, row, document, api_version, object);
+	reader->regex_paths = manifest_ingress_reads_regex(metadata.annotations, metadata.annotation_count);
 	manifest_read_document_spec(reader, document, row, object);
 	if (annotations_apply(reader->arena, reader->diagnostics, object, metadata.annotations, metadata.annotation_count) != 0)
 		fields_no_memory(reader);

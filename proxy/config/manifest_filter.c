@@ -103,6 +103,7 @@ static void manifest_filter_read_response_edits(struct reader *reader, const str
 struct path_modifier {
 	enum path_rewrite how;
 	const char *value;
+	const char *unusable; /* NULL, or why requests of the rule must get an error: the API takes any text as a path */
 };
 
 struct path_modifier_document {
@@ -124,7 +125,6 @@ static void manifest_filter_read_path_type(struct reader *reader, const struct y
 		*(enum path_rewrite *)field = choice == 0 ? PATH_REPLACE_FULL : PATH_REPLACE_PREFIX;
 }
 
-/* It becomes a part of a request line or of a Location. */
 static void manifest_filter_read_path_value(struct reader *reader, const struct yaml_node *value, void *field)
 {
 	const char *text = NULL;
@@ -132,16 +132,20 @@ static void manifest_filter_read_path_value(struct reader *reader, const struct 
 	fields_text(reader, value, &text);
 	if (text == NULL)
 		return;
-	bool fits = (*text == '\0' || *text == '/') && strlen(text) <= PATH_MOST;
-	for (const char *at = text; *at != '\0'; at++)
-		fits &= *at > ' ' && *at < 0x7f && *at != '#';
-	if (fits)
+	if (strlen(text) <= PATH_MOST)
 		*(const char **)field = text;
 	else
-		fields_error(reader, value, NULL,
-			     "must be empty, or a path that starts with \"/\": printable ASCII without blanks and \"#\", at "
-			     "most %d bytes",
-			     PATH_MOST);
+		fields_error(reader, value, NULL, "must have at most %d bytes", PATH_MOST);
+}
+
+/* It becomes a part of a request line or of a Location. */
+static bool manifest_filter_is_path(const char *text)
+{
+	bool fits = *text == '\0' || *text == '/';
+
+	for (; *text != '\0'; text++)
+		fits &= *text > ' ' && *text < 0x7f && *text != '#';
+	return fits;
 }
 
 static void manifest_filter_read_path(struct reader *reader, const struct yaml_node *value, void *field)
@@ -162,7 +166,28 @@ static void manifest_filter_read_path(struct reader *reader, const struct yaml_n
 	if (document.values[document.how] == NULL || document.values[other] != NULL)
 		fields_error(reader, value, "", "must have %s with this type, and no %s", manifest_filter_path_fields[document.how],
 			     manifest_filter_path_fields[other]);
-	*(struct path_modifier *)field = (struct path_modifier){document.how, document.values[document.how]};
+	struct path_modifier *modifier = field;
+	*modifier = (struct path_modifier){document.how, document.values[document.how], NULL};
+	if (modifier->value == NULL || manifest_filter_is_path(modifier->value))
+		return;
+	const char *name = manifest_filter_path_fields[document.how];
+	size_t mark = fields_enter(reader, name, 0);
+	fields_warn(reader, yaml_field(value, name), NULL,
+		    "should be empty, or a path that starts with \"/\": printable ASCII without blanks and \"#\"; requests of this rule "
+		    "get an error");
+	fields_leave(reader, mark);
+	modifier->unusable = arena_printf(reader->arena, "%s: \"%s\"", name, modifier->value);
+	modifier->value = "";
+	if (modifier->unusable == NULL)
+		fields_no_memory(reader);
+}
+
+static void manifest_filter_refuse(struct filters *filters, const char *what)
+{
+	if (what == NULL)
+		return;
+	filters->unusable = true;
+	filters->unusable_what = what;
 }
 
 struct redirect_document {
@@ -211,6 +236,7 @@ static void manifest_filter_read_redirect(struct reader *reader, const struct ya
 	redirect->path = document.path.how;
 	redirect->path_value = document.path.value;
 	((struct filters *)filters)->redirect = redirect;
+	manifest_filter_refuse(filters, document.path.unusable);
 }
 
 static void manifest_filter_read_rewrite(struct reader *reader, const struct yaml_node *value, void *filters)
@@ -229,6 +255,7 @@ static void manifest_filter_read_rewrite(struct reader *reader, const struct yam
 	into->rewrite_host = document.host;
 	into->rewrite_path = document.path.how;
 	into->rewrite_value = document.path.value;
+	manifest_filter_refuse(into, document.path.unusable);
 }
 
 /* --- the list --- */
@@ -321,8 +348,7 @@ static void manifest_filter_apply(struct reader *reader, const struct filter_ele
 	} else if (type->fate == REFUSED || (type->fate == CARRIED_OUT_BY_RULES && backend)) {
 		fields_warn(reader, element->node, "", "%s is not carried out%s; it must not be skipped, so requests get an error",
 			    type->name, backend ? " on a backend" : "");
-		filters->unusable = true;
-		filters->unusable_what = type->name;
+		manifest_filter_refuse(filters, type->name);
 	}
 }
 

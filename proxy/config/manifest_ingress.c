@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "lib/arena.h"
+#include "proxy/config/annotations.h"
 #include "proxy/config/catalog.h"
 #include "proxy/config/fields.h"
 #include "proxy/config/manifest_kinds.h"
@@ -157,6 +158,24 @@ static void manifest_ingress_make_rule(struct reader *reader, const struct manif
 	*rule = (struct route_rule){.matches = match, .match_count = 1, .backends = backend, .backend_count = 1};
 }
 
+bool manifest_ingress_reads_regex(const struct annotation *annotations, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if ((strcmp(annotations[i].key, "nginx.ingress.kubernetes.io/use-regex") == 0 && strcmp(annotations[i].value, "true") == 0) ||
+		    strcmp(annotations[i].key, "nginx.ingress.kubernetes.io/rewrite-target") == 0)
+			return true;
+	return false;
+}
+
+/* Whether ingress-nginx and its kind would read it as a regular expression: with the annotation use-regex any path but an exact one,
+ * and of a type of their own what looks like one. */
+static bool manifest_ingress_is_regex(const struct reader *reader, const struct manifest_ingress_path *path)
+{
+	bool regex = path->type == MANIFEST_INGRESS_SPECIFIC || (reader->regex_paths && path->type != MANIFEST_INGRESS_EXACT);
+
+	return regex && strpbrk(path->path, "*+?()[]{}|\\^$") != NULL;
+}
+
 static void manifest_ingress_read_path(struct reader *reader, const struct yaml_node *value, void *field)
 {
 	static const struct field rows[] = {
@@ -179,7 +198,15 @@ static void manifest_ingress_read_path(struct reader *reader, const struct yaml_
 		fields_leave(reader, mark);
 		return;
 	}
-	manifest_ingress_make_rule(reader, &path, field);
+	if (!manifest_ingress_is_regex(reader, &path)) {
+		manifest_ingress_make_rule(reader, &path, field);
+		return;
+	}
+	size_t mark = fields_enter(reader, "path", 0);
+	fields_warn(reader, yaml_field(value, "path"), NULL,
+		    "a regular expression, which is not read in an Ingress: nothing of it applies to this path; an HTTPRoute can have "
+		    "one (type RegularExpression)");
+	fields_leave(reader, mark);
 }
 
 static void manifest_ingress_read_paths(struct reader *reader, const struct yaml_node *value, void *field)
@@ -243,6 +270,8 @@ static void manifest_ingress_set_rules(struct reader *reader, const struct manif
 	}
 	for (size_t i = 0; i < spec->rule_count; i++) {
 		for (size_t path = 0; path < spec->rules[i].path_count; path++) {
+			if (spec->rules[i].paths[path].match_count == 0) /* left out */
+				continue;
 			rules[filled] = spec->rules[i].paths[path];
 			rules[filled].host = spec->rules[i].host;
 			rules[filled].index = filled;
@@ -253,9 +282,10 @@ static void manifest_ingress_set_rules(struct reader *reader, const struct manif
 		struct manifest_ingress_path all = {.path = "/", .type = MANIFEST_INGRESS_PREFIX, .backend = *spec->fallback};
 		manifest_ingress_make_rule(reader, &all, &rules[filled]);
 		rules[filled].index = filled;
+		filled++;
 	}
 	route->rules = rules;
-	route->rule_count = count;
+	route->rule_count = filled;
 }
 
 void manifest_ingress_read(struct reader *reader, const struct yaml_node *spec_node, struct object *object)

@@ -7,6 +7,7 @@
 #include "proxy/config/catalog.h"
 
 struct reader;
+struct annotation;
 struct yaml_node;
 
 /* The readers of the kinds, rows of manifest.c. Each gets its zeroed struct with the object's head filled in, and the document's
@@ -31,6 +32,10 @@ bool manifest_is_subdomain(const char *text);
 
 /* TCP, UDP or SCTP of a port; a field_read into a bool: whether it is TCP. */
 void manifest_read_protocol(struct reader *reader, const struct yaml_node *value, void *field);
+
+/* manifest_ingress.c: whether ingress-nginx would take the paths of an Ingress with these annotations for regular expressions: use-regex,
+ * or rewrite-target, which implies it. */
+bool manifest_ingress_reads_regex(const struct annotation *annotations, size_t count);
 
 /* manifest_rule.c: the parts of an HTTPRoute or GRPCRoute rule. */
 void manifest_rule_read_http(struct reader *reader, const struct yaml_node *value, void *route_rule);

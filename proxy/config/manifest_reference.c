@@ -136,13 +136,23 @@ static void manifest_reference_read_weight(struct reader *reader, const struct y
 	manifest_text_integer(reader, value, 0, WEIGHT_MOST, field);
 }
 
+/* Whether it hangs on a Service; otherwise its Gateway does what it says, and it brings timeouts only. parentRefs are read first. */
+static bool manifest_reference_acts(const struct route *route)
+{
+	for (size_t i = 0; i < route->parent_count; i++)
+		if (route->parents[i].service)
+			return true;
+	return false;
+}
+
 static void manifest_reference_check_backend(struct reader *reader, const struct reference *reference)
 {
 	if (!manifest_reference_is_service(reference)) {
+		bool acts = manifest_reference_acts((const struct route *)reader->object);
+
 		fields_warn(reader, reference->node, "",
-			    "a backend of group \"%.80s\" and kind %.80s cannot be dialled: its share of the requests gets an "
-			    "error; taken are Services (group \"\")",
-			    reference->group, reference->kind);
+			    "a backend of group \"%.80s\" and kind %.80s cannot be dialled%s; taken are Services (group \"\")",
+			    reference->group, reference->kind, acts ? ": its share of the requests gets an error" : "");
 		return;
 	}
 	if (!manifest_is_subdomain(reference->name)) {

@@ -165,9 +165,9 @@ static void policy_attach_backend(struct attachment *attachment, const struct ob
 
 		if (!found) {
 			diagnostics_add(&build->policy->diagnostics, false,
-			                "%s:%u: %s %s/%s: the backend %s has no TCP port %u; its share of the requests gets an error",
+			                "%s:%u: %s %s/%s: the backend %s has no TCP port %u%s",
 			                route->file, route->line, kind_name(route->kind), route->namespace, route->name, service->key,
-			                document->port);
+			                document->port, attachment->acts ? "; its share of the requests gets an error" : "");
 			return;
 		}
 		/* Behind a headless Service's name are its pods, and nobody there translates ports. */

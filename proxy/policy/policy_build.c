@@ -78,24 +78,17 @@ static void policy_build_say_tenant(struct policy_build *build, const struct obj
                                     const char *namespace)
 {
 	diagnostics_add(&build->policy->diagnostics, false,
-	                "%s:%u: Tenant %s%s%s: does not hold for the namespace %s: Tenant %s%s%s at %s:%u does, which is read earlier",
-	                second->file, second->line, second->namespace, *second->namespace ? "/" : "", second->name, namespace,
-	                first->namespace, *first->namespace ? "/" : "", first->name, first->file, first->line);
+	                "%s:%u: Tenant %s: does not hold for the namespace %s: Tenant %s at %s:%u does, which is read earlier",
+	                second->file, second->line, second->name, namespace, first->name, first->file, first->line);
 }
 
-/* A Tenant holds for its own namespace when it has one, else, as KubeLB names them, for "tenant-NAME", and for "NAME". */
+/* A Tenant, which is in no namespace, holds for "NAME" and, as KubeLB names a tenant's, for "tenant-NAME". */
 static void policy_build_tenants(struct policy_build *build)
 {
 	CATALOG_EACH(build->config->catalog, KIND_TENANT, object) {
-		const char *names[] = {object->namespace, NULL};
-		size_t count = 1;
+		const char *names[] = {object->name, arena_printf(&build->policy->arena, "tenant-%s", object->name)};
 
-		if (!*object->namespace) {
-			names[0] = object->name;
-			names[1] = arena_printf(&build->policy->arena, "tenant-%s", object->name);
-			count = 2;
-		}
-		for (size_t i = 0; i < count; i++) {
+		for (size_t i = 0; i < 2; i++) {
 			void **slot = policy_build_slot(build, &build->tenants, names[i]);
 
 			if (slot && *slot)
@@ -181,6 +174,14 @@ static void policy_build_backends(struct policy_build *build, const struct route
 			policy_build_backend(build, route, gateway, &route->rules[i], &route->rules[i].backends[j]);
 }
 
+static void policy_build_say_grpc(struct policy_build *build, const struct object *route)
+{
+	diagnostics_add(&build->policy->diagnostics, false,
+	                "%s:%u: GRPCRoute %s/%s: does not apply to gRPC, which comes as HTTP/2: that is carried unread so far, without rules, "
+	                "timeouts and retries of requests; the route applies to HTTP/1 requests of such a path",
+	                route->file, route->line, route->namespace, route->name);
+}
+
 static void policy_build_links(struct policy_build *build)
 {
 	static const enum kind kinds[] = {KIND_HTTP_ROUTE, KIND_GRPC_ROUTE, KIND_TCP_ROUTE, KIND_TLS_ROUTE, KIND_INGRESS};
@@ -190,6 +191,8 @@ static void policy_build_links(struct policy_build *build)
 			const struct route *route = (const struct route *)object;
 			bool gateway = !route->parent_count && !route->orphaned;
 
+			if (kinds[i] == KIND_GRPC_ROUTE)
+				policy_build_say_grpc(build, object);
 			for (size_t p = 0; p < route->parent_count; p++) {
 				const struct route_parent *parent = &route->parents[p];
 

@@ -171,9 +171,24 @@ def explain_of_what_no_document_names(pod):
             said = explain(pod, "--config", documents.path, "--direction", direction, to=name, request="GET /")
             expect((said["service"], said["route"], said["status"]) == (service_name, None, None), f"{name}: {said}")
             expect(said["timeouts"][timer]["source"] == source, f"{name}: {said['timeouts']}")
+            expect(not said["service_documented"], f"{name}: documented")
     said = explain(pod, "--config", documents.path, to="shop/web:8080", request="GET /")
     expect(said["route"]["name"] == "web" and said["timeouts"]["request"]["ms"] == 3000, f"the Gateway's route: {said}")
     expect(not said["backends"] and not said["rewrite"], f"the Gateway's route only advises, but: {said}")
+
+
+@case()
+def explain_of_grpc(pod):
+    """Linkerd's retries of a GRPCRoute are printed with their statuses, and that gRPC is not read is said."""
+    annotations = {"retry.linkerd.io/grpc": "internal,unavailable", "retry.linkerd.io/limit": "2"}
+    documents = configured(pod, service("board", "10.0.0.9", namespace="shop"),
+                           route("board", kind="GRPCRoute", parent={"group": "", "kind": "Service", "name": "board"}, namespace="shop",
+                                 annotations=annotations))
+    said = explain(pod, "--config", documents.path, to="shop/board:8080", request="POST /demo.Board/Say")
+    expect(said["retry"]["grpc"] == ["internal", "unavailable"] and said["retry"]["codes"] == [], f"{said['retry']}")
+    expect(said["service_documented"], "not documented")
+    page = tool(pod, "explain", "--config", documents.path, "--to", "shop/board:8080", "POST /demo.Board/Say")[0]
+    expect(re.search(r"retry +on gRPC internal, unavailable \(HTTP/2, which is not read\), up to 2 times", page), page)
 
 
 # --- check-config ---

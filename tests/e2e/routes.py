@@ -4,7 +4,7 @@ import threading
 import time
 
 from .harness import Message, after, case, check_answer, expect, http, ok, request, script, silent, took
-from .harness.documents import backend, configured, edit, example, pairs, profile, route, rule, service
+from .harness.documents import backend, configured, edit, example, pairs, prefix, profile, rewrite, route, rule, service
 
 OUT = ("out4",)
 BOTH = ("out4", "out6")
@@ -336,7 +336,8 @@ def unusable_backends(pod):
           rule("/kind", backends=[backend("x", kind="Bucket", group="example.com")]),
           rule("/zero", backends=[backend("v1", 8081, weight=0), backend("v2", 8082, weight=0)]),
           rule("/extension", filters=[extension]),
-          rule("/backend", backends=[backend("v2", 8082, filters=[extension])]), rule("/"))
+          rule("/backend", backends=[backend("v2", 8082, filters=[extension])]),
+          rule("/prefix", filters=[rewrite(path=prefix("foo"))]), rule("/"))
     peer = pod.dial()
     answers = []
     for _ in range(20):
@@ -346,7 +347,8 @@ def unusable_backends(pod):
     expect(len(bad) == 10, f"{len(bad)} of 20 got 500")
     expect(all(each.body.startswith(b"v1 ") for each in answers if each.status == 200), "served by another backend")
     check_answer(bad[0], 500, "route_invalid", closes=False)
-    whys = {"/kind": "Bucket", "/zero": "weight 0", "/extension": "ExtensionRef", "/backend": "default/web rule 4"}
+    whys = {"/kind": "Bucket", "/zero": "weight 0", "/extension": "ExtensionRef", "/backend": "default/web rule 4",
+            "/prefix": 'replacePrefixMatch: "foo"'}
     for target, why in whys.items():
         peer.send(request("POST", target, body=b"b"))
         response = peer.response()

@@ -19,6 +19,10 @@
 #define UNKNOWN "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n"
 #define TENANT "---\napiVersion: kubelb.k8c.io/v1alpha1\nkind: Tenant\nmetadata: {name: t}\n"
 
+#define GRPC \
+	"---\napiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\nmetadata: {name: g}\n" \
+	"spec: {parentRefs: [{group: '', kind: Service, name: web}]}\n"
+
 /* Two routes of different kinds on one Service: known only once they are attached. */
 #define CONFLICT \
 	SERVICE("web", "80") \
@@ -40,6 +44,8 @@ static const struct {
     {SERVICE("a", "0"), false, 65, "; 1 error, 0 warnings\n", {"error: ", "ports[0].port"}},
     {CONFLICT, false, 0, "1 HTTPRoute, 1 TCPRoute, 1 Service in 1 file; 0 errors, 1 warning\n",
      {"warning: ", "TCPRoute default/b"}},
+    {SERVICE("web", "80") GRPC, false, 0, "1 GRPCRoute, 1 Service in 1 file; 0 errors, 1 warning\n",
+     {"warning: ", "GRPCRoute default/g: does not apply to gRPC, which comes as HTTP/2"}},
     {SERVICE("a", "80"), true, 0, "{\"files\":1,\"objects\":{\"Service\":1},\"errors\":[],\"warnings\":[]}\n", {""}},
     {SERVICE("a", "80") SERVICE("b", "0") UNKNOWN, true, 65, "\"errors\":[\"/tmp/lapse-check-", {"error: ", "warning: "}},
     {CONFLICT, true, 0, "\"errors\":[],\"warnings\":[\"", {"TCPRoute default/b"}},

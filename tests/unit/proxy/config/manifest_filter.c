@@ -134,7 +134,7 @@ static void what_is_not_carried_out(void **state)
 	"must be RequestHeaderModifier, ResponseHeaderModifier, RequestRedirect, URLRewrite, RequestMirror, CORS, ExternalAuth or " \
 	"ExtensionRef"
 #define PATH_VALUE                                                                                                                 \
-	"must be empty, or a path that starts with \"/\": printable ASCII without blanks and \"#\", at most 1024 bytes"
+	"should be empty, or a path that starts with \"/\": printable ASCII without blanks and \"#\"; requests of this rule get an error"
 #define FULL(path) RULE(REWRITE("path: {type: ReplaceFullPath, replaceFullPath: '" path "'}"))
 
 static void filters_are_checked(void **state)
@@ -183,10 +183,10 @@ static void filters_are_checked(void **state)
 	     AT ".requestRedirect.path: must have replaceFullPath with this type, and no replacePrefixMatch"},
 	    {HTTP, RULE(REWRITE("path: {type: ReplacePrefixMatch, replaceFullPath: /a, replacePrefixMatch: /b}")),
 	     AT ".urlRewrite.path: must have replacePrefixMatch with this type, and no replaceFullPath"},
-	    {HTTP, FULL("/a b"), AT ".urlRewrite.path.replaceFullPath: \"/a b\": " PATH_VALUE},
-	    {HTTP, FULL("a"), AT ".urlRewrite.path.replaceFullPath: \"a\": " PATH_VALUE},
-	    {HTTP, FULL("/a#b"), AT ".urlRewrite.path.replaceFullPath: \"/a#b\": " PATH_VALUE},
-	    {HTTP, FULL("/\xc3\xa4"), AT ".urlRewrite.path.replaceFullPath: \"/\xc3\xa4\": " PATH_VALUE},
+	    {HTTP, FULL("/a b"), "warning " AT ".urlRewrite.path.replaceFullPath: \"/a b\": " PATH_VALUE},
+	    {HTTP, FULL("a"), "warning " AT ".urlRewrite.path.replaceFullPath: \"a\": " PATH_VALUE},
+	    {HTTP, FULL("/a#b"), "warning " AT ".urlRewrite.path.replaceFullPath: \"/a#b\": " PATH_VALUE},
+	    {HTTP, FULL("/\xc3\xa4"), "warning " AT ".urlRewrite.path.replaceFullPath: \"/\xc3\xa4\": " PATH_VALUE},
 	    {HTTP, FULL("/a"), ""},
 	};
 

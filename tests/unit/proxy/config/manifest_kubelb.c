@@ -20,7 +20,8 @@ static void every_timeout_at_every_level(void **state)
 			struct documents documents;
 			snprintf(text, sizeof text, HEAD "kind: %s\nspec: {timeouts: {%s: 1m%ds, %s: null}}\n", kind_name(kinds[i]),
 				 timeouts_name(id), id + 1, timeouts_name((id + 1) % TIMEOUT_COUNT));
-			snprintf(source, sizeof source, "%s b/a spec.timeouts.%s", kind_name(kinds[i]), timeouts_name(id));
+			snprintf(source, sizeof source, "%s %sa spec.timeouts.%s", kind_name(kinds[i]), kinds[i] == KIND_TENANT ? "" : "b/",
+				 timeouts_name(id));
 			if (id == TIMEOUT_DRAIN && i > 1) /* of the proxy, not of what it carries: see says_what_is_wrong */
 				continue;
 			documents_read(&documents, text);
@@ -97,7 +98,7 @@ static void says_what_is_wrong(void **state)
 		{"kind: Config\nspec: {timeouts: {request: -1s}}\n", "a.yaml:4: Config b/a: spec.timeouts.request: \"-1s\": "},
 		{"kind: Config\nspec: {timeouts: {request: 30}}\n", "a.yaml:4: Config b/a: spec.timeouts.request: \"30\": "},
 		{"kind: Config\nspec: {timeouts: {request: 1d}}\n", "a.yaml:4: Config b/a: spec.timeouts.request: \"1d\": "},
-		{"kind: Tenant\nspec: {timeouts: {request: ''}}\n", "a.yaml:4: Tenant b/a: spec.timeouts.request: \"\": "},
+		{"kind: Tenant\nspec: {timeouts: {request: ''}}\n", "a.yaml:4: Tenant a: spec.timeouts.request: \"\": "},
 		{"kind: Route\nspec: {timeouts: [5s]}\n", "a.yaml:4: Route b/a: spec.timeouts: a list: must be a mapping"},
 		{"kind: Route\nspec: {timeouts: {idle: 5s}}\n", "a.yaml:4: Route b/a: spec.timeouts.idle: unknown field, ignored; known are request, backendRequest, streamIdle, ",
 		 .warning = true},
@@ -114,6 +115,10 @@ static void says_what_is_wrong(void **state)
 		{"kind: LoadBalancer\nspec: {type: ClusterIP, ports: [{port: 80}], hostname: a.b}\n", NULL},
 		{"kind: Route\nspec: {endpoints: [{addresses: [{ip: web}]}]}\n",
 		 "a.yaml:4: Route b/a: spec.endpoints[0].addresses[0].ip: \"web\": must be an IPv4 or IPv6 address"},
+		{"kind: Route\nspec: {endpoints: [{addresses: [{ip: 10.0.0.1}, {ip: 127.9.0.1}]}]}\n",
+		 "a.yaml:4: Route b/a: spec.endpoints[0].addresses[1].ip: \"127.9.0.1\": must be an address of another host"},
+		{"kind: LoadBalancer\nspec: {endpoints: [{addresses: [{ip: '::ffff:0.0.0.0'}]}]}\n",
+		 "a.yaml:4: LoadBalancer b/a: spec.endpoints[0].addresses[0].ip: \"::ffff:0.0.0.0\": must be an address of another host"},
 		{"kind: Route\nspec: {endpoints: [{addresses: [{}]}]}\n",
 		 "a.yaml:4: Route b/a: spec.endpoints[0].addresses[0].ip: this field is required"},
 		{"kind: Route\nspec: {endpoints: [{ports: [{port: 0}]}]}\n",

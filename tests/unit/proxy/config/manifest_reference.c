@@ -128,7 +128,14 @@ static void other_backends_are_invalid(void **state)
 {
 	struct route_document document;
 
-	route_document_read(&document, HTTP, BACKENDS("{group: multicluster.x-k8s.io, kind: ServiceImport, name: A_b, weight: 3}"));
+#define IMPORT "rules: [{backendRefs: [{group: multicluster.x-k8s.io, kind: ServiceImport, name: A_b, weight: 3}]}]}"
+	/* Behind a Gateway nobody is sent there by us. */
+	route_document_read(&document, HTTP, "spec: {parentRefs: [{name: gateway}], " IMPORT);
+	assert_string_equal(document.said,
+			    "warning .rules[0].backendRefs[0]: a backend of group \"multicluster.x-k8s.io\" and kind ServiceImport cannot be "
+			    "dialled; taken are Services (group \"\")");
+	route_document_free(&document);
+	route_document_read(&document, HTTP, "spec: {parentRefs: [{name: gateway}, {group: '', kind: Service, name: web}], " IMPORT);
 	assert_string_equal(document.said,
 			    "warning .rules[0].backendRefs[0]: a backend of group \"multicluster.x-k8s.io\" and kind ServiceImport cannot be "
 			    "dialled: its share of the requests gets an error; taken are Services (group \"\")");

@@ -152,6 +152,13 @@ static void tenants_of_one_namespace(void **state)
 	    "---\napiVersion: kubelb.k8c.io/v1alpha1\nkind: Tenant\nmetadata: {name: tenant-shop}\nspec: {timeouts: {request: 4s}}\n"
 	    "---\napiVersion: kubelb.k8c.io/v1alpha1\nkind: Tenant\nmetadata: {name: other, namespace: other}\n"
 	    SERVICE("tenant-shop", "web", "10.0.0.1", "");
+	/* As KubeLB's page has it. */
+	static const char streaming[] =
+	    "apiVersion: kubelb.k8c.io/v1alpha1\nkind: Tenant\nmetadata: {name: streaming-tenant, namespace: kubelb}\n"
+	    "spec: {timeouts: {streamIdle: 4h, idleConnection: 4h, tcpIdle: 4h}}\n"
+	    SERVICE("streaming-tenant", "a", "10.0.0.1", "") SERVICE("tenant-streaming-tenant", "b", "10.0.0.2", "")
+	    SERVICE("kubelb", "c", "10.0.0.3", "");
+	static const char *const places[] = {"10.0.0.1:80", "10.0.0.2:80"};
 	const struct diagnostics *diagnostics;
 	struct world world;
 
@@ -163,6 +170,14 @@ static void tenants_of_one_namespace(void **state)
 	assert_non_null(strstr(diagnostics->first->text, ".yaml:6: Tenant tenant-shop: does not hold for the namespace tenant-shop: "
 	                                                 "Tenant shop at "));
 	assert_non_null(strstr(diagnostics->first->text, "documents.yaml:1 does, which is read earlier"));
+	world_free(&world);
+
+	world_new(&world, streaming, NULL, NULL, NULL, NULL);
+	for (size_t i = 0; i < 2; i++)
+		expect_timeout(policy_target_timeouts(world_target(&world, DIRECTION_OUTBOUND, places[i])), TIMEOUT_TCP_IDLE, 14400000,
+		               "Tenant streaming-tenant spec.timeouts.tcpIdle");
+	expect_timeout(policy_target_timeouts(world_target(&world, DIRECTION_OUTBOUND, "10.0.0.3:80")), TIMEOUT_TCP_IDLE, 3600000,
+	               "built-in");
 	world_free(&world);
 }
 
