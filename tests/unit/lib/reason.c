@@ -45,7 +45,7 @@ static void statuses_say_whose_fault(void **state)
 			assert_int_equal(id, REASON_NO_ROUTE);
 			break;
 		case 500:
-			assert_int_equal(id, REASON_ROUTE_INVALID);
+			assert_true(id == REASON_ROUTE_INVALID || id == REASON_ROUTE_UNDECIDED || id == REASON_REDIRECT_TOO_LONG);
 			break;
 		case 408:
 			assert_int_equal(id, REASON_HEADER_TIMEOUT);
