@@ -3,8 +3,8 @@
 #include <string.h>
 
 static const struct reason rows[] = {
-#define REASON(id, name, by, ending, status, sentence, remedy) \
-	[REASON_##id] = {#name, sentence, remedy, BY_##by, ENDING_##ending, status},
+#define REASON(id, name, by, ending, status, level, sentence, remedy) \
+	[REASON_##id] = {#name, sentence, remedy, BY_##by, ENDING_##ending, status, LOG_##level},
 #include "lib/reasons.def"
 #undef REASON
 };

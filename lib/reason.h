@@ -1,9 +1,11 @@
 #ifndef LAPSE_LIB_REASON_H
 #define LAPSE_LIB_REASON_H
 
+#include "lib/log.h"
+
 /* Why a connection, or one exchange on it, ended. One member per row of reasons.def. REASON_NONE: it has not. */
 enum reason_id {
-#define REASON(id, name, by, ending, status, sentence, remedy) REASON_##id,
+#define REASON(id, name, by, ending, status, level, sentence, remedy) REASON_##id,
 #include "lib/reasons.def"
 #undef REASON
 	REASON_COUNT,
@@ -22,6 +24,7 @@ struct reason {
 	enum reason_by by;
 	enum reason_ending ending;
 	int status; /* of the synthesised answer where one is possible, 0 = none */
+	enum log_level level; /* of the record */
 };
 
 /* The row of a reason; never NULL for id < REASON_COUNT. */

@@ -29,6 +29,14 @@ void sock_set_reset_on_close(int fd);
 /* TCP_INFO (tcp(7)); fields an older kernel does not fill are 0. */
 int sock_info(int fd, struct tcp_info *out);
 
+/* The listening socket that takes connections to `addr` in this network namespace, asked of the kernel (sock_diag(7)). */
+struct sock_listening {
+	uint32_t queued, limit; /* connections that wait to be accepted, and how many may */
+};
+
+/* 1 and *out (NULL: not wanted); 0: nobody listens; -errno: the kernel does not say. */
+int sock_listener(const struct addr *addr, struct sock_listening *out);
+
 /* Bytes in the send queue, acknowledged or not sent yet (SIOCOUTQ). */
 int sock_send_queue(int fd);
 

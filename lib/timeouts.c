@@ -54,6 +54,11 @@ enum reason_id timeouts_reason(enum timeout_id id)
 	return rows[id].reason;
 }
 
+bool timeouts_of_proxy(enum timeout_id id)
+{
+	return id == TIMEOUT_DRAIN || id == TIMEOUT_DRAIN_LEAST;
+}
+
 enum timeout_id timeouts_find(const char *name)
 {
 	for (int id = 0; id < TIMEOUT_COUNT; id++)

@@ -1,6 +1,7 @@
 #ifndef LAPSE_LIB_TIMEOUTS_H
 #define LAPSE_LIB_TIMEOUTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,6 +41,9 @@ const char *timeouts_name(enum timeout_id id);
 const char *timeouts_sentence(enum timeout_id id);
 int64_t timeouts_default(enum timeout_id id);
 enum reason_id timeouts_reason(enum timeout_id id);
+
+/* Whether it is of the proxy, not of what it carries: no single object can set it. */
+bool timeouts_of_proxy(enum timeout_id id);
 
 /* The row of a camelCase name, TIMEOUT_NONE when there is none. */
 enum timeout_id timeouts_find(const char *name);

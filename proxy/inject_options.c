@@ -28,6 +28,7 @@ static const struct inject_kind {
     {"domain", "DOMAIN", "a domain in lower case without a dot at its end, as cluster.local"},
     {"duration", "DURATION", "a duration from 0s (off) on, as 500ms, 30s, 1h30m"},
     {"families", "FAMILIES", "auto, ipv4, ipv6 or both"},
+    {"malformed", "pass|refuse", "pass or refuse"},
     {"format", "text|json", "text or json"},
     {"hosts", "NAMES", "names of hosts such as shop.example,shop"},
     {"label", "NAME", "a name of a-z, 0-9 and hyphens inside"},

@@ -66,6 +66,7 @@ struct process {
 	char hostname[HOST_NAME_MAX + 1];
 	struct loop_source signals;
 	struct wheel_timer log_timer;
+	struct wheel_timer leave_timer; /* drainLeast */
 	struct self_dial self_dial;
 };
 
@@ -205,12 +206,26 @@ static void main_advance_drain(struct process *process, enum drain drain)
 static void main_drain(struct process *process, const char *who)
 {
 	unsigned long long open = atomic_load(&process->proxy.connections);
-	char limit[DURATION_TEXT_SIZE];
+	const struct timeouts *timeouts = policy_timeouts(process->proxy.policy);
+	int64_t limit = timeouts->of[TIMEOUT_DRAIN].milliseconds, least = timeouts->of[TIMEOUT_DRAIN_LEAST].milliseconds;
+	char limit_text[DURATION_TEXT_SIZE], least_text[DURATION_TEXT_SIZE];
 
-	log_message(process->log, LOG_INFO, "%s: draining; %llu connection%s %s to end, a second signal ends what is left at once", who, open,
-	            open == 1 ? " has" : "s have",
-	            duration_format(policy_timeouts(process->proxy.policy)->of[TIMEOUT_DRAIN].milliseconds, limit));
-	main_advance_drain(process, DRAIN_STARTED);
+	if (limit && least > limit)
+		least = limit;
+	log_message(process->log, LOG_INFO,
+	            "%s: draining; all is served for %s (drainLeast), then %llu connection%s %s to end; a second signal ends what is left at once",
+	            who, duration_format(least, least_text), open, open == 1 ? " has" : "s have",
+	            limit ? duration_format(limit, limit_text) : "any time");
+	main_advance_drain(process, DRAIN_ANNOUNCED);
+	if (least)
+		wheel_arm(loop_wheel(process->loop), &process->leave_timer, loop_now(process->loop) + least);
+	else
+		main_advance_drain(process, DRAIN_STARTED);
+}
+
+static void main_leave(struct wheel_timer *timer)
+{
+	main_advance_drain(process_of(timer, leave_timer), DRAIN_STARTED);
 }
 
 static void main_drain_asked(void *owner, const char *who)
@@ -243,7 +258,7 @@ static void main_idle(void *owner)
 {
 	struct process *process = owner;
 
-	if (atomic_load(&process->proxy.drain) != DRAIN_NONE && !atomic_load(&process->proxy.connections)) {
+	if (atomic_load(&process->proxy.drain) >= DRAIN_STARTED && !atomic_load(&process->proxy.connections)) {
 		main_advance_drain(process, DRAIN_STOP);
 		loop_stop(process->loop);
 	}
@@ -346,6 +361,7 @@ static int main_prepare(struct process *process)
 	if (result)
 		return result;
 	process->log_timer.fire = main_log_retry;
+	process->leave_timer.fire = main_leave;
 	process->worker_count = settings->workers ? (int)settings->workers : main_cpus();
 	*proxy = (struct proxy){
 	    .settings = settings,

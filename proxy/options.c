@@ -206,6 +206,16 @@ static int proxy_options_parse_docs(const struct option_call *call, void *field,
 	return -EINVAL;
 }
 
+static int proxy_options_parse_malformed(const struct option_call *call, void *field, struct text *accepted)
+{
+	if (strcmp(call->value, "pass") != 0 && strcmp(call->value, "refuse") != 0) {
+		text_string(accepted, "pass or refuse");
+		return -EINVAL;
+	}
+	*(bool *)field = *call->value == 'r';
+	return 0;
+}
+
 static const struct option_row fixed_rows[] = {
     {.name = "inbound-port", .commands = OF_RUN, .argument = "PORT", .default_value = "4143", .parse = options_parse_port,
      .offset = FIELD(inbound_port),
@@ -245,7 +255,7 @@ static const struct option_row fixed_rows[] = {
     {.name = "keepalive-probes", .commands = OF_RUN, .argument = "N", .default_value = "10", .parse = options_parse_number,
      .least = 1, .greatest = 127, .offset = FIELD(keepalive_probes),
      .help = "TCP keep-alive on both legs: unanswered probes before the peer counts as vanished."},
-    {.name = "pool-size", .commands = OF_RUN, .argument = "N", .default_value = "32", .parse = options_parse_number,
+    {.name = "pool-size", .commands = OF_RUN, .argument = "N", .default_value = "0", .parse = options_parse_number,
      .greatest = 65536, .offset = FIELD(pool_size),
      .help = "Idle server connections kept per destination and worker; 0 = none."},
     {.name = "no-learned-idle", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(no_learned_idle),
@@ -263,6 +273,10 @@ static const struct option_row fixed_rows[] = {
     {.name = "max-chunk-extensions", .commands = OF_RUN, .argument = "SIZE", .default_value = "1KiB",
      .parse = options_parse_size, .greatest = 16777216, .offset = FIELD(max_chunk_extensions),
      .help = "Most bytes of chunk extensions in one message."},
+    {.name = "on-malformed-http", .commands = OF_RUN, .argument = "pass|refuse", .default_value = "pass", .parse = proxy_options_parse_malformed,
+     .offset = FIELD(refuse_malformed_http),
+     .help = "What a strict parser refuses goes on as it came, and the connection is not read further; or it is answered with 400 or 502. "
+             "Where routes choose, filter or retry it is always refused."},
     {.name = "no-reason-headers", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(no_reason_headers),
      .help = "Leaves lapse-reason and lapse-detail out of synthesised answers."},
     {.name = "forwarded", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(forwarded),
@@ -369,7 +383,7 @@ static void proxy_options_rows(struct proxy_rows *table)
 			snprintf(table->help[id], sizeof table->help[id], "%s Off unless set.", timeouts_sentence(id));
 		table->rows[FIXED_ROWS + id] = (struct option_row){
 		    .name = table->names[id],
-		    .aliases = {id == TIMEOUT_DRAIN ? "drain-timeout" : NULL},
+		    .aliases = {id == TIMEOUT_DRAIN ? "drain-timeout" : id == TIMEOUT_DRAIN_LEAST ? "drain-least" : NULL},
 		    .argument = "DURATION",
 		    .help = table->help[id],
 		    .parse = proxy_options_parse_timeout,
@@ -452,6 +466,8 @@ static void proxy_options_write(const struct settings *settings, const struct op
 		text_string(out, log_level_name(*(const enum log_level *)field));
 	else if (row->parse == log_parse_format)
 		text_string(out, *(const enum log_format *)field == LOG_JSON ? "json" : "text");
+	else if (row->parse == proxy_options_parse_malformed)
+		text_string(out, *(const bool *)field ? "refuse" : "pass");
 	else if (row->parse == options_parse_texts || row->parse == proxy_options_parse_admin_host)
 		for (size_t i = 0; i < ((const struct option_texts *)field)->count; i++)
 			text_printf(out, "%s%s", i ? " " : "", ((const struct option_texts *)field)->items[i]);

@@ -302,7 +302,7 @@ static bool annotations_next_key(const struct family *family, size_t *at, char f
 /* On which kinds a key of the family means something: how long we drain is for the whole proxy, whatever it carries. */
 static uint32_t annotations_kinds(const struct family *family, const struct key *key)
 {
-	bool whole = !key->retry && key->timeout == TIMEOUT_DRAIN;
+	bool whole = !key->retry && timeouts_of_proxy(key->timeout);
 
 	return whole ? family->kinds & (KIND(CONFIG) | KIND(TENANT) | KIND(POD)) : family->kinds;
 }

@@ -118,7 +118,7 @@ static void manifest_kubelb_read_endpoints(struct reader *reader, const struct y
 /* How long we drain is for the whole proxy, not for what one object carries. */
 static bool manifest_kubelb_is_meant(struct reader *reader, const struct yaml_node *timeouts, enum timeout_id id)
 {
-	if (id != TIMEOUT_DRAIN || reader->object->kind == KIND_CONFIG || reader->object->kind == KIND_TENANT)
+	if (!timeouts_of_proxy(id) || reader->object->kind == KIND_CONFIG || reader->object->kind == KIND_TENANT)
 		return true;
 	size_t mark = fields_enter(reader, timeouts_name(id), 0);
 	fields_warn(reader, yaml_field(timeouts, timeouts_name(id)), NULL, "has a meaning on a Config or Tenant only, ignored");

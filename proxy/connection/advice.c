@@ -88,6 +88,12 @@ void advice_conntrack(enum conntrack_state state, int64_t keep_ms, struct text *
 		text_printf(out, "lapse-init --conntrack-timeout %s=%s", conntrack_state_name(state), duration);
 }
 
+/* Writes nothing: a clause for servers of which nothing is known. */
+static bool advice_unheard(const struct advice *advice, struct text *out)
+{
+	return !advice->queue_full;
+}
+
 static bool advice_kept(const struct advice *advice, struct text *out)
 {
 	if (!advice->keep_ms)
@@ -104,6 +110,7 @@ static const struct {
     {"timer", "`timer`", advice_timer},
     {"serverIdle", "`serverIdle`", advice_server_idle},
     {"idle", "the idle time seen", advice_idle},
+    {"unheard", "", advice_unheard},
     {"conntrack", "`lapse-init --close-wait-timeout` or `--conntrack-timeout established=`", advice_kept},
 };
 

@@ -1,6 +1,7 @@
 #ifndef LAPSE_PROXY_CONNECTION_ADVICE_H
 #define LAPSE_PROXY_CONNECTION_ADVICE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/conntrack.h"
@@ -20,6 +21,7 @@ struct advice {
 	const struct timeout_value *value;       /* of that one */
 	const struct timeout_value *server_idle; /* NULL = not known */
 	int64_t idle_ms;                         /* the rest that was too long for one side, 0 = not known */
+	bool queue_full;                         /* the server is there, and accepts nothing */
 	enum conntrack_state state;              /* in which conntrack forgot the flow */
 	int64_t keep_ms;                         /* how long it should have been kept there, 0 = time was not the cause */
 };

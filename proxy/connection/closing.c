@@ -33,7 +33,8 @@
  * (RFC 9112 §9.6). */
 enum {
 	LINGER_MS = 1000,  /* of silence */
-	LINGER_MOST_MS = 30000,
+	LINGER_MOST_MS = 2000,   /* of a client that goes on sending */
+	LINGER_MOST = 1024 * 1024, /* bytes of it that are thrown away */
 };
 
 struct cause cause_of(enum reason_id reason)
@@ -54,7 +55,7 @@ struct cause cause_timer(enum reason_id reason, enum timeout_id timer)
 const struct timeout_value *conn_timeout(const struct conn *conn, enum timeout_id timer)
 {
 	/* Draining goes by what is in force now, whatever the connection began with. */
-	return &(timer == TIMEOUT_DRAIN ? policy_timeouts(conn->worker->terms.policy) : &conn->terms->timeouts)->of[timer];
+	return &(timeouts_of_proxy(timer) ? policy_timeouts(conn->worker->terms.policy) : &conn->terms->timeouts)->of[timer];
 }
 
 static void ending_look_at(struct ending_leg *out, const struct leg *leg)
@@ -112,7 +113,8 @@ static void ending_add_conntrack(const struct conn *conn, struct advice *advice)
 static char *ending_describe(const struct conn *conn, const struct ending *ending, const char *fact)
 {
 	struct advice advice = {.timer = TIMEOUT_NONE};
-	TEXT_ON_STACK(attempt, 64);
+	struct sock_listening queue;
+	TEXT_ON_STACK(attempt, 96);
 	TEXT_ON_STACK(detail, ADVICE_DETAIL_SIZE);
 
 	if (reason_row(ending->reason)->by != BY_CLIENT)
@@ -125,6 +127,9 @@ static char *ending_describe(const struct conn *conn, const struct ending *endin
 	case REASON_KEEPALIVE_RACE_UNSENT:
 		advice.server_idle = conn_timeout(conn, TIMEOUT_SERVER_IDLE);
 		advice.idle_ms = conn->upstream ? conn->upstream->idle_before : 0;
+		break;
+	case REASON_CONNECT_TIMEOUT:
+		advice.queue_full = upstream_queue_full(conn, &queue);
 		break;
 	case REASON_IDLE_RACE:
 		advice.idle_ms = conn_now(conn) - conn->instants[INSTANT_IDLE];
@@ -179,6 +184,7 @@ static void closing_swept(struct loop_deferred *deferred)
 	terms_release(&conn->worker->terms, conn->terms);
 	ending_free(&conn->ending);
 	free(conn->seen);
+	free(conn->unread);
 	slab_release(conn->worker->conn_memory, conn);
 }
 
@@ -205,6 +211,8 @@ static void closing_count(struct conn *conn)
 	metrics_observe(metrics, METRIC_CONNECTION_SECONDS, conn->direction, conn->protocol, open_ms * 1000);
 	PROBE_CLOSE(conn->id, reason_row(ending->reason)->name, reason_by_name(ending->by), conn_phase_name(ending->phase), open_ms);
 	metrics_add_named(metrics, NAMED_SERVICE_CLOSED, conn->terms->service_series, conn->direction, ending->reason, 1);
+	if (conn->unread)
+		metrics_add(metrics, METRIC_UNREAD_ACTIVE, conn->direction, 0, 0, 0, -1);
 	if (conn->half_closed)
 		metrics_add(metrics, METRIC_CONNECTIONS_HALF_CLOSED, conn->direction, 0, 0, 0, -1);
 	if (ending->reason == REASON_REDIRECT_STATE_LOST)
@@ -329,7 +337,7 @@ void conn_close_list(struct conn *conn, struct cause cause, const char *format, 
 	ending_fill(&conn->ending, conn, cause);
 	if (closing_needs_words(conn))
 		ending_explain(&conn->ending, conn, format, arguments);
-	end = cause.answered || cause.at_rest ? ENDING_FIN : reason_row(cause.reason)->ending;
+	end = cause.answered || cause.at_rest ? ENDING_FIN : cause.reset ? ENDING_RST : reason_row(cause.reason)->ending;
 	exchange_free(conn);
 	closing_release_server(conn, end, exchange_under_way);
 	conn->client_read_hold = false;
@@ -394,14 +402,14 @@ void conn_close_dial_failed(struct conn *conn, int error)
 
 void conn_close_client_failed(struct conn *conn)
 {
+	TEXT_ON_STACK(words, 192);
 	const struct leg *client = &conn->client;
 	const struct exchange *exchange = conn->exchange;
 
 	if (client->error == -ETIMEDOUT) {
 		struct cause cause = cause_timer(REASON_CLIENT_VANISHED, client->vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE);
 
-		conn_close(conn, cause, "the client no longer acknowledges anything, found by %s",
-		           client->vanished ? "asking the kernel for its last acknowledgement" : "TCP keep-alive");
+		conn_close(conn, cause, "the client no longer acknowledges anything%s", progress_vanished_words(conn, client, &words));
 	} else if (exchange && exchange->response_head) {
 		conn_close(conn, cause_of(REASON_CLIENT_ABORTED_RESPONSE), "the client went away after %llu bytes of the response to request %u",
 		           (unsigned long long)client->sent, conn->requests);

@@ -19,6 +19,7 @@ struct cause {
 	enum timeout_id timer; /* TIMEOUT_NONE unless a timer fired */
 	int status;            /* of the answer, where it is not the reason's own; 0 = the reason's */
 	bool at_rest;          /* nothing is under way: end with FIN, whatever the reason's row says */
+	bool reset;            /* end with RST, likewise: as the other side did */
 	bool answered;         /* a synthesised answer is on its way to the client: end with FIN behind it */
 };
 

@@ -55,10 +55,13 @@ static const struct {
     [STAGE_CONNECT] = {"connect", ALWAYS | T(CONNECT), 0, S(OPAQUE) | ENDS, 0},
     [STAGE_OPAQUE] = {"opaque", ALWAYS | T(TCP_IDLE) | T(HALF_CLOSE), CLIENT | SERVER, ENDS, A(HALF_CLOSED)},
     [STAGE_IDLE] = {"idle", ALWAYS | T(IDLE_CONNECTION), CLIENT | SERVER, S(HEAD) | ENDS, A(TURN)},
-    [STAGE_HEAD] = {"head", ALWAYS | T(REQUEST_HEADERS) | T(STREAM_IDLE), CLIENT | SERVER, S(EXCHANGE) | ENDS, 0},
+    [STAGE_HEAD] = {"head", ALWAYS | T(REQUEST_HEADERS) | T(STREAM_IDLE), CLIENT | SERVER, S(EXCHANGE) | S(TUNNEL) | ENDS, 0},
     [STAGE_EXCHANGE] = {"exchange", ALWAYS | T(REQUEST) | T(BACKEND_REQUEST) | T(STREAM_IDLE) | T(CONNECT), CLIENT | SERVER,
                         S(IDLE) | S(TUNNEL) | ENDS, A(BACKOFF) | A(ATTEMPT)},
-    [STAGE_TUNNEL] = {"tunnel", ALWAYS | T(STREAM_IDLE) | T(HALF_CLOSE), CLIENT | SERVER, ENDS, A(HALF_CLOSED)},
+    [STAGE_TUNNEL] = {"tunnel",
+                      ALWAYS | T(STREAM_IDLE) | T(HALF_CLOSE) | T(CONNECT) | T(IDLE_CONNECTION) | T(REQUEST_HEADERS) | T(REQUEST) |
+                          T(BACKEND_REQUEST), /* the last four while it is unread (http1/unread.h) */
+                      CLIENT | SERVER, ENDS, A(HALF_CLOSED)},
     [STAGE_LINGER] = {"closing", 0, CLIENT, S(CLOSED), A(LINGER)},
     [STAGE_CLOSED] = {"closed", 0, 0, 0, 0},
 };
@@ -125,7 +128,7 @@ unsigned conn_phase(const struct conn *conn)
 		return PHASE_RESPONSE;
 	if (exchange->waiting)
 		return PHASE_BACKOFF;
-	if (!conn->upstream && !refused)
+	if ((!conn->upstream && !refused) || exchange->refusal == REASON_BACKEND_UNRESOLVED)
 		return STAGE_CONNECT;
 	return exchange->request_body.complete ? PHASE_WAIT : PHASE_REQUEST;
 }

@@ -100,6 +100,7 @@ struct conn {
 	uint8_t http_minor;              /* of the last request */
 	uint16_t last_status;
 	uint32_t requests, retries;
+	uint32_t answered_by;              /* a mark of the server that the last answer came from, 0 = none */
 	uint32_t server_legs;              /* server legs that were let go */
 	uint32_t server_reused;            /* of the last one: exchanges it had carried before, and what happened on it */
 	uint8_t server_events[LEG_EVENTS];
@@ -111,6 +112,7 @@ struct conn {
 		char *last_request;        /* PROTOCOL_HTTP1: "GET /path" with --log-paths */
 		void *seen;
 	};
+	char *unread; /* owned, NULL: what could not be read as HTTP, since when it is a tunnel */
 	struct ending ending;
 };
 

@@ -27,8 +27,8 @@ enum {
 struct deadline deadline_next(uint32_t timers, const int64_t instants[static INSTANT_COUNT], enum alarm alarm, int64_t alarm_at,
                               bool half_closed, const struct timeouts *timeouts)
 {
-	const uint32_t idle = TIMER_BIT(TIMEOUT_TCP_IDLE) | TIMER_BIT(TIMEOUT_STREAM_IDLE);
-	const uint32_t known = (TIMER_BIT(TIMEOUT_COUNT) - 1) & ~(TIMER_BIT(TIMEOUT_SERVER_IDLE) | TIMER_BIT(TIMEOUT_DRAIN));
+	const uint32_t idle = TIMER_BIT(TIMEOUT_TCP_IDLE) | TIMER_BIT(TIMEOUT_STREAM_IDLE) | TIMER_BIT(TIMEOUT_IDLE_CONNECTION);
+	const uint32_t known = (TIMER_BIT(TIMEOUT_COUNT) - 1) & ~(TIMER_BIT(TIMEOUT_SERVER_IDLE) | TIMER_BIT(TIMEOUT_DRAIN) | TIMER_BIT(TIMEOUT_DRAIN_LEAST));
 	struct deadline next = {.at = alarm ? alarm_at : INT64_MAX, .timer = TIMEOUT_NONE, .alarm = alarm};
 
 	int64_t waiting = INT64_MAX; /* the shortest of these */

@@ -1,8 +1,7 @@
 #include "proxy/connection/detect.h"
 
+#include <stdbool.h>
 #include <string.h>
-
-enum fit { FIT_NO, FIT_MORE, FIT_YES };
 
 static enum fit detect_prefix(const uint8_t *bytes, size_t length, const char *expected, size_t expected_length)
 {
@@ -13,28 +12,89 @@ static enum fit detect_prefix(const uint8_t *bytes, size_t length, const char *e
 	return length >= expected_length ? FIT_YES : FIT_MORE;
 }
 
-/* Methods of the IANA registry and those in common use with proxies and caches; each ends in the space that decides. */
-static enum fit detect_http1(const uint8_t *bytes, size_t length)
+enum {
+	EMPTY_LINES = 8,           /* before a request line (RFC 9112 §2.2 asks for one at least) */
+	REQUEST_LINE_MOST = 16384, /* with them */
+};
+
+/* RFC 9110 §5.6.2 */
+static bool detect_is_token(uint8_t byte)
 {
-	static const char *const methods[] = {
-	    "GET ", "POST ", "HEAD ", "PUT ", "DELETE ", "OPTIONS ", "PATCH ", "CONNECT ", "TRACE ", "PROPFIND ", "PROPPATCH ",
-	    "MKCOL ", "COPY ", "MOVE ", "LOCK ", "UNLOCK ", "SEARCH ", "BIND ", "REBIND ", "UNBIND ", "ACL ", "REPORT ",
-	    "MKACTIVITY ", "CHECKOUT ", "MERGE ", "M-SEARCH ", "NOTIFY ", "SUBSCRIBE ", "UNSUBSCRIBE ", "PURGE ", "MKCALENDAR ",
-	    "LINK ", "UNLINK ",
-	};
-	enum fit fit = FIT_NO;
+	return (byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z') ||
+	       (byte && strchr("!#$%&'*+-.^_`|~", byte));
+}
 
-	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
-		enum fit this = FIT_NO;
+size_t detect_skip_empty_lines(const uint8_t *bytes, size_t length)
+{
+	size_t at = 0;
 
-		if ((uint8_t)methods[i][0] == bytes[0])
-			this = detect_prefix(bytes, length, methods[i], strlen(methods[i]));
-		if (this == FIT_YES)
-			return this;
-		if (this > fit)
-			fit = this;
+	for (int lines = 0; at < length && (bytes[at] == '\n' || bytes[at] == '\r'); lines++) {
+		if (lines == EMPTY_LINES)
+			return SIZE_MAX;
+		if (bytes[at] == '\r' && at + 1 == length)
+			return length;
+		if (bytes[at] == '\r' && bytes[at + 1] != '\n')
+			return SIZE_MAX;
+		at += bytes[at] == '\r' ? 2 : 1;
 	}
-	return fit;
+	return at;
+}
+
+/* Behind the method, 0 when there is none. */
+static size_t detect_skip_token(const uint8_t *bytes, size_t length)
+{
+	size_t at = 0;
+
+	while (at < length && detect_is_token(bytes[at]))
+		at++;
+	return at;
+}
+
+enum fit detect_request_line(const uint8_t *bytes, size_t length)
+{
+	static const char version[] = " HTTP/1.";
+	enum fit fit, more = length < REQUEST_LINE_MOST ? FIT_MORE : FIT_NO;
+	size_t at, method, target, left;
+
+	if (length > REQUEST_LINE_MOST)
+		length = REQUEST_LINE_MOST;
+	at = detect_skip_empty_lines(bytes, length);
+	if (at == SIZE_MAX)
+		return FIT_NO;
+	method = detect_skip_token(bytes + at, length - at);
+	if (at + method == length)
+		return more;
+	if (!method || bytes[at + method] != ' ' || (method == 3 && memcmp(bytes + at, "PRI", 3) == 0))
+		return FIT_NO; /* PRI is HTTP/2's (RFC 9113 §11.6) */
+	at += method;
+	for (target = ++at; at < length && bytes[at] > ' ' && bytes[at] != 0x7f; at++)
+		;
+	if (at == length)
+		return more;
+	if (at == target)
+		return FIT_NO;
+	left = length - at;
+	fit = detect_prefix(bytes + at, left, version, sizeof version - 1);
+	if (fit != FIT_YES)
+		return fit == FIT_MORE ? more : FIT_NO;
+	at += sizeof version - 1;
+	if (at < length && (bytes[at] < '0' || bytes[at] > '9'))
+		return FIT_NO;
+	if (++at >= length)
+		return more;
+	if (bytes[at] == '\r' && at + 1 == length)
+		return more;
+	return bytes[at] == '\n' || (bytes[at] == '\r' && bytes[at + 1] == '\n') ? FIT_YES : FIT_NO;
+}
+
+bool detect_begins_request(const uint8_t *bytes, size_t length)
+{
+	size_t at = 0, method;
+
+	while (at < length && (bytes[at] == '\r' || bytes[at] == '\n'))
+		at++;
+	method = detect_skip_token(bytes + at, length - at);
+	return method && at + method < length && bytes[at + method] == ' ';
 }
 
 static enum fit detect_http2(const uint8_t *bytes, size_t length)
@@ -69,7 +129,7 @@ enum protocol detect_protocol(const uint8_t *bytes, size_t length)
 
 	if (!length)
 		return PROTOCOL_UNDETECTED;
-	if ((http1 = detect_http1(bytes, length)) == FIT_YES)
+	if ((http1 = detect_request_line(bytes, length)) == FIT_YES)
 		return PROTOCOL_HTTP1;
 	if ((http2 = detect_http2(bytes, length)) == FIT_YES)
 		return PROTOCOL_HTTP2;

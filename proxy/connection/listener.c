@@ -35,7 +35,7 @@ static bool listener_answer_limit(int fd, const struct settings *settings, const
 {
 	static const struct advice nothing_known = {.timer = TIMEOUT_NONE};
 	TEXT_ON_STACK(detail, ADVICE_DETAIL_SIZE);
-	uint8_t bytes[16];
+	uint8_t bytes[2048];
 	ssize_t got = recv(fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
 	const struct reply reply = {
 	    .status = 503,

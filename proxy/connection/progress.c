@@ -3,13 +3,17 @@
 #include <errno.h>
 #include <poll.h>
 
+#include "lib/duration.h"
 #include "lib/sock.h"
+#include "lib/text.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/leg.h"
 #include "proxy/connection/proto.h"
 #include "proxy/connection/pump.h"
+#include "proxy/connection/worker.h"
 #include "proxy/exchange/exchange.h"
+#include "proxy/options.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
@@ -107,6 +111,24 @@ static bool progress_vanished(struct leg *leg, int64_t now, int64_t limit)
 		return true;
 	leg->unacked_since = now; /* it was not asked again yet: the kernel is in no hurry */
 	return false;
+}
+
+const char *progress_vanished_words(const struct conn *conn, const struct leg *leg, struct text *out)
+{
+	const struct settings *settings = conn->worker->proxy->settings;
+	char idle[DURATION_TEXT_SIZE], interval[DURATION_TEXT_SIZE];
+
+	if (leg->vanished)
+		text_string(out, ", found by asking the kernel for its last acknowledgement");
+	else if (leg->unacked_since)
+		text_string(out, ", found by the kernel, which sent again what was outstanding until it gave up");
+	else
+		text_printf(out,
+		            ", found by TCP keep-alive: none of its probes was answered (--keepalive-idle %s, --keepalive-interval %s, "
+		            "--keepalive-probes %lld)",
+		            duration_format(settings->keepalive_idle, idle), duration_format(settings->keepalive_interval, interval),
+		            (long long)settings->keepalive_probes);
+	return out->data;
 }
 
 void progress_check_unacknowledged(struct conn *conn)

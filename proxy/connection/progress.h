@@ -8,6 +8,7 @@
 
 struct conn;
 struct leg;
+struct text;
 
 /* What the peers have acknowledged: bytes that the kernel still held for a slow reader, and holds no more, are as good as bytes that
  * moved. The kernel tells nobody, so it is asked: at INSTANT_LOOKED and a part of the shortest timer later (deadline.h). */
@@ -24,6 +25,9 @@ void progress_catch_up(struct conn *conn);
 
 /* `unacknowledged` is due: a side that has not answered for so long is gone, and said to have failed. */
 void progress_check_unacknowledged(struct conn *conn);
+
+/* ", found by …": what it was that gave the leg up, for its record. */
+const char *progress_vanished_words(const struct conn *conn, const struct leg *leg, struct text *out);
 
 /* An idle timer is over. Where bytes for one side have not moved at all the connection ends as stalled, with a RST, or, where that server can still be answered for, with a 504; says what was not delivered.
  * False: nothing waits for anybody, the timer's own reason applies. */

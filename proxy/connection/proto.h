@@ -37,6 +37,9 @@ void proto_opaque_start(struct conn *conn, const uint8_t *server_bytes, size_t l
 /* The protocol was just found to be HTTP/1, by what came in `input`, which stays the caller's. */
 void proto_http1_first(struct conn *conn, struct input *input);
 
+/* The same, of a first line that a lenient server would take for a request, where that may not be: it is refused. */
+void proto_http1_refuse_first(struct conn *conn, struct input *input);
+
 extern const struct proto proto_detect;
 extern const struct proto proto_opaque;
 extern const struct proto proto_http1;

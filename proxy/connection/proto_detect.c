@@ -14,6 +14,7 @@
 #include "proxy/connection/steer.h"
 #include "proxy/connection/tls_hello.h"
 #include "proxy/connection/worker.h"
+#include "proxy/http1/unread.h"
 #include "proxy/metrics/metrics.h"
 #include "proxy/options.h"
 #include "proxy/server/upstream.h"
@@ -53,13 +54,23 @@ static void proto_detect_opaque(struct conn *conn, enum protocol protocol, const
 	proto_opaque_start(conn, server_bytes, length);
 }
 
-static void proto_detect_http1(struct conn *conn, struct input *input)
+static void proto_detect_http1(struct conn *conn, struct input *input, void (*first)(struct conn *, struct input *))
 {
+	int64_t begun = conn->instants[INSTANT_FIRST_BYTE];
+
 	proto_detect_decided(conn, PROTOCOL_HTTP1);
 	conn->instants[INSTANT_IDLE] = conn_now(conn);
 	conn->proto = &proto_http1;
 	conn_enter(conn, STAGE_IDLE);
-	proto_http1_first(conn, input);
+	first(conn, input);
+	if (conn->instants[INSTANT_HEAD])
+		conn->instants[INSTANT_HEAD] = begun;
+}
+
+/* Not a request, but near enough that a server may take it for one: it may not get past rules that choose. */
+static bool proto_detect_must_refuse(struct conn *conn, const uint8_t *bytes, size_t length)
+{
+	return detect_begins_request(bytes, length) && !unread_may(conn);
 }
 
 /* True when the hello is complete or will never be one. */
@@ -85,11 +96,27 @@ static void proto_detect_bytes(struct conn *conn, struct input *input)
 	if (protocol == PROTOCOL_TLS && !proto_detect_tls(conn, input))
 		protocol = PROTOCOL_UNDETECTED;
 	if (protocol == PROTOCOL_HTTP1)
-		proto_detect_http1(conn, input);
+		proto_detect_http1(conn, input, proto_http1_first);
+	else if (protocol == PROTOCOL_OPAQUE && proto_detect_must_refuse(conn, input->bytes, input->length))
+		proto_detect_http1(conn, input, proto_http1_refuse_first);
 	else if (input_hold(input, &conn->client, 0))
 		conn_close(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
 	else if (protocol != PROTOCOL_UNDETECTED)
 		proto_detect_opaque(conn, protocol, NULL, 0);
+}
+
+/* Time, or the client's end, has decided. */
+static void proto_detect_undecided(struct conn *conn, enum protocol protocol)
+{
+	struct input input;
+
+	if (!proto_detect_must_refuse(conn, buf_bytes(&conn->client.in), buf_length(&conn->client.in))) {
+		proto_detect_opaque(conn, protocol, NULL, 0);
+		return;
+	}
+	input_take(&input, &conn->client);
+	proto_detect_http1(conn, &input, proto_http1_refuse_first);
+	input_free(&input);
 }
 
 static void proto_detect_client_readable(struct conn *conn)
@@ -101,7 +128,7 @@ static void proto_detect_client_readable(struct conn *conn)
 		proto_detect_bytes(conn, &input);
 	else if (got < 0 && conn->client.fin_received)
 		/* A probe, or a client that only listens: its server hears the FIN and has the last word. */
-		proto_detect_opaque(conn, buf_length(&conn->client.in) ? PROTOCOL_OPAQUE : PROTOCOL_UNDETECTED, NULL, 0);
+		proto_detect_undecided(conn, buf_length(&conn->client.in) ? PROTOCOL_OPAQUE : PROTOCOL_UNDETECTED);
 	else if (got < 0)
 		conn_close_client_failed(conn);
 	input_free(&input);
@@ -151,7 +178,7 @@ static void proto_detect_grace_over(struct conn *conn)
 
 	if (result)
 		proto_detect_dial_failed(conn, result);
-	else if (conn->worker->drain)
+	else if (conn->worker->leaving)
 		conn_arm(conn, ALARM_DRAIN_GRACE, conn_now(conn) + DRAIN_GRACE_MS);
 }
 
@@ -161,7 +188,7 @@ static void proto_detect_expired(struct conn *conn, enum timeout_id timer)
 	case TIMEOUT_DETECT:
 		metrics_add(conn->worker->metrics, METRIC_TIMEOUTS, TIMEOUT_DETECT,
 		            metrics_level(conn_timeout(conn, TIMEOUT_DETECT)->source), 0, 0, 1);
-		proto_detect_opaque(conn, PROTOCOL_OPAQUE, NULL, 0);
+		proto_detect_undecided(conn, PROTOCOL_OPAQUE);
 		break;
 	case TIMEOUT_CONNECT:
 		conn_close_dial_failed(conn, 0);

@@ -36,10 +36,12 @@ static void proto_opaque_server_failed(struct conn *conn)
 	struct leg *server = &conn->upstream->leg;
 	char name[ADDR_TEXT_SIZE];
 	uint64_t moved;
+	TEXT_ON_STACK(words, 192);
 
 	if (server->vanished || server->error == -ETIMEDOUT) {
 		conn_close(conn, cause_timer(REASON_SERVER_VANISHED, server->vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE),
-		           "%s no longer acknowledges anything", addr_format(conn_destination(conn), name));
+		           "%s no longer acknowledges anything%s", addr_format(conn_destination(conn), name),
+		           progress_vanished_words(conn, server, &words));
 		return;
 	}
 	/* What it said before it reset is the client's, all of it: there is no later turn. A dead socket's queue only gets shorter. */
@@ -64,13 +66,24 @@ static void proto_opaque_finished(struct conn *conn, struct leg *to, enum reason
 		proto_opaque_watch_half_closed(conn);
 }
 
+/* What ran for a message that nobody reads any more runs until its server has said something. */
+static void proto_opaque_moved(struct conn *conn, enum reason_by side)
+{
+	conn_touch(conn);
+	if (!conn->unread)
+		return;
+	conn->instants[INSTANT_IDLE] = conn_now(conn);
+	if (side == BY_SERVER)
+		conn->instants[INSTANT_HEAD] = conn->instants[INSTANT_REQUEST] = conn->instants[INSTANT_ATTEMPT] = 0;
+}
+
 static void proto_opaque_move(struct conn *conn, struct leg *from, struct leg *to, enum reason_by side)
 {
 	uint64_t moved;
 	enum pump_end end = pump_move(conn->worker, from, to, UINT64_MAX, &moved);
 
 	if (moved) {
-		conn_touch(conn);
+		proto_opaque_moved(conn, side);
 		conn_count_bytes(conn);
 	}
 	switch (end) {
@@ -128,7 +141,8 @@ static void proto_opaque_server_connected(struct conn *conn, int result)
 		conn_close_dial_failed(conn, result);
 		return;
 	}
-	conn_enter(conn, STAGE_OPAQUE);
+	if (conn->stage == STAGE_CONNECT)
+		conn_enter(conn, STAGE_OPAQUE);
 	conn_touch(conn);
 	if (pump_flush(conn->worker, &conn->upstream->leg))
 		proto_opaque_server_failed(conn);
@@ -147,6 +161,14 @@ void proto_opaque_start(struct conn *conn, const uint8_t *server_bytes, size_t l
 	if (length && leg_send(&conn->client, server_bytes, length, conn_now(conn))) {
 		conn_close_client_failed(conn);
 		return;
+	}
+	if (buf_length(&server->in)) {
+		result = leg_send(&conn->client, buf_bytes(&server->in), buf_length(&server->in), conn_now(conn));
+		buf_release(&server->in);
+		if (result) {
+			conn_close_client_failed(conn);
+			return;
+		}
 	}
 	if (buf_length(&conn->client.in)) {
 		result = leg_send(server, buf_bytes(&conn->client.in), buf_length(&conn->client.in), conn_now(conn));
@@ -184,6 +206,14 @@ static void proto_opaque_expired(struct conn *conn, enum timeout_id timer)
 		break;
 	case TIMEOUT_HALF_CLOSE:
 		proto_opaque_half_close_expired(conn);
+		break;
+	case TIMEOUT_IDLE_CONNECTION:
+		conn_close(conn, cause_timer(REASON_TUNNEL_IDLE_TIMEOUT, timer), "no byte moved either way since HTTP could not be read further");
+		break;
+	case TIMEOUT_REQUEST_HEADERS:
+	case TIMEOUT_REQUEST:
+	case TIMEOUT_BACKEND_REQUEST:
+		conn_close(conn, cause_timer(timeouts_reason(timer), timer), "the server said nothing to what could not be read as HTTP");
 		break;
 	case TIMEOUT_CONNECT:
 		conn_close_dial_failed(conn, 0);

@@ -178,7 +178,7 @@ enum pump_end pump_move(struct worker *worker, struct leg *from, struct leg *to,
 
 		if (!most)
 			return PUMP_LIMIT;
-		if (from->bulk && most >= PUMP_BULK_LEAST && (to->pipe = pump_pipe_get(worker))) {
+		if (from->bulk && most >= PUMP_BULK_LEAST && !to->connecting && (to->pipe = pump_pipe_get(worker))) {
 			enum pump_end end = pump_splice(worker, from, to, limit - *moved, moved);
 
 			if (end != PUMP_YIELD)

@@ -45,6 +45,22 @@ static void record_timer(struct log_line *line, const struct conn *conn, enum ti
 	log_string(line, "set_by", conn_timeout(conn, timer)->source);
 }
 
+/* Which timers were set and apply to requests only, since those are not read any more. */
+static void record_unread(struct log_line *line, const struct conn *conn)
+{
+	static const enum timeout_id timers[] = {TIMEOUT_REQUEST, TIMEOUT_BACKEND_REQUEST, TIMEOUT_REQUEST_HEADERS};
+	TEXT_ON_STACK(off, 96);
+
+	if (!conn->unread)
+		return;
+	log_string(line, "unread", conn->unread);
+	for (size_t i = 0; i < sizeof timers / sizeof *timers; i++)
+		if (conn_timeout(conn, timers[i])->milliseconds)
+			text_printf(&off, "%s%s", off.length ? " " : "", timeouts_name(timers[i]));
+	if (off.length)
+		log_string(line, "timers_off", off_bytes);
+}
+
 static void record_server_leg(struct log_line *line, const struct conn *conn)
 {
 	TEXT_ON_STACK(text, 128);
@@ -187,6 +203,7 @@ static void record_write(struct conn *conn, const struct ending *ending, const c
 	log_seconds(&line, "open_s", ending->at - conn->instants[INSTANT_ACCEPTED]);
 	log_seconds(&line, "idle_s", ending->at - conn->instants[INSTANT_LAST_BYTE]);
 	record_timer(&line, conn, ending->timer);
+	record_unread(&line, conn);
 	record_legs(&line, conn);
 	record_tls(&line, conn);
 	record_http(&line, conn);
@@ -205,9 +222,11 @@ static enum log_level record_level(const struct conn *conn, enum reason_id reaso
 {
 	bool clean = reason == REASON_DONE || reason == REASON_CONNECTION_CLOSE || reason == REASON_CLIENT_CLOSED_IDLE;
 
-	if (reason == REASON_CLIENT_CLOSED_UNUSED || (clean && conn->only_probes && conn->direction == DIRECTION_INBOUND))
+	if (conn->unread)
+		return LOG_WARN; /* one bad byte switched the timers of requests off */
+	if (clean && conn->only_probes && conn->direction == DIRECTION_INBOUND)
 		return LOG_DEBUG;
-	return LOG_INFO;
+	return reason_row(reason)->level;
 }
 
 bool record_wanted(const struct conn *conn, enum reason_id reason)
@@ -226,7 +245,7 @@ void record_connection(struct conn *conn)
 
 void record_exchange(struct conn *conn, const struct ending *ending)
 {
-	record_write(conn, ending, "request failed", LOG_INFO);
+	record_write(conn, ending, "request failed", reason_row(ending->reason)->level);
 }
 
 void record_unborn(struct worker *worker, const struct origin *origin)
@@ -239,7 +258,7 @@ void record_unborn(struct worker *worker, const struct origin *origin)
 
 	metrics_add(worker->metrics, METRIC_CONNECTIONS_OPENED, origin->direction, 0, 0, 0, 1);
 	metrics_add(worker->metrics, METRIC_CONNECTIONS_CLOSED, origin->direction, REASON_MEMORY_LIMIT, row->by, STAGE_ACCEPT, 1);
-	if (!record_begin(&line, worker, LOG_INFO, "connection closed", REASON_MEMORY_LIMIT, &suppressed))
+	if (!record_begin(&line, worker, row->level, "connection closed", REASON_MEMORY_LIMIT, &suppressed))
 		return;
 	log_string(&line, "by", reason_by_name(row->by));
 	log_string(&line, "phase", "accept");

@@ -67,7 +67,12 @@ static void worker_drain(struct worker *worker, int drain)
 	int64_t limit = policy_timeouts(worker->terms.policy)->of[TIMEOUT_DRAIN].milliseconds;
 	struct conn *conn, *next;
 
+	if (!worker->drain && limit)
+		wheel_arm(loop_wheel(worker->loop), &worker->drain_timer, worker_now(worker) + limit);
 	worker->drain = drain;
+	worker->leaving = drain >= DRAIN_STARTED;
+	if (!worker->leaving)
+		return;
 	if (drain >= DRAIN_FORCED) {
 		worker_stop_listening(worker);
 		worker_end_all(worker, cause_of(REASON_DRAIN_FORCED), "the proxy was told twice to shut down");
@@ -80,8 +85,6 @@ static void worker_drain(struct worker *worker, int drain)
 		next = conn->next;
 		conn_drain(conn);
 	}
-	if (limit)
-		wheel_arm(loop_wheel(worker->loop), &worker->drain_timer, worker_now(worker) + limit);
 }
 
 static void worker_flush_log(struct worker *worker)
@@ -151,7 +154,7 @@ static void worker_idle(void *owner)
 		pump_free_pipes(worker);
 		worker_free_spares(worker);
 	}
-	if (worker->drain && !worker->conn_count)
+	if (worker->leaving && !worker->conn_count)
 		loop_wake(worker->proxy->main_loop); /* it counts over all workers */
 	worker_flush_log(worker);
 }

@@ -47,7 +47,13 @@ struct proxy {
 };
 
 /* How far the end has come. Each includes those before it. */
-enum drain { DRAIN_NONE, DRAIN_STARTED, DRAIN_FORCED, DRAIN_STOP };
+enum drain {
+	DRAIN_NONE,
+	DRAIN_ANNOUNCED, /* `drain` runs; everything is served as before until drainLeast is over */
+	DRAIN_STARTED,   /* what need not stay leaves */
+	DRAIN_FORCED,
+	DRAIN_STOP,
+};
 
 /* Reads of one round go here first; what cannot go on at once moves to the leg's own buffer. */
 enum {
@@ -82,6 +88,7 @@ struct worker {
 	struct log_limit record_limits[REASON_COUNT];
 	uint64_t log_dropped; /* of log_dropped(), what a line has told */
 	struct wheel_timer drain_timer, log_timer;
+	bool leaving; /* DRAIN_STARTED or beyond */
 	int drain; /* how far proxy->drain has been obeyed */
 	uint8_t scratch[WORKER_SCRATCH];
 };

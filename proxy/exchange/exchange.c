@@ -10,6 +10,7 @@
 #include "lib/sock.h"
 #include "lib/text.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/progress.h"
 #include "proxy/connection/probes.h"
 #include "proxy/connection/record.h"
 #include "proxy/connection/worker.h"
@@ -187,6 +188,8 @@ static void exchange_send_kept(struct conn *conn)
 
 	if (leg_send(&conn->upstream->leg, buf_bytes(replay), buf_length(replay), conn_now(conn)) == -ENOMEM)
 		exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
+	else if (conn->client.fin_received)
+		exchange_client_finished(conn);
 }
 
 /* The same request on a fresh leg. */
@@ -222,6 +225,17 @@ static bool exchange_looped(const struct conn *conn)
 	       origin_dials_looped(conn->worker->proxy->guard.dials, conn->upstream->dial);
 }
 
+static uint32_t exchange_server_mark(const struct addr *destination)
+{
+	return (uint32_t)addr_hash(destination) | 1;
+}
+
+/* The client knows the server's answers: what becomes of a connection that has been idle is for it to expect. */
+static bool exchange_had_answer(const struct conn *conn)
+{
+	return conn->answered_by == exchange_server_mark(conn_destination(conn));
+}
+
 void exchange_dial_failed(struct conn *conn, int error)
 {
 	TEXT_ON_STACK(dial, 256);
@@ -232,6 +246,10 @@ void exchange_dial_failed(struct conn *conn, int error)
 		return;
 	}
 	upstream_describe_dial(conn, error, &dial);
+	if (error == -ECONNREFUSED && exchange_had_answer(conn)) {
+		exchange_end_unanswered(conn, upstream_dial_cause(error), false, "%s; its earlier connection had ended", dial_bytes);
+		return;
+	}
 	if (error == -ELOOP) { /* the client is this proxy: no answer, so that it knows */
 		conn_close(conn, upstream_dial_cause(error), "%s", dial_bytes);
 		return;
@@ -251,7 +269,7 @@ static void exchange_let_go(struct conn *conn)
 void exchange_acquire(struct conn *conn)
 {
 	const struct http1_head *request = &conn->exchange->request;
-	bool twice = request->idempotent && request->content_length <= EXCHANGE_REPLAY_MOST;
+	bool shared = conn->worker->proxy->settings->pool_size, twice = request->idempotent && request->content_length <= EXCHANGE_REPLAY_MOST;
 
 	if (conn->upstream && !upstream_usable(conn->upstream)) {
 		upstream_observe_rest(conn->upstream);
@@ -259,10 +277,10 @@ void exchange_acquire(struct conn *conn)
 	}
 	if (conn->upstream && !addr_equal(&conn->upstream->destination, conn_destination(conn)))
 		exchange_let_go(conn);
-	/* A leg may be about to end: only what can be sent twice is risked on it. */
-	if (conn->upstream && !twice && !upstream_proven(conn->upstream))
-		upstream_set_aside(conn);
-	if (conn->upstream || (twice && upstream_take(conn)))
+	/* A shared leg may be about to end: only what can be sent twice is risked on it. */
+	if (shared && conn->upstream && !conn->upstream->private && !twice && !upstream_proven(conn->upstream))
+		upstream_drop(conn, false);
+	if (conn->upstream || (shared && twice && upstream_take(conn)))
 		exchange_start_attempt(conn);
 	else
 		exchange_dial(conn);
@@ -280,14 +298,32 @@ static void exchange_keep(struct worker *worker, struct exchange *exchange, cons
 	}
 }
 
+/* An answer came, and the server takes no more of the request: the client has a moment to notice. */
+static void exchange_discard(struct conn *conn, size_t length)
+{
+	enum { DISCARD_MOST = 1024 * 1024 };
+	struct exchange *exchange = conn->exchange;
+	struct cause answered = cause_by(REASON_CONNECTION_CLOSE, BY_SERVER);
+
+	answered.answered = true;
+	exchange->discarded += (uint32_t)length;
+	if (exchange->discarded > DISCARD_MOST && exchange->response_head && exchange->response_body.complete)
+		conn_close(conn, answered,
+		           "the server answered before the request was complete and took no more of it");
+}
+
 void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length)
 {
 	struct exchange *exchange = conn->exchange;
 	int result;
 
 	exchange_keep(conn->worker, exchange, bytes, length);
-	if (exchange->waiting || !conn->upstream || conn->upstream->leg.write_failed)
-		return; /* the end of this leg is being read; a retry sends what was kept */
+	if (exchange->waiting)
+		return; /* the retry sends what was kept */
+	if (!conn->upstream || conn->upstream->leg.write_failed) { /* the end of this leg is being read */
+		exchange_discard(conn, length);
+		return;
+	}
 	result = leg_send(&conn->upstream->leg, bytes, length, conn_now(conn));
 	if (result == -ENOMEM)
 		exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
@@ -310,7 +346,7 @@ static bool exchange_lives_on(const struct conn *conn)
 	const struct exchange *exchange = conn->exchange;
 
 	return exchange && exchange->request_body.complete && exchange->request.keep_alive && !conn->close_after &&
-	       !conn->worker->drain && !conn->client.fin_received;
+	       !conn->worker->leaving && !conn->client.fin_received;
 }
 
 static int exchange_send_reply(struct conn *conn, const struct reply *reply)
@@ -401,6 +437,28 @@ __attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn
 	ending_free(&ending);
 }
 
+void exchange_client_finished(struct conn *conn)
+{
+	if (!conn->upstream || !conn->exchange->request_body.complete || buf_length(&conn->client.in))
+		return;
+	leg_finish(&conn->upstream->leg);
+	conn_half_closed(conn);
+}
+
+void exchange_end_unanswered(struct conn *conn, struct cause cause, bool reset, const char *format, ...)
+{
+	va_list arguments;
+
+	if (retry_after_failure(conn, cause.reason))
+		return;
+	exchange_count_attempt(conn, cause.reason);
+	cause.at_rest = !reset;
+	cause.reset = reset;
+	va_start(arguments, format);
+	conn_close_list(conn, cause, format, arguments);
+	va_end(arguments);
+}
+
 void exchange_fail(struct conn *conn, struct cause cause, const char *format, ...)
 {
 	va_list arguments;
@@ -423,6 +481,17 @@ static bool exchange_never_arrived(const struct conn *conn, int error)
 	return !error && !sock_info(leg->source.fd, &info) && info.tcpi_bytes_acked <= conn->exchange->leg_sent + 1;
 }
 
+/* Whether the leg ended within about a round trip of the request: sent before that arrived. A server that takes longer had begun to
+ * work on it. */
+static bool exchange_at_once(const struct conn *conn)
+{
+	enum { LATE_MS = 100 }; /* of this process, and a kernel that delays */
+	struct tcp_info info;
+	int64_t round_trip = sock_info(conn->upstream->leg.source.fd, &info) ? 0 : info.tcpi_rtt / 1000;
+
+	return conn_now(conn) - conn->instants[INSTANT_ATTEMPT] <= 2 * round_trip + LATE_MS;
+}
+
 /* The reused leg died under the request: once more on a fresh one where that is safe. */
 static void exchange_race(struct conn *conn, int error)
 {
@@ -442,6 +511,15 @@ static void exchange_race(struct conn *conn, int error)
 		return;
 	}
 	learned_describe(&conn->worker->learned, &conn->upstream->destination, &known);
+	if (exchange_had_answer(conn)) {
+		exchange_end_unanswered(conn, cause_of(unsent ? REASON_KEEPALIVE_RACE_UNSENT : REASON_KEEPALIVE_RACE), error != 0,
+		                        "the server %s this connection, idle for %lld.%lld s before, as the request arrived, and the request "
+		                        "cannot be sent twice (%s); the client's connection ends as it would have%s%s",
+		                        error ? "reset" : "closed", (long long)(idle_ms / 1000), (long long)(idle_ms % 1000 / 100),
+		                        exchange->replayable ? "it may have been acted on and its method is not idempotent" : "its body is over 64 KiB",
+		                        known.length ? "; " : "", known_bytes);
+		return;
+	}
 	exchange_fail(conn, cause_of(unsent ? REASON_KEEPALIVE_RACE_UNSENT : REASON_KEEPALIVE_RACE),
 	              "the server %s this connection, idle for %lld.%lld s before, as the request arrived, and the request cannot be sent "
 	              "twice (%s)%s%s",
@@ -453,22 +531,31 @@ static void exchange_race(struct conn *conn, int error)
 static void exchange_lost_before_response(struct conn *conn, int error)
 {
 	char server[ADDR_TEXT_SIZE];
+	TEXT_ON_STACK(words, 192);
 
 	addr_format(conn_destination(conn), server);
 	if (error == -ETIMEDOUT) {
 		bool vanished = conn->upstream->leg.vanished;
 		struct cause cause = cause_timer(REASON_SERVER_VANISHED, vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE);
 
-		exchange_fail(conn, cause, "%s no longer acknowledges anything", server);
+		exchange_fail(conn, cause, "%s no longer acknowledges anything%s", server,
+		              progress_vanished_words(conn, &conn->upstream->leg, &words));
 	} else if (exchange_looped(conn)) {
 		conn->exchange->loops++;
 		exchange_again(conn, RETRY_LOOP);
-	} else if (conn->exchange->reused && !exchange_answered(conn)) {
+	} else if (conn->client.fin_received) {
+		exchange_end_unanswered(conn, cause_of(REASON_CLIENT_ABORTED_WAIT), error != 0,
+		                        "the client finished while request %u waited for its response, and the server ended without one",
+		                        conn->requests);
+	} else if (conn->exchange->reused && !exchange_answered(conn) && (exchange_at_once(conn) || exchange_never_arrived(conn, error))) {
 		exchange_race(conn, error);
-	} else if (error) {
-		exchange_fail(conn, cause_of(REASON_SERVER_RESET), "%s reset the connection before its response", server);
 	} else {
-		exchange_fail(conn, cause_of(REASON_SERVER_CLOSED_EARLY), "%s closed the connection without a response", server);
+		int64_t worked = conn_now(conn) - conn->instants[INSTANT_ATTEMPT];
+
+		exchange_fail(conn, cause_of(error ? REASON_SERVER_RESET : REASON_SERVER_CLOSED_EARLY),
+		              error ? "%s reset the connection before its response, %lld.%lld s after the request began to reach it"
+		                    : "%s closed the connection without a response, %lld.%lld s after the request began to reach it",
+		              server, (long long)(worked / 1000), (long long)(worked % 1000 / 100));
 	}
 }
 
@@ -476,7 +563,9 @@ void exchange_server_lost(struct conn *conn, int error)
 {
 	struct exchange *exchange = conn->exchange;
 	struct http1_body *body = &exchange->response_body;
+	struct cause answered = cause_by(REASON_CONNECTION_CLOSE, BY_SERVER);
 
+	answered.answered = true;
 	exchange->server_dirty = true;
 	if (!exchange->response_head) {
 		exchange_lost_before_response(conn, error);
@@ -486,8 +575,11 @@ void exchange_server_lost(struct conn *conn, int error)
 	} else if (body->complete && exchange->request_body.complete) {
 		exchange_finish_if_complete(conn); /* all is here, the client is still taking it */
 	} else if (body->complete || (!error && body->framing == HTTP1_UNTIL_CLOSE)) {
-		conn_close(conn, (struct cause){REASON_CONNECTION_CLOSE, BY_SERVER, TIMEOUT_NONE, 0, true},
+		conn_close(conn, answered,
 		           "the server answered before the request was complete and closed");
+	} else if (!error && conn->client.fin_received) {
+		exchange_end_unanswered(conn, cause_of(REASON_CLIENT_ABORTED_RESPONSE), false,
+		                        "the client finished during the response to request %u, and the server ended it there", conn->requests);
 	} else if (error == -ETIMEDOUT) {
 		conn_close(conn, cause_timer(REASON_SERVER_VANISHED,
 		                             conn->upstream->leg.vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE),
@@ -521,7 +613,7 @@ static void exchange_close_client(struct conn *conn)
 
 static void exchange_close_redirected(struct conn *conn, const char *location)
 {
-	if (conn->worker->drain && !conn->close_after)
+	if (conn->worker->leaving && !conn->close_after)
 		conn->close_after = REASON_DRAIN;
 	if (conn->close_after || !conn->exchange->request.keep_alive)
 		exchange_close_client(conn);
@@ -557,12 +649,13 @@ void exchange_finish_if_complete(struct conn *conn)
 		return;
 	}
 	server_keeps = exchange->response.keep_alive && exchange->response_body.framing != HTTP1_UNTIL_CLOSE &&
-	               !exchange->server_dirty && conn->upstream && !conn->upstream->leg.fin_received &&
+	               !exchange->server_dirty && conn->upstream && !conn->upstream->leg.fin_received && !conn->client.fin_received &&
 	               !leg_pending(&conn->upstream->leg) && (!exchange->server_full || upstream_quiet(conn->upstream));
 	client_keeps = exchange->request.keep_alive && exchange->response.keep_alive &&
 	               exchange->response_body.framing != HTTP1_UNTIL_CLOSE && !conn->close_after;
 	conn->last_status = exchange->response.status;
 	exchange->through = true;
+	conn->answered_by = exchange_server_mark(conn_destination(conn));
 	if (server_keeps) {
 		conn->upstream->uses++;
 		upstream_rest(conn->upstream, exchange->response.keep_alive_timeout_s);

@@ -26,6 +26,7 @@ struct exchange {
 	uint64_t leg_sent;      /* what the server leg had sent before this attempt */
 	uint64_t leg_received;
 	bool replayable;
+	bool request_body_bytes; /* some of its body has come */
 	const struct terms *terms; /* the connection's, once they were chosen for this request; NULL: none were, its target has no routes */
 	char *target;           /* owned; the rewritten target, NULL = as it came */
 	int64_t started_us;     /* loop_now_us() when its head was complete */
@@ -36,8 +37,10 @@ struct exchange {
 	enum reason_id refusal; /* its rule has nothing dialled for it; REASON_NONE */
 	struct access *access;  /* owned; NULL without --access-log */
 	uint32_t attempt;       /* from 1; those that a reused leg cost are not counted */
+	uint16_t attempt_status; /* the answer that the attempt before this one had, 0 = none */
 	bool counted;           /* this attempt, by exchange_count_attempt() */
 	bool waiting;           /* for the next attempt */
+	uint32_t discarded;     /* bytes of the request that the server takes no more */
 	uint8_t loops;          /* dials that the redirect caught and that were made anew */
 	bool reused;            /* this attempt runs on a leg that has served before */
 	bool server_dirty;      /* the leg must not be used again */
@@ -77,6 +80,14 @@ void exchange_fail(struct conn *conn, struct cause cause, const char *format, ..
 
 /* No memory for going on: the connection ends. */
 void exchange_no_memory(struct conn *conn);
+
+/* The client has finished: its FIN follows its last byte to the server. */
+void exchange_client_finished(struct conn *conn);
+
+/* The connection to the server ended or was refused as it does when an idle one has gone stale, and nothing was answered: the client's
+ * connection ends the same way, since its own rules for that apply. */
+void exchange_end_unanswered(struct conn *conn, struct cause cause, bool reset, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* A message the parser refused. */
 void exchange_refuse(struct conn *conn, const struct http1_error *error);

@@ -94,8 +94,6 @@ static void retry_schedule(struct conn *conn)
 	conn->instants[INSTANT_ATTEMPT] = 0;
 	exchange->attempt++;
 	exchange->waiting = true;
-	conn->retries++;
-	metrics_add(conn->worker->metrics, METRIC_RETRIES, conn->direction, RETRY_RULE, 0, 0, 1);
 }
 
 void retry_attempt(struct conn *conn)
@@ -115,6 +113,7 @@ bool retry_after_response(struct conn *conn, bool complete)
 
 	if (retry_of(exchange) && retry_wants_status(terms, status) && retry_take(conn)) {
 		exchange_count_attempt(conn, REASON_NONE);
+		exchange->attempt_status = (uint16_t)status;
 		log_message(conn->worker->log, LOG_DEBUG, "attempt %u was answered with %u; trying again", exchange->attempt, status);
 		if (complete && exchange->request_body.complete && !leg_pending(&conn->upstream->leg)) {
 			conn->upstream->uses++;
@@ -150,10 +149,13 @@ void retry_backoff_over(struct conn *conn)
 	struct exchange *exchange = conn->exchange;
 
 	exchange->waiting = false;
-	if (exchange->replayable)
+	if (exchange->replayable) {
+		conn->retries++;
+		metrics_add(conn->worker->metrics, METRIC_RETRIES, conn->direction, RETRY_RULE, 0, 0, 1);
 		exchange_retry(conn);
-	else /* what came of its body meanwhile could not be kept */
+	} else { /* what came of its body meanwhile could not be kept */
 		exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
+	}
 }
 
 void retry_attempt_late(struct conn *conn)
@@ -178,4 +180,6 @@ void retry_describe(const struct conn *conn, struct text *text)
 		text_printf(text, "; attempt %u", exchange->attempt);
 	else
 		text_printf(text, "; attempt %u of %u", exchange->attempt, retry->attempts + 1);
+	if (exchange->attempt_status)
+		text_printf(text, "%s the one before was answered with %u", exchange->waiting ? " awaited;" : ",", exchange->attempt_status);
 }

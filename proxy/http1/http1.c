@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <llhttp.h>
 
@@ -96,25 +97,15 @@ struct gather {
 	struct http1_head *head;
 	struct http1_slice name;
 	struct http1_slice value;
+	struct http1_slice host;
 	unsigned hosts, transfer_encodings, content_lengths;
+	bool other_coding, odd_host; /* a Transfer-Encoding that is not `chunked` alone; a Host that is none */
 	uint16_t flags; /* of the complete head: llhttp forgets them with the message */
 };
 
 static struct gather *http1_gather(llhttp_t *parser)
 {
 	return (struct gather *)(void *)parser;
-}
-
-static int http1_on_method(llhttp_t *parser, const char *at, size_t length)
-{
-	http1_gather(parser)->head->method = (struct http1_slice){(const uint8_t *)at, length};
-	return 0;
-}
-
-static int http1_on_target(llhttp_t *parser, const char *at, size_t length)
-{
-	http1_gather(parser)->head->target = (struct http1_slice){(const uint8_t *)at, length};
-	return 0;
 }
 
 static int http1_on_name(llhttp_t *parser, const char *at, size_t length)
@@ -137,11 +128,17 @@ static int http1_on_value_complete(llhttp_t *parser)
 
 	switch (name.length) {
 	case 4:
-		gather->hosts += http1_is(name, "host");
+		if (!http1_is(name, "host"))
+			break;
+		gather->hosts++;
+		gather->host = gather->value;
+		gather->odd_host |= !http1_is_host(gather->value);
 		break;
 	case 6:
 		if (http1_is(name, "accept"))
 			gather->head->accepts_text |= http1_allows_text(gather->value);
+		else if (http1_is(name, "expect"))
+			gather->head->expects_continue |= http1_is(http1_trimmed(gather->value), "100-continue");
 		break;
 	case 10:
 		if (http1_is(name, "keep-alive"))
@@ -153,11 +150,15 @@ static int http1_on_value_complete(llhttp_t *parser)
 		gather->content_lengths += http1_is(name, "content-length");
 		break;
 	case 17:
-		gather->transfer_encodings += http1_is(name, "transfer-encoding");
+		if (!http1_is(name, "transfer-encoding"))
+			break;
+		gather->transfer_encodings++;
+		gather->other_coding |= !http1_is(http1_trimmed(gather->value), "chunked");
 		break;
 	default:
 		break;
 	}
+	gather->head->connection_auth |= http1_binds_connection(name, gather->value);
 	return 0;
 }
 
@@ -168,28 +169,25 @@ static int http1_on_headers_complete(llhttp_t *parser)
 }
 
 static const llhttp_settings_t head_settings = {
-    .on_method = http1_on_method,
-    .on_url = http1_on_target,
     .on_header_field = http1_on_name,
     .on_header_value = http1_on_value,
     .on_header_value_complete = http1_on_value_complete,
     .on_headers_complete = http1_on_headers_complete,
 };
 
-static bool http1_is_idempotent(uint8_t method)
+static bool http1_method_is(struct http1_slice method, const char *name)
 {
-	switch (method) {
-	case HTTP_GET:
-	case HTTP_HEAD:
-	case HTTP_PUT:
-	case HTTP_DELETE:
-	case HTTP_OPTIONS:
-	case HTTP_TRACE:
-	case HTTP_PROPFIND:
-		return true;
-	default:
-		return false;
-	}
+	return method.length == strlen(name) && memcmp(method.bytes, name, method.length) == 0;
+}
+
+static bool http1_is_idempotent(struct http1_slice method)
+{
+	static const char *const names[] = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "PROPFIND"};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (http1_method_is(method, names[i]))
+			return true;
+	return false;
 }
 
 static enum http1_framing http1_framing_of(enum http1_kind kind, const struct gather *gather, const struct http1_head *request)
@@ -218,8 +216,8 @@ static const char *http1_ambiguity(const struct gather *gather)
 		return "more than one Transfer-Encoding";
 	if (gather->transfer_encodings && parser->http_minor == 0)
 		return "Transfer-Encoding in HTTP/1.0";
-	if (gather->transfer_encodings && !(gather->flags & F_CHUNKED))
-		return "a Transfer-Encoding that does not end in chunked";
+	if (gather->other_coding)
+		return "a Transfer-Encoding other than chunked";
 	return NULL;
 }
 
@@ -240,19 +238,73 @@ static int http1_refuse_llhttp(struct http1_error *error, enum http1_kind kind, 
 	else if (llhttp_get_errno(parser) == HPE_UNEXPECTED_CONTENT_LENGTH)
 		what = "more than one Content-Length";
 	else if (llhttp_get_errno(parser) == HPE_INVALID_TRANSFER_ENCODING)
-		what = "a Transfer-Encoding that does not end in chunked";
+		what = "a Transfer-Encoding other than chunked";
 	else
 		reason = REASON_REQUEST_INVALID;
 	return http1_refuse(error, kind, reason, 400, what, offset);
 }
 
-/* llhttp is lenient here: several spaces, RTSP and ICE. */
-static bool http1_request_line_is_plain(const struct http1_head *head)
+/* METHOD SP TARGET SP HTTP/1.x CRLF, any token being a method and any bytes but controls and blanks a target. Its length, or 0. */
+static size_t http1_request_line(const uint8_t *bytes, size_t length, struct http1_head *head)
 {
-	const uint8_t *version = head->target.bytes + head->target.length;
+	static const char version[] = " HTTP/1.";
+	const uint8_t *end = memchr(bytes, '\n', length), *blank = end ? memchr(bytes, ' ', (size_t)(end - bytes)) : NULL, *target, *at;
 
-	return head->target.bytes == head->method.bytes + head->method.length + 1 && memcmp(version, " HTTP/1.", 8) == 0 &&
-	       version[9] == '\r';
+	if (!blank || !http1_is_token((struct http1_slice){bytes, (size_t)(blank - bytes)}))
+		return 0;
+	for (at = target = blank + 1; *at > ' ' && *at != 0x7f; at++)
+		;
+	if (at == target || end - at != sizeof version + 1 || memcmp(at, version, sizeof version - 1) != 0 || end[-1] != '\r' ||
+	    end[-2] < '0' || end[-2] > '9')
+		return 0;
+	head->method = (struct http1_slice){bytes, (size_t)(blank - bytes)};
+	head->target = (struct http1_slice){target, (size_t)(at - target)};
+	head->minor = end[-2] - '0';
+	return (size_t)(end + 1 - bytes);
+}
+
+static void http1_drop_port(const uint8_t *host, size_t *length, const char *port)
+{
+	size_t size = strlen(port);
+
+	if (*length > size && memcmp(host + *length - size, port, size) == 0)
+		*length -= size;
+}
+
+/* A target with an authority of its own (RFC 9112 §3.2.2) beside a Host that says another. */
+static bool http1_hosts_differ(const struct gather *gather)
+{
+	struct http1_slice target = gather->head->target, host = http1_trimmed(gather->host);
+	const uint8_t *scheme = target.length && target.bytes[0] != '/' ? memmem(target.bytes, target.length, "://", 3) : NULL, *at;
+	size_t length = 0;
+
+	if (!scheme || memchr(target.bytes, '/', (size_t)(scheme - target.bytes)))
+		return false;
+	for (at = scheme + 3; at + length < target.bytes + target.length && !strchr("/?#", at[length]); length++)
+		if (at[length] == '@') { /* Host has no userinfo (RFC 9112 §3.2) */
+			at += length + 1;
+			length = SIZE_MAX;
+		}
+	http1_drop_port(at, &length, (size_t)(scheme - target.bytes) == 4 ? ":80" : ":443");
+	http1_drop_port(host.bytes, &host.length, (size_t)(scheme - target.bytes) == 4 ? ":80" : ":443");
+	return length != host.length || strncasecmp((const char *)at, (const char *)host.bytes, length) != 0;
+}
+
+static int http1_check_request(const struct gather *gather, const struct http1_limits *limits, struct http1_error *error)
+{
+	const enum http1_kind kind = HTTP1_REQUEST;
+
+	if (gather->head->target.length > limits->target_bytes)
+		return http1_refuse(error, kind, REASON_HEAD_TOO_LARGE, 414, "the request target is over --max-target-size", 0);
+	if (gather->hosts > 1)
+		return http1_refuse(error, kind, REASON_REQUEST_INVALID, 400, "more than one Host", 0);
+	if (!gather->hosts && gather->head->minor == 1)
+		return http1_refuse(error, kind, REASON_REQUEST_INVALID, 400, "no Host in HTTP/1.1", 0);
+	if (gather->odd_host)
+		return http1_refuse(error, kind, REASON_REQUEST_INVALID, 400, "a Host that is no host and port", 0);
+	if (gather->hosts && http1_hosts_differ(gather))
+		return http1_refuse(error, kind, REASON_REQUEST_AMBIGUOUS, 400, "a target with another host than Host", 0);
+	return 0;
 }
 
 static int http1_check(enum http1_kind kind, const struct gather *gather, const struct http1_limits *limits,
@@ -265,17 +317,42 @@ static int http1_check(enum http1_kind kind, const struct gather *gather, const 
 		return http1_refuse(error, kind, REASON_REQUEST_INVALID, 400, "a version other than HTTP/1.0 and HTTP/1.1", 0);
 	if (ambiguity)
 		return http1_refuse(error, kind, REASON_REQUEST_AMBIGUOUS, 400, ambiguity, 0);
-	if (kind == HTTP1_RESPONSE)
-		return parser->status_code >= 100 ? 0 : http1_refuse(error, kind, REASON_SERVER_INVALID, 502, "a status below 100", 0);
-	if (!http1_request_line_is_plain(gather->head))
-		return http1_refuse(error, kind, REASON_REQUEST_INVALID, 400, "a request line other than METHOD TARGET HTTP/1.x", 0);
-	if (gather->head->target.length > limits->target_bytes)
-		return http1_refuse(error, kind, REASON_HEAD_TOO_LARGE, 414, "the request target is over --max-target-size", 0);
-	if (gather->hosts > 1)
-		return http1_refuse(error, kind, REASON_REQUEST_INVALID, 400, "more than one Host", 0);
-	if (!gather->hosts && parser->http_minor == 1)
-		return http1_refuse(error, kind, REASON_REQUEST_INVALID, 400, "no Host in HTTP/1.1", 0);
-	return 0;
+	if (gather->content_lengths && parser->content_length > INT64_MAX)
+		return http1_refuse(error, kind, REASON_REQUEST_INVALID, 400, "a Content-Length over 2^63-1", 0);
+	if (kind == HTTP1_REQUEST)
+		return http1_check_request(gather, limits, error);
+	return parser->status_code >= 100 ? 0 : http1_refuse(error, kind, REASON_SERVER_INVALID, 502, "a status below 100", 0);
+}
+
+/* llhttp takes blanks behind a length or a coding, and no tabs (RFC 9110 §5.5 allows both): a copy that has the former in place of
+ * the latter. NULL: nothing to replace. */
+static uint8_t *http1_without_tabs(const uint8_t *bytes, size_t length)
+{
+	uint8_t *copy;
+
+	if (!memmem(bytes, length, "\t\r\n", 3) || !(copy = malloc(length)))
+		return NULL;
+	memcpy(copy, bytes, length);
+	for (size_t at = length; at-- > 1;)
+		if (copy[at] == '\r')
+			for (size_t blank = at; blank && (copy[blank - 1] == '\t' || copy[blank - 1] == ' '); blank--)
+				copy[blank - 1] = ' ';
+	return copy;
+}
+
+/* llhttp gets the fields, and in place of a request line, of which it knows some methods and targets only, one of our own. */
+static int http1_execute(struct gather *gather, enum http1_kind kind, const uint8_t *bytes, size_t line, size_t head_length,
+                         struct http1_error *error)
+{
+	static const char *const lines[] = {"GET / HTTP/1.0\r\n", "GET / HTTP/1.1\r\n"};
+	llhttp_errno_t parsed = HPE_OK;
+
+	llhttp_init(&gather->parser, kind == HTTP1_REQUEST ? HTTP_REQUEST : HTTP_RESPONSE, &head_settings);
+	if (kind == HTTP1_REQUEST)
+		parsed = llhttp_execute(&gather->parser, lines[gather->head->minor], strlen(lines[1]));
+	if (parsed == HPE_OK)
+		parsed = llhttp_execute(&gather->parser, (const char *)bytes + line, head_length - line);
+	return parsed == HPE_OK || parsed == HPE_PAUSED_UPGRADE ? 0 : http1_refuse_llhttp(error, kind, gather, bytes);
 }
 
 int http1_parse_head(enum http1_kind kind, const uint8_t *bytes, size_t head_length, const struct http1_head *request,
@@ -284,24 +361,31 @@ int http1_parse_head(enum http1_kind kind, const uint8_t *bytes, size_t head_len
 	struct http1_head head = {.keep_alive_timeout_s = -1};
 	struct gather gather = {.head = &head};
 	llhttp_t *parser = &gather.parser;
-	llhttp_errno_t parsed;
+	size_t line = kind == HTTP1_REQUEST ? http1_request_line(bytes, head_length, &head) : 0;
+	uint8_t *copy;
 	int result;
 
-	llhttp_init(parser, kind == HTTP1_REQUEST ? HTTP_REQUEST : HTTP_RESPONSE, &head_settings);
-	parsed = llhttp_execute(parser, (const char *)bytes, head_length);
-	if (parsed != HPE_OK && parsed != HPE_PAUSED_UPGRADE)
-		return http1_refuse_llhttp(error, kind, &gather, bytes);
-	result = http1_check(kind, &gather, limits, error);
+	if (kind == HTTP1_REQUEST && !line)
+		return http1_refuse(error, kind, REASON_REQUEST_INVALID, 400, "a request line other than METHOD TARGET HTTP/1.x", 0);
+	if (head.minor > 1)
+		return http1_refuse(error, kind, REASON_REQUEST_INVALID, 400, "a version other than HTTP/1.0 and HTTP/1.1", 0);
+	if (kind == HTTP1_RESPONSE && *bytes == '\r')
+		return http1_refuse(error, kind, REASON_SERVER_INVALID, 502, "an empty line before the status line", 0);
+	copy = http1_without_tabs(bytes, head_length);
+	result = http1_execute(&gather, kind, copy ? copy : bytes, line, head_length, error);
+	if (!result)
+		result = http1_check(kind, &gather, limits, error);
+	free(copy);
 	if (result)
 		return result;
 	head.status = parser->status_code;
 	head.minor = parser->http_minor;
+	head.is_head = kind == HTTP1_REQUEST && http1_method_is(head.method, "HEAD");
+	head.is_connect = kind == HTTP1_REQUEST && http1_method_is(head.method, "CONNECT");
+	head.idempotent = kind == HTTP1_REQUEST && http1_is_idempotent(head.method);
 	head.framing = http1_framing_of(kind, &gather, request);
 	head.content_length = parser->content_length;
 	head.keep_alive = !(gather.flags & F_CONNECTION_CLOSE) && (head.minor || (gather.flags & F_CONNECTION_KEEP_ALIVE));
-	head.idempotent = kind == HTTP1_REQUEST && http1_is_idempotent(parser->method);
-	head.is_head = kind == HTTP1_REQUEST && parser->method == HTTP_HEAD;
-	head.is_connect = kind == HTTP1_REQUEST && parser->method == HTTP_CONNECT;
 	head.upgrade = (gather.flags & F_UPGRADE) && (gather.flags & F_CONNECTION_UPGRADE);
 	*out = head;
 	return 0;
@@ -375,6 +459,14 @@ static int http1_on_trailer_complete(llhttp_t *parser)
 	return HPE_USER;
 }
 
+static int http1_on_chunk(llhttp_t *parser)
+{
+	if (parser->content_length <= INT64_MAX)
+		return 0;
+	http1_chunked(parser)->over = "a chunk size over 2^63-1";
+	return HPE_USER;
+}
+
 static int http1_on_complete(llhttp_t *parser)
 {
 	http1_chunked(parser)->complete = true;
@@ -382,6 +474,7 @@ static int http1_on_complete(llhttp_t *parser)
 }
 
 static const llhttp_settings_t chunked_settings = {
+    .on_chunk_header = http1_on_chunk,
     .on_chunk_extension_name = http1_on_extension,
     .on_chunk_extension_value = http1_on_extension,
     .on_chunk_extension_name_complete = http1_on_extension_complete,

@@ -58,8 +58,10 @@ struct http1_head {
 	bool keep_alive;   /* the sender means to keep the connection after this message (RFC 9112 §9.3) */
 	bool idempotent;   /* RFC 9110 §9.2.2 */
 	bool is_head, is_connect;
+	bool expects_continue; /* Expect: 100-continue */
 	bool upgrade;      /* Upgrade with Connection: upgrade */
 	bool accepts_text; /* Accept allows text, or a wildcard */
+	bool connection_auth; /* NTLM or Negotiate, which sign in a connection (RFC 4559 §6), is named */
 	bool kube_probe;   /* User-Agent is a kubelet's probe */
 };
 

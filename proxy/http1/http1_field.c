@@ -15,6 +15,66 @@ static bool http1_mentions(struct http1_slice value, const char *word)
 	return false;
 }
 
+bool http1_is_token(struct http1_slice value)
+{
+	for (size_t i = 0; i < value.length; i++) {
+		uint8_t byte = value.bytes[i];
+
+		if (!((byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z') ||
+		      (byte && strchr("!#$%&'*+-.^_`|~", byte))))
+			return false;
+	}
+	return value.length;
+}
+
+struct http1_slice http1_trimmed(struct http1_slice value)
+{
+	while (value.length && (value.bytes[value.length - 1] == ' ' || value.bytes[value.length - 1] == '\t'))
+		value.length--;
+	return value;
+}
+
+bool http1_is_host(struct http1_slice value)
+{
+	bool bracket = false, port = false;
+
+	value = http1_trimmed(value);
+	for (size_t i = 0; i < value.length; i++) {
+		uint8_t byte = value.bytes[i];
+
+		if (byte <= ' ' || byte == 0x7f || strchr("/@?#\\\"<>", byte) || (port && (byte < '0' || byte > '9')))
+			return false;
+		bracket = byte == '[' || (bracket && byte != ']');
+		port |= byte == ':' && !bracket;
+	}
+	return !bracket;
+}
+
+bool http1_binds_connection(struct http1_slice name, struct http1_slice value)
+{
+	switch (name.length) {
+	case 13:
+		if (!http1_is(name, "authorization"))
+			return false;
+		break;
+	case 16:
+		if (!http1_is(name, "www-authenticate"))
+			return false;
+		break;
+	case 18:
+		if (!http1_is(name, "proxy-authenticate"))
+			return false;
+		break;
+	case 19:
+		if (!http1_is(name, "proxy-authorization"))
+			return false;
+		break;
+	default:
+		return false;
+	}
+	return http1_mentions(value, "ntlm") || http1_mentions(value, "negotiate");
+}
+
 bool http1_allows_text(struct http1_slice value)
 {
 	return http1_mentions(value, "*/*") || http1_mentions(value, "text/");

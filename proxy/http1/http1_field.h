@@ -20,6 +20,18 @@ static inline bool http1_is(struct http1_slice name, const char *word)
 	return true;
 }
 
+/* RFC 9110 §5.6.2 */
+bool http1_is_token(struct http1_slice value);
+
+/* Without blanks and tabs at its end. */
+struct http1_slice http1_trimmed(struct http1_slice value);
+
+/* Whether a Host is a host with or without a port, or empty: no blank, slash or userinfo in it (RFC 9110 §7.2). */
+bool http1_is_host(struct http1_slice value);
+
+/* Whether the field names NTLM or Negotiate as a way to sign in. */
+bool http1_binds_connection(struct http1_slice name, struct http1_slice value);
+
 /* Whether an Accept field allows text, or a wildcard. */
 bool http1_allows_text(struct http1_slice value);
 

@@ -43,12 +43,14 @@ static bool http1_plain_field(enum http1_kind kind, struct http1_slice name, str
 {
 	switch (name.length) {
 	case 4:
-		*once += kind == HTTP1_REQUEST && http1_is(name, "host");
-		return true;
+		if (kind == HTTP1_RESPONSE || !http1_is(name, "host"))
+			return true;
+		++*once;
+		return http1_is_host(value);
 	case 6:
 		if (http1_is(name, "accept"))
 			head->accepts_text |= http1_allows_text(value);
-		return true;
+		return !http1_is(name, "expect");
 	case 7:
 		return !http1_is(name, "upgrade");
 	case 10:
@@ -57,13 +59,17 @@ static bool http1_plain_field(enum http1_kind kind, struct http1_slice name, str
 		else if (http1_is(name, "user-agent"))
 			head->kube_probe |= http1_is_kube_probe(value);
 		return !http1_is(name, "connection") || http1_is(value, "keep-alive");
+	case 13:
+	case 18:
+	case 19:
+		return !http1_binds_connection(name, value);
 	case 14:
 		if (!http1_is(name, "content-length"))
 			return true;
 		++*once;
 		return kind == HTTP1_RESPONSE && http1_plain_length(value, &head->content_length);
 	case 16:
-		return !http1_is(name, "proxy-connection");
+		return !http1_is(name, "proxy-connection") && !http1_binds_connection(name, value);
 	case 17:
 		if (!http1_is(name, "transfer-encoding"))
 			return true;

@@ -3,6 +3,7 @@
 #include "proxy/http1/http1_response.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/types.h>
 
 #include "lib/loop.h"
@@ -18,6 +19,7 @@
 #include "proxy/exchange/retry.h"
 #include "proxy/http1/http1.h"
 #include "proxy/http1/rewrite.h"
+#include "proxy/http1/unread.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
@@ -30,6 +32,41 @@ static void http1_response_tunnel(struct conn *conn, const struct input *input, 
 	exchange_free(conn);
 	conn_enter(conn, STAGE_TUNNEL);
 	proto_opaque_start(conn, input->bytes + consumed, input->length - consumed);
+}
+
+/* What the first bytes of something that is no response look like; NULL: nothing in particular. */
+static const char *http1_response_looks_like(const uint8_t *bytes, size_t length)
+{
+	static const struct {
+		const char *begins, *what;
+	} known[] = {
+	    {"SSH-", "an SSH greeting, not HTTP"},
+	    {"220 ", "an SMTP or FTP greeting, not HTTP"},
+	    {"220-", "an SMTP or FTP greeting, not HTTP"},
+	    {"+OK", "a POP3 or Redis answer, not HTTP"},
+	    {"-ERR", "a POP3 or Redis answer, not HTTP"},
+	    {"* OK", "an IMAP greeting, not HTTP"},
+	    {"<", "a document without a status line"},
+	};
+	enum { ALERT = 21, SETTINGS = 4, FRAME_HEADER = 9 };
+
+	if (length > 2 && bytes[0] == ALERT && bytes[1] == 3)
+		return "a TLS alert: the server speaks TLS, not plain HTTP";
+	if (length >= FRAME_HEADER && !bytes[0] && !bytes[1] && bytes[3] == SETTINGS && !(bytes[5] | bytes[6] | bytes[7] | bytes[8]))
+		return "HTTP/2 SETTINGS: the server speaks HTTP/2 without TLS (h2c) only";
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+		if (length >= strlen(known[i].begins) && memcmp(bytes, known[i].begins, strlen(known[i].begins)) == 0)
+			return known[i].what;
+	return length < 5 || memcmp(bytes, "HTTP/", 5) != 0 ? "plain text or bytes that are no status line" : NULL;
+}
+
+/* What the parser does not take, from these bytes on: they go on unread, or the client is told. */
+static void http1_response_refuse(struct conn *conn, const struct http1_error *error, const uint8_t *bytes, size_t length)
+{
+	if (unread_may(conn))
+		unread_start(conn, HTTP1_RESPONSE, error, (struct http1_slice){0}, (struct http1_slice){bytes, length});
+	else
+		exchange_refuse(conn, error);
 }
 
 /* What a write to the client came to. False: the connection has ended. */
@@ -69,7 +106,7 @@ static ssize_t http1_response_head(struct conn *conn, const uint8_t *bytes, size
 		return 0;
 	if (exchange->response.status == 101 && !exchange->request.upgrade) {
 		error = (struct http1_error){REASON_SERVER_INVALID, 502, "101 to a request without Upgrade", 0};
-		exchange_refuse(conn, &error);
+		http1_response_refuse(conn, &error, bytes, length);
 		return -1;
 	}
 	if (http1_body_start(&exchange->response_body, &exchange->response)) {
@@ -78,7 +115,7 @@ static ssize_t http1_response_head(struct conn *conn, const uint8_t *bytes, size
 	}
 	if (http1_body_feed(&exchange->response_body, HTTP1_RESPONSE, bytes + head_length, length - head_length,
 	                    exchange_limits(conn), &body, &error)) {
-		exchange_refuse(conn, &error);
+		http1_response_refuse(conn, &error, bytes, length);
 		return -1;
 	}
 	return (ssize_t)body;
@@ -99,7 +136,7 @@ static bool http1_response_pass(struct conn *conn, const uint8_t *bytes, size_t 
 	if (!final && exchange->request.minor == 0)
 		return true; /* RFC 9110 §15.2: HTTP/1.0 knows no interim responses */
 	if (final && !http1_response_is_tunnel(exchange)) {
-		if (conn->worker->drain && !conn->close_after)
+		if (conn->worker->leaving && !conn->close_after)
 			conn->close_after = REASON_DRAIN;
 		rewrite.close = conn->close_after && exchange->response.keep_alive;
 	}
@@ -128,6 +165,7 @@ static void http1_response_decided(struct conn *conn)
 	exchange_forget_request(conn);
 	if (exchange->terms && exchange->terms->until_head)
 		conn->instants[INSTANT_REQUEST] = 0;
+	conn->upstream->private |= exchange->request.connection_auth || exchange->response.connection_auth;
 }
 
 /* Works through what the server sent, as far as whole heads and body bytes go. */
@@ -151,7 +189,11 @@ static void http1_response_take(struct conn *conn, struct input *input)
 			return;
 		}
 		if (result) {
-			exchange_refuse(conn, &error);
+			const char *looks = http1_response_looks_like(bytes, length);
+
+			error.what = looks ? looks : error.what;
+			error.offset = looks ? 0 : error.offset;
+			http1_response_refuse(conn, &error, bytes, length);
 			return;
 		}
 		body = http1_response_head(conn, bytes, head_length, length);
@@ -196,7 +238,7 @@ static void http1_response_chunks(struct conn *conn)
 	exchange->server_full = input.full;
 	if (http1_body_feed(&exchange->response_body, HTTP1_RESPONSE, input.bytes, input.length, exchange_limits(conn), &consumed,
 	                    &error)) {
-		exchange_refuse(conn, &error);
+		http1_response_refuse(conn, &error, input.bytes, input.length);
 	} else {
 		exchange->server_dirty |= consumed < input.length;
 		if (http1_response_sent(conn, leg_send(&conn->client, input.bytes, consumed, conn_now(conn))))

@@ -5,6 +5,7 @@
 #include "lib/log.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/detect.h"
 #include "proxy/connection/input.h"
 #include "proxy/connection/progress.h"
 #include "proxy/connection/proto.h"
@@ -17,21 +18,23 @@
 #include "proxy/http1/http1.h"
 #include "proxy/http1/http1_response.h"
 #include "proxy/http1/rewrite.h"
+#include "proxy/http1/unread.h"
 #include "proxy/options.h"
+#include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
 enum { PIPELINE_TURN = 64 }; /* requests that fail one after the other before others get their turn */
 
 /* --- requests --- */
 
-/* Sends the head, as it came or with what we must change, and the body bytes behind it. */
-static void proto_http1_forward_request(struct conn *conn, const struct rewrite *rewrite, const uint8_t *bytes, size_t head_length,
-                                        size_t length)
+/* Sends the head, with the empty lines that were skipped before it, as it came or with what we must change, and the body bytes behind it. */
+static void proto_http1_forward_request(struct conn *conn, const struct rewrite *rewrite, const uint8_t *bytes, size_t skipped,
+                                        size_t head_length, size_t length)
 {
 	struct buf changed = {0};
 
 	if (!rewrite_needed(rewrite)) {
-		exchange_send(conn, bytes, length);
+		exchange_send(conn, bytes - skipped, skipped + length);
 		return;
 	}
 	if (rewrite_head(rewrite, bytes, head_length, &changed) || buf_append(&changed, bytes + head_length, length - head_length))
@@ -41,13 +44,66 @@ static void proto_http1_forward_request(struct conn *conn, const struct rewrite 
 	buf_release(&changed);
 }
 
+static const struct http1_slice nothing;
+static void proto_http1_client_ended(struct conn *conn, int error);
+
 /* The access log shows the line that a refused head begins with. */
 static void proto_http1_refuse_head(struct conn *conn, struct input *input, size_t skipped, const struct http1_error *error)
 {
-	if (conn->worker->proxy->settings->access_log && input_hold(input, &conn->client, skipped))
+	if (unread_may(conn))
+		unread_start(conn, HTTP1_REQUEST, error, (struct http1_slice){input->bytes + skipped, input->length - skipped}, nothing);
+	else if (conn->worker->proxy->settings->access_log && input_hold(input, &conn->client, skipped))
 		exchange_no_memory(conn);
 	else
 		exchange_refuse(conn, error);
+}
+
+/* Bytes behind a complete request wait for its answer as long as they can be the next request. If they cannot, their server waits for
+ * them; they are nobody's request where that is to be decided by reading. */
+static void proto_http1_judge_behind(struct conn *conn)
+{
+	static const struct http1_error no_request = {.reason = REASON_REQUEST_INVALID, .what = "what follows it begins no request"};
+	static const struct http1_error no_next = {.reason = REASON_REQUEST_INVALID, .what = "more follows it, and its response runs until close"};
+	struct exchange *exchange = conn->exchange;
+	enum fit fit = detect_request_line(buf_bytes(&conn->client.in), buf_length(&conn->client.in));
+	bool runs_on = exchange->response_head && exchange->response_body.framing == HTTP1_UNTIL_CLOSE;
+
+	conn->client_read_hold = fit != FIT_MORE;
+	if (exchange->waiting || (fit != FIT_NO && !runs_on) || !unread_may(conn))
+		return;
+	conn->client_read_hold = false;
+	unread_start(conn, HTTP1_REQUEST, runs_on ? &no_next : &no_request, nothing, nothing);
+}
+
+/* The client has finished behind a complete request and half a further one: that will never be whole. */
+static void proto_http1_pass_rest(struct conn *conn)
+{
+	static const struct http1_error half = {.reason = REASON_REQUEST_INVALID, .what = "what follows it is no whole request"};
+	struct buf *rest = &conn->client.in;
+
+	if (detect_skip_empty_lines(buf_bytes(rest), buf_length(rest)) != buf_length(rest)) {
+		unread_start(conn, HTTP1_REQUEST, &half, nothing, nothing);
+		return;
+	}
+	exchange_send(conn, buf_bytes(rest), buf_length(rest));
+	buf_release(rest);
+	if (conn->exchange)
+		exchange_client_finished(conn);
+}
+
+/* More from the client while its request is complete: the next one, or its end. */
+static void proto_http1_behind(struct conn *conn)
+{
+	struct input input;
+	int got = input_read(&input, &conn->client, conn->worker->scratch, WORKER_SCRATCH);
+
+	if (got > 0 && input_hold(&input, &conn->client, 0))
+		exchange_no_memory(conn);
+	else if (got > 0)
+		proto_http1_judge_behind(conn);
+	else if (got < 0)
+		proto_http1_client_ended(conn, got);
+	input_free(&input);
 }
 
 /* A complete head: begins the exchange, takes what is here of its body, holds what lies behind. */
@@ -68,11 +124,14 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 		access_begin(conn, bytes, head_length, head);
 	if (http1_body_feed(&exchange->request_body, HTTP1_REQUEST, bytes + head_length, length - head_length, exchange_limits(conn),
 	                    &body, &error)) {
-		exchange_refuse(conn, &error);
+		if (unread_may(conn))
+			unread_start(conn, HTTP1_REQUEST, &error, (struct http1_slice){input->bytes, input->length}, nothing);
+		else
+			exchange_refuse(conn, &error);
 		return;
 	}
 	access_count_body(exchange->access, body);
-	conn->client_read_hold = exchange->request_body.complete;
+	exchange->request_body_bytes = body > 0;
 	if (!input->taken.data && input_hold(input, &conn->client, skipped + head_length + body)) {
 		exchange_no_memory(conn);
 		return;
@@ -80,49 +139,59 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 	if (steer_request(conn, bytes, head_length, head, &rewrite))
 		exchange_acquire(conn);
 	if (conn->exchange)
-		proto_http1_forward_request(conn, &rewrite, bytes, head_length, head_length + body);
+		proto_http1_forward_request(conn, &rewrite, bytes, skipped, head_length, head_length + body);
 	/* Taken bytes could not be held before: the head just sent is among them. */
-	if (input->taken.data && input_hold(input, &conn->client, skipped + head_length + body))
+	if (input->taken.data && input_hold(input, &conn->client, skipped + head_length + body)) {
 		exchange_no_memory(conn);
+		return;
+	}
+	if (conn->exchange && exchange->request_body.complete && buf_length(&conn->client.in))
+		proto_http1_judge_behind(conn);
 }
 
-/* Bytes between requests or of an incomplete head. */
-static void proto_http1_head(struct conn *conn, struct input *input)
+static void proto_http1_begin_head(struct conn *conn)
 {
-	struct http1_error error;
-	struct http1_head head;
-	const uint8_t *bytes = input->bytes;
-	size_t length = input->length, head_length;
-	int result;
-
-	/* RFC 9112 §2.2: empty lines before a request line are skipped. */
-	while (!conn->scan.line && length >= 2 && bytes[0] == '\r' && bytes[1] == '\n') {
-		bytes += 2;
-		length -= 2;
-	}
-	if (!length)
-		return;
-	if (conn->stage == STAGE_IDLE && length == 1 && bytes[0] == '\r') { /* half an empty line */
-		if (input_hold(input, &conn->client, (size_t)(bytes - input->bytes)))
-			exchange_no_memory(conn);
-		return;
-	}
 	if (conn->stage == STAGE_IDLE) {
 		conn->instants[INSTANT_IDLE] = 0;
 		conn->instants[INSTANT_HEAD] = conn_now(conn);
 		conn_enter(conn, STAGE_HEAD);
 	}
 	conn_touch(conn);
-	result = http1_read_head(&conn->scan, HTTP1_REQUEST, bytes, length, NULL, exchange_limits(conn), &head_length, &head, &error);
-	if (result == -EAGAIN) {
-		if (input_hold(input, &conn->client, (size_t)(bytes - input->bytes)))
+}
+
+/* Bytes between requests or of an incomplete head. */
+static void proto_http1_head(struct conn *conn, struct input *input)
+{
+	static const struct http1_error too_many = {REASON_REQUEST_INVALID, 400, "more than 8 empty lines before a request", 0};
+	struct http1_error error;
+	struct http1_head head;
+	const uint8_t *bytes = input->bytes;
+	size_t length = input->length, head_length, skipped;
+	int result;
+
+	skipped = detect_skip_empty_lines(bytes, length);
+	if (skipped == SIZE_MAX) {
+		proto_http1_begin_head(conn);
+		proto_http1_refuse_head(conn, input, 0, &too_many);
+		return;
+	}
+	if (skipped == length) { /* they go on with the request that they come before */
+		if (input_hold(input, &conn->client, 0))
 			exchange_no_memory(conn);
 		return;
 	}
-	if (result)
-		proto_http1_refuse_head(conn, input, (size_t)(bytes - input->bytes), &error);
-	else
+	bytes += skipped;
+	length -= skipped;
+	proto_http1_begin_head(conn);
+	result = http1_read_head(&conn->scan, HTTP1_REQUEST, bytes, length, NULL, exchange_limits(conn), &head_length, &head, &error);
+	if (result == -EAGAIN) {
+		if (input_hold(input, &conn->client, 0))
+			exchange_no_memory(conn);
+	} else if (result) {
+		proto_http1_refuse_head(conn, input, 0, &error);
+	} else {
 		proto_http1_begin(conn, input, bytes, length, head_length, &head);
+	}
 }
 
 /* The client finished, or its socket failed. */
@@ -141,8 +210,11 @@ static void proto_http1_client_ended(struct conn *conn, int error)
 		exchange_fail(conn, cause_of(REASON_CLIENT_CLOSED_REQUEST), "the client closed inside a request head");
 	} else if (exchange && !exchange->request_body.complete) {
 		exchange_fail(conn, cause_of(REASON_CLIENT_CLOSED_REQUEST), "the client closed inside a request body");
+	} else if (exchange && buf_length(&conn->client.in) && !exchange->waiting && unread_may(conn)) {
+		proto_http1_pass_rest(conn);
+	} else if (exchange) { /* its request is complete: a half-closed client still gets its answer */
+		exchange_client_finished(conn);
 	}
-	/* Otherwise its request is complete: a half-closed client still gets its answer. */
 }
 
 static void proto_http1_request_body(struct conn *conn)
@@ -161,12 +233,15 @@ static void proto_http1_request_body(struct conn *conn)
 	conn_touch(conn);
 	if (http1_body_feed(&exchange->request_body, HTTP1_REQUEST, input.bytes, input.length, exchange_limits(conn), &consumed,
 	                    &error)) {
+		if (unread_may(conn))
+			unread_start(conn, HTTP1_REQUEST, &error, (struct http1_slice){input.bytes, input.length}, nothing);
+		else
+			exchange_refuse(conn, &error);
 		input_free(&input);
-		exchange_refuse(conn, &error);
 		return;
 	}
 	access_count_body(exchange->access, consumed);
-	conn->client_read_hold = exchange->request_body.complete;
+	exchange->request_body_bytes |= consumed > 0;
 	if (input_hold(&input, &conn->client, consumed))
 		exchange_no_memory(conn);
 	else
@@ -174,6 +249,8 @@ static void proto_http1_request_body(struct conn *conn)
 	input_free(&input);
 	if (conn->exchange)
 		exchange_finish_if_complete(conn);
+	if (conn->exchange && conn->exchange->request_body.complete && buf_length(&conn->client.in))
+		proto_http1_judge_behind(conn);
 }
 
 /* A request that was pipelined behind the last one has waited in the leg's buffer. */
@@ -191,8 +268,25 @@ static void proto_http1_next(struct conn *conn)
 		proto_http1_head(conn, &input);
 		input_free(&input);
 		if (buf_length(&conn->client.in) == held)
-			return; /* half an empty line */
+			break; /* half an empty line */
 	}
+	/* Its end was read while it waited for the answer. */
+	if (conn->client.fin_received && (conn->stage == STAGE_HEAD || (conn->stage == STAGE_IDLE && !leg_pending(&conn->client))))
+		proto_http1_client_ended(conn, 0);
+}
+
+void proto_http1_refuse_first(struct conn *conn, struct input *input)
+{
+	struct http1_error error;
+	struct http1_head head;
+	size_t head_length;
+
+	proto_http1_begin_head(conn);
+	/* Where the parser sees more than that the line is none, it says so. */
+	if (http1_read_head(&conn->scan, HTTP1_REQUEST, input->bytes, input->length, NULL, exchange_limits(conn), &head_length, &head, &error) !=
+	    -EBADMSG)
+		error = (struct http1_error){REASON_REQUEST_INVALID, 400, "a first line other than METHOD TARGET HTTP/1.x", 0};
+	proto_http1_refuse_head(conn, input, 0, &error);
 }
 
 void proto_http1_first(struct conn *conn, struct input *input)
@@ -206,7 +300,9 @@ static void proto_http1_client_readable(struct conn *conn)
 	struct input input;
 	int got;
 
-	if (conn->stage == STAGE_EXCHANGE) {
+	if (conn->exchange && conn->exchange->request_body.complete) {
+		proto_http1_behind(conn);
+	} else if (conn->exchange) {
 		proto_http1_request_body(conn);
 	} else {
 		got = input_read(&input, &conn->client, conn->worker->scratch, WORKER_SCRATCH);
@@ -226,19 +322,45 @@ static bool proto_http1_expects_response(const struct conn *conn)
 	return conn->exchange && !conn->exchange->waiting;
 }
 
+/* Whether what the server does to its idle leg goes on to the client. Where it will be dialled anew, and answers, that is none of the
+ * client's business; elsewhere a client trusts what it sees of its server. */
+static bool proto_http1_ends_with_server(const struct conn *conn)
+{
+	if (!conn->requests)
+		return false; /* dialled ahead */
+	if (conn->upstream->private)
+		return true;
+	if (conn->direction == DIRECTION_INBOUND)
+		return upstream_listener_gone(conn->upstream);
+	return !conn->terms->service;
+}
+
 /* The server leg while no request is under way on it. */
 static void proto_http1_idle_server(struct conn *conn)
 {
-	uint8_t byte;
+	static const struct http1_error unasked = {.reason = REASON_SERVER_INVALID, .what = "bytes that nobody asked for behind it"};
 	int got;
 
 	upstream_observe_rest(conn->upstream);
-	got = leg_read(&conn->upstream->leg, &byte, 1);
+	got = leg_read(&conn->upstream->leg, conn->worker->scratch, WORKER_SCRATCH);
 	if (!got)
 		return;
-	log_message(conn->worker->log, LOG_DEBUG, "%s on an idle connection to the server; the next request dials anew",
-	            got > 0 ? "stray bytes" : conn->upstream->leg.fin_received ? "FIN" : "an error");
-	upstream_drop(conn, false);
+	if (!proto_http1_ends_with_server(conn)) {
+		log_message(conn->worker->log, LOG_DEBUG, "%s on an idle connection to the server; the next request dials anew",
+		            got > 0 ? "stray bytes" : conn->upstream->leg.fin_received ? "FIN" : "an error");
+		upstream_drop(conn, false);
+	} else if (got < 0) {
+		struct cause cause = cause_of(REASON_SERVER_CLOSED_IDLE);
+
+		cause.at_rest = conn->upstream->leg.fin_received;
+		cause.reset = !cause.at_rest;
+		conn_close(conn, cause, "the server %s its connection after %u request%s", cause.at_rest ? "closed" : "reset", conn->requests,
+		           conn->requests == 1 ? "" : "s");
+	} else if (unread_may(conn)) {
+		unread_start(conn, HTTP1_RESPONSE, &unasked, nothing, (struct http1_slice){conn->worker->scratch, (size_t)got});
+	} else {
+		upstream_drop(conn, false);
+	}
 }
 
 static void proto_http1_server_readable(struct conn *conn)
@@ -247,6 +369,9 @@ static void proto_http1_server_readable(struct conn *conn)
 		http1_response_readable(conn);
 	else
 		proto_http1_idle_server(conn);
+	if (conn->exchange && conn->exchange->response_head && conn->exchange->response_body.framing == HTTP1_UNTIL_CLOSE &&
+	    conn->exchange->request_body.complete && buf_length(&conn->client.in))
+		proto_http1_judge_behind(conn);
 	proto_http1_next(conn);
 }
 
@@ -310,9 +435,28 @@ static void proto_http1_stream_idle(struct conn *conn)
 	                                                   : "the server sent no response");
 }
 
+/* `request` is over: for whom the time went. */
+static const char *proto_http1_what_was_awaited(const struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+
+	if (exchange->response_head && progress_undelivered(&conn->client))
+		return "the client did not take its response in time; see what keeps it from reading";
+	if (exchange->response_head && !exchange->response_body.complete)
+		return "the response had begun but was not complete in time";
+	if (exchange->waiting)
+		return "the wait before another attempt outlasted it; a shorter backoff leaves time for one";
+	if (conn->upstream && conn->upstream->leg.connecting)
+		return "the server had not accepted the connection yet; see that it is up, or set connect well below this";
+	if (!exchange->request_body.complete && exchange->request.expects_continue && !exchange->request_body_bytes)
+		return "the client waits for 100 Continue before it sends its body, and the server sent none; the server must answer Expect";
+	if (!exchange->request_body.complete)
+		return "the client had not sent its whole request body; it is the client or its network that is slow";
+	return "no response came in time";
+}
+
 static void proto_http1_expired(struct conn *conn, enum timeout_id timer)
 {
-	struct exchange *exchange = conn->exchange;
 
 	switch (timer) {
 	case TIMEOUT_IDLE_CONNECTION:
@@ -329,9 +473,7 @@ static void proto_http1_expired(struct conn *conn, enum timeout_id timer)
 		break;
 	case TIMEOUT_REQUEST:
 	case TIMEOUT_BACKEND_REQUEST:
-		exchange_fail(conn, cause_timer(timeouts_reason(timer), timer), "%s",
-		              exchange && exchange->response_head ? "the response had begun but was not complete in time"
-		                                                  : "no response came in time");
+		exchange_fail(conn, cause_timer(timeouts_reason(timer), timer), "%s", proto_http1_what_was_awaited(conn));
 		break;
 	default:
 		break;

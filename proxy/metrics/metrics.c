@@ -92,10 +92,17 @@ static const char *metrics_outcome(unsigned value)
 	return value == RACE_RETRIED ? "retried" : "failed";
 }
 
+static const char *metrics_unread(unsigned value)
+{
+	static const char *const names[] = {[UNREAD_SYNTAX] = "syntax", [UNREAD_FRAMING] = "framing", [UNREAD_LIMIT] = "limit"};
+
+	return names[value];
+}
+
 enum dimension {
 	DIMENSION_NONE, DIMENSION_DIRECTION, DIMENSION_PROTOCOL, DIMENSION_REASON, DIMENSION_BY, DIMENSION_PHASE, DIMENSION_TIMER,
 	DIMENSION_LEVEL, DIMENSION_DIAL, DIMENSION_STATUS, DIMENSION_CLASS, DIMENSION_LEG, DIMENSION_WAY, DIMENSION_SOURCE,
-	DIMENSION_OUTCOME
+	DIMENSION_OUTCOME, DIMENSION_UNREAD, DIMENSION_COUNT
 };
 
 /* The sizes as constants, for the offsets. */
@@ -103,7 +110,7 @@ enum {
 	SIZE_NONE = 1, SIZE_DIRECTION = 2, SIZE_PROTOCOL = PROTOCOL_OPAQUE + 1, SIZE_REASON = REASON_COUNT, SIZE_BY = BY_PEER + 1,
 	SIZE_PHASE = PHASE_COUNT, SIZE_TIMER = TIMEOUT_COUNT, SIZE_LEVEL = LEVELS, SIZE_DIAL = DIAL_RESULTS,
 	SIZE_STATUS = STATUS_CLASSES, SIZE_CLASS = CLASSES, SIZE_LEG = LEGS, SIZE_WAY = WAYS, SIZE_SOURCE = RETRY_SOURCES,
-	SIZE_OUTCOME = RACE_OUTCOMES,
+	SIZE_OUTCOME = RACE_OUTCOMES, SIZE_UNREAD = UNREAD_KINDS,
 };
 
 static const struct {
@@ -127,6 +134,7 @@ static const struct {
     [DIMENSION_WAY] = {"way", SIZE_WAY, false, metrics_way},
     [DIMENSION_SOURCE] = {"cause", SIZE_SOURCE, false, metrics_source},
     [DIMENSION_OUTCOME] = {"outcome", SIZE_OUTCOME, false, metrics_outcome},
+    [DIMENSION_UNREAD] = {"kind", SIZE_UNREAD, false, metrics_unread},
 };
 
 /* --- families --- */
@@ -516,7 +524,7 @@ void metrics_print_docs(FILE *to)
 void metrics_print_labels(FILE *to)
 {
 	fprintf(to, "| label | values |\n|---|---|\n");
-	for (int dimension = DIMENSION_NONE + 1; dimension <= DIMENSION_OUTCOME; dimension++) {
+	for (int dimension = DIMENSION_NONE + 1; dimension < DIMENSION_COUNT; dimension++) {
 		fprintf(to, "| `%s` |", dimensions[dimension].label);
 		if (dimension == DIMENSION_REASON)
 			fprintf(to, " those of [reasons.md](reasons.md)");

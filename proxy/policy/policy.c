@@ -136,6 +136,11 @@ const struct timeouts *policy_target_timeouts(const struct policy_target *target
 	return &target->timeouts;
 }
 
+bool policy_target_decides(const struct policy_target *target)
+{
+	return target->routed || target->profile || target->retry;
+}
+
 void policy_target_choice(const struct policy_target *target, struct policy_choice *choice)
 {
 	*choice = (struct policy_choice){.number = target->number, .timeouts = &target->timeouts};

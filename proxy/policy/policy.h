@@ -81,6 +81,9 @@ void policy_target_choice(const struct policy_target *target, struct policy_choi
 bool policy_target_has_routes(const struct policy_target *target);
 bool policy_target_has_connection(const struct policy_target *target);
 
+/* Whether a request to it must be read to know what becomes of it: routes attached as parents, a profile or retries. */
+bool policy_target_decides(const struct policy_target *target);
+
 /* The Service: namespace, name and port; false when the target is none of a Service. */
 bool policy_target_service(const struct policy_target *target, const char **namespace, const char **name, uint16_t *port);
 

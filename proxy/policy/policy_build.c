@@ -45,12 +45,20 @@ static void policy_build_object(struct timeouts *base, const struct object *obje
 	policy_build_level(base, object->annotated);
 }
 
+/* What is of the proxy stays what it was. */
+static void policy_build_keep_whole(struct timeouts *timeouts, const struct timeouts *from)
+{
+	for (int id = 0; id < TIMEOUT_COUNT; id++)
+		if (timeouts_of_proxy(id))
+			timeouts->of[id] = from->of[id];
+}
+
 void policy_build_merge(struct timeouts *base, const struct timeouts *over)
 {
-	struct timeout_value drain = base->of[TIMEOUT_DRAIN];
+	struct timeouts before = *base;
 
 	policy_build_level(base, over);
-	base->of[TIMEOUT_DRAIN] = drain;
+	policy_build_keep_whole(base, &before);
 }
 
 void policy_build_base(const struct policy_build *build, const char *namespace, struct timeouts *out)
@@ -71,7 +79,7 @@ void policy_build_base(const struct policy_build *build, const char *namespace, 
 	if (build->config)
 		policy_build_level(out, build->config->pod.annotated);
 	if (out != &build->policy->none.timeouts)
-		out->of[TIMEOUT_DRAIN] = build->policy->none.timeouts.of[TIMEOUT_DRAIN];
+		policy_build_keep_whole(out, &build->policy->none.timeouts);
 }
 
 static void policy_build_say_tenant(struct policy_build *build, const struct object *first, const struct object *second,

@@ -213,17 +213,6 @@ int64_t learned_limit(struct learned *learned, const struct addr *destination)
 	return entry ? learned_view_limit(&entry->view) : 0;
 }
 
-int64_t learned_disproof(struct learned *learned, const struct addr *destination)
-{
-	const struct learned_entry *entry = learned->off ? NULL : learned_find(learned, destination);
-	int32_t known;
-
-	if (!entry)
-		return 0;
-	known = entry->view.closes_after > entry->view.announced ? entry->view.closes_after : entry->view.announced;
-	return known ? known + learned_tolerance(known) + 1 : 0;
-}
-
 bool learned_trusts(struct learned *learned, const struct addr *destination, int64_t idle_ms)
 {
 	const struct learned_entry *entry;

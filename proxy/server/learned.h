@@ -67,9 +67,6 @@ void learned_survive(struct learned *learned, const struct addr *destination, in
 int64_t learned_view_limit(const struct learned_view *view);
 int64_t learned_limit(struct learned *learned, const struct addr *destination);
 
-/* A connection that rests longer than this disproves what is known. 0 = nothing is. */
-int64_t learned_disproof(struct learned *learned, const struct addr *destination);
-
 /* Whether a connection can rest so long without fear of its end: connections to there have been seen open by the margin of
  * learned_limit() later. */
 bool learned_trusts(struct learned *learned, const struct addr *destination, int64_t idle_ms);

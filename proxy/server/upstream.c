@@ -45,10 +45,18 @@ static void upstream_unlink(struct upstream *upstream)
 	metrics_add(upstream->worker->metrics, METRIC_POOLED, 0, 0, 0, 0, -1);
 }
 
+/* How long it has been resting. */
+static int64_t upstream_age(const struct upstream *upstream)
+{
+	return worker_now(upstream->worker) - upstream->idle_since;
+}
+
 static void upstream_end(struct upstream *upstream, bool reset)
 {
 	struct worker *worker = upstream->worker;
 
+	if (upstream->spent && upstream_quiet(upstream)) /* the server would have let it live on */
+		learned_survive(&worker->learned, &upstream->destination, upstream_age(upstream));
 	upstream_unlink(upstream);
 	wheel_cancel(loop_wheel(worker->loop), &upstream->timer);
 	if (upstream->dial.mark)
@@ -57,12 +65,6 @@ static void upstream_end(struct upstream *upstream, bool reset)
 	leg_close(&upstream->leg, worker->loop, reset);
 	upstream->deferred.run = upstream_swept;
 	loop_defer(worker->loop, &upstream->deferred);
-}
-
-/* How long it has been resting. */
-static int64_t upstream_age(const struct upstream *upstream)
-{
-	return worker_now(upstream->worker) - upstream->idle_since;
 }
 
 static void upstream_ready(struct loop_source *source, uint32_t events)
@@ -93,7 +95,7 @@ void upstream_observe(const struct upstream *upstream, int64_t idle_ms)
 }
 
 /* A FIN, a RST, or a 408 with which some servers explain their FIN (RFC 9110 §15.5.9). */
-void upstream_observe_rest(const struct upstream *upstream)
+void upstream_observe_rest(struct upstream *upstream)
 {
 	static const char status[] = " 408 ";
 	char bytes[13]; /* "HTTP/1.1 408 " */
@@ -102,7 +104,9 @@ void upstream_observe_rest(const struct upstream *upstream)
 	if (!upstream->idle_since || !upstream->uses)
 		return;
 	got = recv(upstream->leg.source.fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
-	if (got < 0 ? errno == ECONNRESET : !got || (got == sizeof bytes && memcmp(bytes + 8, status, sizeof status - 1) == 0))
+	if (got < 0 && errno == ECONNRESET)
+		leg_fail(&upstream->leg, -ECONNRESET); /* the kernel tells it once */
+	if (got < 0 ? upstream->leg.write_failed : !got || (got == sizeof bytes && memcmp(bytes + 8, status, sizeof status - 1) == 0))
 		upstream_observe(upstream, upstream_age(upstream));
 }
 
@@ -162,26 +166,14 @@ static void upstream_arm(struct upstream *upstream)
 		wheel_arm(loop_wheel(upstream->worker->loop), &upstream->timer, due);
 }
 
-/* Of the legs to a server that are not to be used any more one rests on, until the server ends it, what is known of the server is
- * disproved, or serverIdle is over: so that what was learned is confirmed, or forgotten when the server's setting has changed.
- * False: there is one, or this cannot be it. */
-static bool upstream_watch(struct upstream *upstream)
+/* The leg in the pool to a server that is not to be used any more; there is one at most. */
+static struct upstream *upstream_spent(struct worker *worker, const struct addr *destination)
 {
-	struct worker *worker = upstream->worker;
-	int64_t disproof = learned_disproof(&worker->learned, &upstream->destination);
-	struct upstream *other;
+	struct upstream *upstream = *upstream_bucket(worker, destination);
 
-	if (worker->drain || worker->learned.off || !upstream->uses || upstream->watched || !upstream_quiet(upstream))
-		return false;
-	for (other = *upstream_bucket(worker, &upstream->destination); other; other = other->next)
-		if (other->watched && addr_equal(&other->destination, &upstream->destination))
-			return false;
-	if (upstream->conn && !upstream_detach(upstream))
-		return false;
-	upstream->watched = true;
-	upstream->server_idle = disproof && (!upstream->rest_most || disproof < upstream->rest_most) ? disproof : upstream->rest_most;
-	upstream_arm(upstream);
-	return true;
+	while (upstream && !(upstream->spent && addr_equal(&upstream->destination, destination)))
+		upstream = upstream->next;
+	return upstream;
 }
 
 static void upstream_idle_expired(struct wheel_timer *timer)
@@ -205,9 +197,11 @@ static void upstream_idle_expired(struct wheel_timer *timer)
 	if (upstream->server_idle == upstream->rest_most) {
 		log_message(worker->log, LOG_DEBUG, "an idle connection to the server ended after serverIdle");
 		metrics_add(worker->metrics, METRIC_TIMEOUTS, TIMEOUT_SERVER_IDLE, metrics_level(upstream_idle_source(upstream)), 0, 0, 1);
-	} else if (upstream_watch(upstream)) {
-		if (conn)
-			conn_settle(conn);
+	} else if (conn || !upstream_spent(worker, &upstream->destination)) {
+		/* Not to be used any more, it rests on: what was learned is confirmed, or disproved. */
+		upstream->server_idle = upstream->rest_most;
+		upstream->spent = true;
+		upstream_arm(upstream);
 		return;
 	}
 	if (!conn) {
@@ -218,10 +212,25 @@ static void upstream_idle_expired(struct wheel_timer *timer)
 	conn_settle(conn);
 }
 
+/* Whether the kernel knows a listener for the destination; asked once for each of the last few. */
+static bool upstream_sees_listener(struct worker *worker, const struct addr *destination)
+{
+	struct upstream_seen *seen = &worker->pool.seen[addr_hash(destination) % UPSTREAM_SEEN];
+
+	if (!seen->listened || !addr_equal(&seen->destination, destination))
+		*seen = (struct upstream_seen){*destination, sock_listener(destination, NULL) == 1};
+	return seen->listened;
+}
+
+bool upstream_listener_gone(const struct upstream *upstream)
+{
+	return upstream->listened && !sock_listener(&upstream->destination, NULL);
+}
+
 int upstream_dial(struct conn *conn)
 {
 	struct worker *worker = conn->worker;
-	struct upstream *upstream = slab_alloc(worker->upstream_memory);
+	struct upstream *upstream = slab_alloc(worker->upstream_memory), *spent;
 	const struct addr *destination = conn_destination(conn);
 	struct addr local;
 	int fd;
@@ -233,6 +242,9 @@ int upstream_dial(struct conn *conn)
 		slab_release(worker->upstream_memory, upstream);
 		return -ELOOP;
 	}
+	/* A server that serves one connection at a time must not wait for the end of this one. */
+	if (worker->pool.count && (spent = upstream_spent(worker, destination)))
+		upstream_end(spent, false);
 	fd = sock_connect(destination);
 	if ((fd == -EMFILE || fd == -EADDRNOTAVAIL) && worker->pool.count) {
 		upstream_pool_close(worker); /* what only rests gives way */
@@ -250,6 +262,8 @@ int upstream_dial(struct conn *conn)
 	upstream->destination = *destination;
 	upstream->timer.fire = upstream_idle_expired;
 	upstream->dialled_us = loop_now_us(worker->loop);
+	if (conn->direction == DIRECTION_INBOUND)
+		upstream->listened = upstream_sees_listener(worker, destination);
 	if (!sock_local(fd, &local))
 		upstream->dial = origin_dials_add(worker->proxy->guard.dials, &local, destination);
 	conn->upstream = upstream;
@@ -275,7 +289,7 @@ bool upstream_take(struct conn *conn)
 
 	for (upstream = *upstream_bucket(conn->worker, destination); upstream; upstream = next) {
 		next = upstream->next;
-		if (upstream->watched || !addr_equal(&upstream->destination, destination))
+		if (!addr_equal(&upstream->destination, destination))
 			continue;
 		if (!upstream_usable(upstream)) {
 			upstream_observe_rest(upstream);
@@ -296,7 +310,7 @@ bool upstream_usable(struct upstream *upstream)
 {
 	bool fresh = worker_now(upstream->worker) - upstream->idle_since < PEEK_AFTER_MS;
 
-	if (upstream->leg.fin_received || upstream->leg.write_failed || buf_length(&upstream->leg.in))
+	if (upstream->spent || upstream->leg.fin_received || upstream->leg.write_failed || buf_length(&upstream->leg.in))
 		return false;
 	if (upstream->idle_since && upstream->server_idle && upstream_age(upstream) >= upstream->server_idle)
 		return false;
@@ -343,6 +357,8 @@ void upstream_rest(struct upstream *upstream, int32_t announced_s)
 		learned_announce(learned, &upstream->destination, announced_s * INT64_C(1000));
 	limit = upstream->uses ? learned_limit(learned, &upstream->destination) : 0;
 	upstream->server_idle = limit && (!upstream->rest_most || limit < upstream->rest_most) ? limit : upstream->rest_most;
+	if (upstream->private)
+		upstream->server_idle = 0;
 	upstream_arm(upstream);
 }
 
@@ -356,15 +372,9 @@ void upstream_release(struct conn *conn)
 		return;
 	if (worker->pool.count >= (size_t)worker->proxy->settings->pool_size)
 		for (other = *upstream_bucket(worker, &upstream->destination); other; other = other->next)
-			held += !other->watched && addr_equal(&other->destination, &upstream->destination);
-	if (held >= worker->proxy->settings->pool_size || worker->drain || !upstream_usable(upstream) || !upstream_detach(upstream))
+			held += addr_equal(&other->destination, &upstream->destination);
+	if (upstream->private || held >= worker->proxy->settings->pool_size || worker->leaving || !upstream_usable(upstream) || !upstream_detach(upstream))
 		upstream_drop(conn, false);
-}
-
-void upstream_set_aside(struct conn *conn)
-{
-	if (!upstream_watch(conn->upstream))
-		upstream_release(conn);
 }
 
 void upstream_drop(struct conn *conn, bool reset)
@@ -387,8 +397,14 @@ void upstream_pool_close(struct worker *worker)
 			upstream_end(worker->pool.buckets[i], false);
 }
 
+bool upstream_queue_full(const struct conn *conn, struct sock_listening *queue)
+{
+	return conn->direction == DIRECTION_INBOUND && sock_listener(conn_destination(conn), queue) == 1 && queue->queued >= queue->limit;
+}
+
 void upstream_describe_dial(const struct conn *conn, int error, struct text *out)
 {
+	struct sock_listening queue;
 	char server[ADDR_TEXT_SIZE];
 	struct rlimit limit;
 	struct tcp_info info;
@@ -402,6 +418,9 @@ void upstream_describe_dial(const struct conn *conn, int error, struct text *out
 		text_printf(out, "%s did not accept the connection in time", server);
 	if (error == -EMFILE && !getrlimit(RLIMIT_NOFILE, &limit))
 		text_printf(out, "; the limit is %llu open files", (unsigned long long)limit.rlim_cur);
+	else if (!error && upstream_queue_full(conn, &queue))
+		text_printf(out, ": %u connections wait in its accept queue, where %u may; the application does not accept them", queue.queued,
+		            queue.limit);
 	else if (!error && conn->upstream && !sock_info(conn->upstream->leg.source.fd, &info))
 		text_printf(out, "; its SYN was sent again %u time%s", info.tcpi_total_retrans, info.tcpi_total_retrans == 1 ? "" : "s");
 }

@@ -33,16 +33,22 @@ struct upstream {
 	uint64_t sent_before, received_before; /* counts of its leg when the conn at hand got it */
 	uint64_t sent_counted, received_counted; /* and those that are in the metrics */
 	uint32_t uses;        /* exchanges finished on it */
-	bool watched;         /* in the pool, not to be used: it only shows how long the server lets it live */
+	bool private : 1;     /* its client's for good: something on it was bound to the connection, or it is not read as HTTP */
+	bool spent : 1;       /* rests on, but so long that it is not to be used any more */
+	bool listened : 1;    /* inbound: a listener for its destination was seen */
 	struct origin_dial dial;
 };
 
-enum { UPSTREAM_BUCKETS = 64 };
+enum { UPSTREAM_BUCKETS = 64, UPSTREAM_SEEN = 16 };
 
 /* Idle server connections of one worker, by destination, last used first. */
 struct upstream_pool {
 	struct upstream *buckets[UPSTREAM_BUCKETS];
 	size_t count;
+	struct upstream_seen {
+		struct addr destination;
+		bool listened;
+	} seen[UPSTREAM_SEEN]; /* by hash: the last one asked for */
 };
 
 /* Starts connecting to conn->server_addr; conn->upstream is set and connecting. 0 or the -errno of the dial. */
@@ -60,10 +66,9 @@ bool upstream_usable(struct upstream *upstream);
 /* Whether nothing waits to be read from it, no FIN either. */
 bool upstream_quiet(const struct upstream *upstream);
 
-/* Whether an attached, resting leg is still far from the end that its server may put to it: what cannot be sent twice goes on no
- * other. Learning needs closes to learn from, and a FIN that is on its way is seen by nobody; so a leg is not trusted before another
- * to the same server has been seen to live longer, by the margin of learned.h. The price is a dial or two for each client that sends
- * at such a pace, until the leg it gave up has lived so long: none after that, and none for rests under LEARNED_LEAST_MS. */
+/* Where legs are shared: whether an attached, resting one is still far from the end that its server may put to it. Learning needs
+ * closes to learn from, and a FIN that is on its way is seen by nobody; so a leg is not trusted before another to the same server has
+ * been seen to live longer, by the margin of learned.h. */
 bool upstream_proven(const struct upstream *upstream);
 
 /* A use begins, or has ended cleanly: serverIdle runs from here, or the shorter time after which this server is known to close.
@@ -75,19 +80,23 @@ void upstream_rest(struct upstream *upstream, int32_t announced_s);
 void upstream_observe(const struct upstream *upstream, int64_t idle_ms);
 
 /* The same, of a resting leg that is not quiet any more, if that is what the server did. Before anything is read from it. */
-void upstream_observe_rest(const struct upstream *upstream);
+void upstream_observe_rest(struct upstream *upstream);
 
 /* The conn lets go of its resting leg: into the pool, or closed when the pool is full. */
 void upstream_release(struct conn *conn);
 
-/* The same of one that is not proven: to prove it, unless another to the same server does already. */
-void upstream_set_aside(struct conn *conn);
+/* Inbound: whether the server has stopped listening since the leg was dialled. */
+bool upstream_listener_gone(const struct upstream *upstream);
 
 /* The conn's leg ends now, with RST when `reset`. */
 void upstream_drop(struct conn *conn, bool reset);
 
 /* All idle ones of the worker end. */
 void upstream_pool_close(struct worker *worker);
+
+/* Whether the application in this pod listens and its accept queue is full: then the kernel drops the last packet of a handshake. */
+struct sock_listening;
+bool upstream_queue_full(const struct conn *conn, struct sock_listening *queue);
 
 /* A dial that failed with -errno: its cause, and the detail for the record; error 0: `connect` fired. */
 struct cause upstream_dial_cause(int error);

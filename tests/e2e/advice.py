@@ -9,7 +9,7 @@ from .harness import (AS_PROXY, BINARY, REASONS, PodInfo, black_hole, case, chec
 OUT = ("out4",)
 CONNTRACK = "netfilter/nf_conntrack_tcp_timeout_"
 TEXT = "Accept: text/plain"
-REQUEST = "no response came in time; if the response may take longer, raise request="
+REQUEST = "no response came in time; if that may take longer, raise request="
 
 
 def says(record, detail):

@@ -189,7 +189,7 @@ def refused_head(pod, what):
     """A request that two parsers could read differently, whole and split at every byte: 400, close, nothing forwarded."""
     message, reasons = what
     app = pod.app()
-    pod.start()
+    pod.start("--on-malformed-http", "refuse")
     whole = pod.dial()
     whole.send(message)
     all_refused(pod, [whole, *in_two(pod, message)], reasons, message)
@@ -206,7 +206,7 @@ def refused_body(pod, broken):
         peer.request()
         complete.append(peer)
     app = pod.app(serve)
-    pod.start()
+    pod.start("--on-malformed-http", "refuse")
     start = head(CHUNKED) + b"2\r\nok\r\n"
     peers = [pod.dial() for _ in range(len(broken) - 1)]
     for at, peer in enumerate(peers, 1):
@@ -229,7 +229,7 @@ def refused_body(pod, broken):
 def chunk_extensions(pod):
     """Chunk extensions of more than 1 KiB in one message, in one chunk or many: refused."""
     pod.app(lambda peer: peer.request())
-    pod.start()
+    pod.start("--on-malformed-http", "refuse")
     for body in (b"1;" + b"e" * 1100 + b"\r\nx\r\n", b"1;eeeeeeeeee\r\nx\r\n" * 120):
         peer = pod.dial()
         peer.send(head(CHUNKED) + body)
@@ -242,7 +242,7 @@ def chunk_extensions(pod):
 def refused_later(pod):
     """An invalid request on a connection that served valid ones: 400 and close; an unknown method too."""
     app = pod.app()
-    pod.start()
+    pod.start("--on-malformed-http", "refuse")
     for bad in (HEADS["two hosts"][0], b"NONSENSE / HTTP/1.1\r\nHost: a\r\n\r\n", b"\x00\x01\x02\r\n\r\n"):
         peer = pod.dial()
         peer.ask()
@@ -260,7 +260,7 @@ def smuggling(pod):
     """What follows a refused request on the same connection is never served."""
     seen = []
     pod.app(lambda peer: [seen.append(message.target) for message in iter(peer.request, None)])
-    pod.start()
+    pod.start("--on-malformed-http", "refuse")
     for fields in (("Content-Length: 3", CHUNKED), ("Content-Length: 0", "Content-Length: 5"), ("Transfer-Encoding: chunked, x",)):
         peer = pod.dial()
         peer.send(head(*fields) + b"0\r\n\r\n" + request("GET", "/smuggled"))
@@ -277,7 +277,7 @@ def garbage_on_both_listeners(pod):
     """Random bytes, redirected to both listeners and sent to them directly: every connection has its record, the proxy lives."""
     pod.app(lambda peer: peer.all())
     pod.app(lambda peer: peer.all(), host=pod.server)
-    pod.start()
+    pod.start("--on-malformed-http", "refuse")
     lengths = (1, 2, 3, 5, 17, 100, 1000, 70000)
     for length in lengths:
         for first in (b"", b"\x16\x03\x01", b"PRI * HTTP/2.0\r\n", b"GET ", b"\0" * 4):
@@ -297,7 +297,7 @@ def garbage_on_both_listeners(pod):
 def log_injection(pod):
     """Control bytes and quotes from outside never reach the log raw."""
     pod.app(lambda peer: peer.all())
-    pod.start("--log-paths")
+    pod.start("--on-malformed-http", "refuse", "--log-paths")
     for data in (b"GET /\n\"level\":\"error\" HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /\x1b[31m HTTP/1.1\r\nHost: a\r\n\r\n",
                  b"GET /\xff\xfe HTTP/1.1\r\nHost: \"a\\\r\n\r\n"):
         with pod.dial() as peer:
@@ -328,7 +328,7 @@ def a_byte_at_a_time(pod):
 def thousands_of_short_connections(pod):
     """Three thousand connections that come and go in every way: every one has its record; no descriptor, no memory is left."""
     pod.app()
-    pod.start()
+    pod.start("--on-malformed-http", "refuse")
     private = []
     for _ in range(3):
         for number in range(1000):

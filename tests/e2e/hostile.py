@@ -244,7 +244,7 @@ def pipelined_refused(pod):
     peer = pod.dial(9)
     peer.send(request() * 200)
     for _ in range(200):
-        check_answer(peer.response(), 502, "connect_refused", closes=False)
+        check_answer(peer.response(), 502, "connect_refused")
 
 
 @case()

@@ -8,7 +8,7 @@ import time
 
 from .harness import case, expect, http, ok, request, table, until
 
-ONE = ("--workers", "1")  # each learns for itself
+ONE = ("--workers", "1", "--pool-size", "32")  # each learns for itself, from connections that rest with nobody
 LEARNED = "closes idle connections after about "
 
 
@@ -107,7 +107,7 @@ def shown_in_config(pod):
     """/config shows what is known of each server, by whom of the workers, after how many closes, and until when it is reused."""
     announcing = pod.app(http(lambda message: ok(b"ok\n", "Keep-Alive: timeout=5")), port=8081)
     app = pod.app(closes_after(0.8))
-    pod.start("--workers", "2")
+    pod.start("--workers", "2", "--pool-size", "32")
     workers = ()
     for _ in range(20):  # the kernel deals the connections out
         teach(pod, app, 0.8, closes=1)

@@ -8,6 +8,8 @@ import time
 
 from .harness import BINARY, CLOSED, Failure, case, check_answer, expect, http, ok, request, script, silent, took, until
 
+REFUSE = ("--on-malformed-http", "refuse")
+
 
 @case(ways=("in4", "out6"))
 def conn_limit(pod):
@@ -163,7 +165,7 @@ def head_too_large(pod, what):
     """A head over a limit: 431 or 414, head_too_large, the limit named; the server hears nothing of it."""
     head, status = what
     app = pod.app()
-    pod.start()
+    pod.start(*REFUSE)
     peer = pod.dial()
     peer.send(head)
     check_answer(peer.response(), status, "head_too_large", closes=True)
@@ -188,7 +190,7 @@ def heads_at_the_limit(pod):
 def lower_limits(pod):
     """--max-head-size, --max-head-fields, --max-target-size and --max-chunk-extensions lower the limits."""
     pod.app()
-    pod.start("--max-head-size", "1KiB", "--max-head-fields", "5", "--max-target-size", "100", "--max-chunk-extensions", "10")
+    pod.start(*REFUSE, "--max-head-size", "1KiB", "--max-head-fields", "5", "--max-target-size", "100", "--max-chunk-extensions", "10")
     heads = (large_head(1025), 431), (request("GET", "/", *["A: b"] * 5), 431), (request("GET", "/" + "t" * 100), 414)
     for head, status in heads:
         peer = pod.dial()

@@ -3,11 +3,13 @@ import glob
 import os
 import re
 import signal
+import socket
 import threading
 import time
 
+from .harness.documents import configured, service
 from .harness import (ALL_WAYS, BINARY, BODIES, CLOSED, DEAD_PORTS_TOO, FAILED, REASONS, after, black_hole, case, check_answer, echo,
-                      expect, http, ok, request, script, silent, table, until, upgraded)
+                      expect, http, ok, request, script, silent, table, took, until, upgraded)
 
 PARTIAL_HEAD = b"GET / HTTP/1.1\r\nHost: a"
 PARTIAL_BODY = request("POST", "/", "Content-Length: 10") + b"abc"
@@ -278,11 +280,12 @@ def server_rst_ends_body(pod):
     pod.ended("server_reset", by="server", phase="response")
 
 
-@case(each={"fin": "fin", "rst": "rst"}, ways=("in4", "out6"))
+@case(each={"fin": "fin", "rst": "rst"}, ways=("in4", "in6", "out4"))
 def server_ends_idle(pod, how):
-    """Server FIN or RST on an idle leg is not the client's business: its next request succeeds on a fresh one."""
+    """Server FIN or RST on an idle leg is not the client's business where it is still there: its next request succeeds on a fresh one."""
     app = pod.app(script("request", ok(), how))
-    pod.start()
+    known = [] if pod.inbound else ["--config", configured(pod, service("web", pod.address)).path]
+    pod.start(*known)
     peer = pod.dial()
     for _ in range(3):
         peer.ask("POST", "/")
@@ -290,6 +293,30 @@ def server_ends_idle(pod, how):
     expect(app.count == 3, f"{app.count} connections to the app")
     peer.fin()
     pod.ended("client_closed_idle", requests=3)
+
+
+@case(each={"fin": "fin", "rst": "rst"}, ways=("out4", "out6"))
+def server_ends_idle_elsewhere(pod, how):
+    """Outbound to an address that is no Service's the server's FIN or RST on its idle connection is the client's at once."""
+    pod.app(script("request", ok(), 0.2, how))
+    pod.start()
+    peer = pod.dial()
+    peer.ask()
+    with took(0.2, late=0.5):
+        peer.ends(how)
+    pod.ended("server_closed_idle", by="server", phase="idle", requests=1)
+
+
+@case(each={"fin": "fin", "rst": "rst"}, ways=("in4", "in6"))
+def server_ends_for_good(pod, how):
+    """Inbound, a server that no longer listens and closes its idle connections: their clients hear it, and go elsewhere."""
+    app = pod.app(script("request", ok(), 0.4, how))
+    pod.start()
+    peer = pod.dial()
+    peer.ask()
+    app.listener.shutdown(socket.SHUT_RDWR)
+    peer.ends(how)
+    pod.ended("server_closed_idle", by="server", phase="idle", requests=1)
 
 
 @case(each={"fin": "fin", "rst": "rst"}, ways=("in4", "out6"))
@@ -332,7 +359,7 @@ def server_ends_tunnel(pod, how):
 def server_invalid(pod, answer):
     """A response that is not valid HTTP: 502 server_invalid, none of it reaches the client."""
     pod.app(script("head", answer, silent))
-    pod.start()
+    pod.start("--on-malformed-http", "refuse")
     peer = pod.dial()
     peer.send(request())
     check_answer(peer.response(), 502, "server_invalid")
@@ -344,7 +371,7 @@ def server_invalid_chunk(pod):
     """A response whose chunk is broken is cut: server_invalid."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     pod.app(script("head", head + b"3\r\nabc\r\n", 0.1, b"zz\r\n", silent))
-    pod.start()
+    pod.start("--on-malformed-http", "refuse")
     peer = pod.dial()
     peer.send(request())
     peer.ends("rst", data=head + b"3\r\nabc\r\n")

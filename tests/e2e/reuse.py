@@ -24,7 +24,7 @@ def sticky_leg(pod):
 def pooled_leg(pod):
     """When a client has gone, the next one to the same place uses its connection; the record says so."""
     app = pod.app()
-    pod.start(*ONE)
+    pod.start(*ONE, "--pool-size", "32")
     for _ in range(5):
         with pod.dial() as peer:
             peer.ask()
@@ -37,7 +37,7 @@ def pooled_leg(pod):
 def leg_of_a_closing_client(pod):
     """Clients that say Connection: close to a server that keeps connections: the server sees one, and no reset."""
     app = pod.app(http(lambda message: ok()))
-    pod.start(*ONE)
+    pod.start(*ONE, "--pool-size", "32")
     for _ in range(5):
         with pod.dial() as peer:
             peer.send(request("GET", "/", "Connection: close"))
@@ -160,7 +160,8 @@ def reads_and_closes(peer):
 
 @case(ways=("in4", "out6"), each={"fin": False, "rst": True})
 def race_acknowledged(pod, reset):
-    """A reused connection that ends after it acknowledged a POST: 502 keepalive_race with the idle time and the remedy."""
+    """A reused connection that ends after it acknowledged a POST: the client's ends the same way, unanswered; the record
+    has the idle time and the remedy."""
     def serve(peer):
         reads_and_closes(peer)
         if reset:
@@ -172,8 +173,7 @@ def race_acknowledged(pod, reset):
     peer.ask()
     peer.stays(0.5)
     peer.send(request("POST", "/", body=b"once only"))
-    response = peer.response()
-    check_answer(response, 502, "keepalive_race")
+    peer.ends("rst" if reset else "fin")
     record = pod.record(reason="keepalive_race", by="server", server_leg=re.compile("reused:"))
     expect(re.search(r"0\.[4-9]\d*s|[4-9]\d\dms|0\.[4-9] s", record["detail"]), f"no idle time in: {record['detail']}")
     expect("idle" in record["detail"], f"no remedy in: {record['detail']}")
@@ -200,8 +200,8 @@ def closes_unheard(pod, port=8080):
 answers_once = script("request", ok())
 
 
-@case(ways=("out4", "out6"), each={"GET": 200, "POST": 502})
-def race_reset(pod, status):
+@case(ways=("out4", "out6"), each={"GET": True, "POST": False})
+def race_reset(pod, again):
     """A reused connection whose server is gone unheard and resets: a GET is tried again, a POST is not: a RST proves nothing."""
     app = pod.app(answers_once)
     pod.start(*ONE)
@@ -209,12 +209,12 @@ def race_reset(pod, status):
     with closes_unheard(pod):
         peer.ask()
         app.ended()
-        if status == 200:
+        if again:
             peer.ask()
             expect(app.count == 2, f"{app.count} connections to the server")
             return
         peer.send(request("POST", "/", body=b"once only"))
-        check_answer(peer.response(), 502, "keepalive_race")
+        peer.ends("rst")
     pod.record(reason="keepalive_race", by="server")
 
 
@@ -243,14 +243,13 @@ def race_unsent(pod):
 
 @case(ways=("out4",))
 def race_unsent_too_large(pod):
-    """The same with a body that is larger than what is kept for another try: 502 keepalive_race_unsent."""
+    """The same with a body that is larger than what is kept for another try: unanswered, keepalive_race_unsent."""
     app = pod.app(answers_once)
     pod.start(*ONE)
     peer = pod.dial()
     crossing(pod, peer, app, request("POST", "/", "Content-Length: 300000") + b"x" * 200000)
     with took(0, late=5):
-        response = peer.response()
-    check_answer(response, 502, "keepalive_race_unsent")
+        peer.ends("fin")
     pod.record(reason="keepalive_race_unsent", by="server")
 
 

@@ -179,7 +179,7 @@ def undecided(pod):
     expect(patterns[0] in detail and "default/web" in detail and "16002 bytes" in detail, detail)
     peer.send(request("GET", "/" + "a" * 900 + "9"))  # fewer steps for one of them than there may be, more for ten
     check_answer(peer.response(), 500, "route_undecided", closes=False)
-    record = pod.record(reason="route_undecided", by="proxy", service="default/web", msg="request failed", phase="wait", level="info")
+    record = pod.record(reason="route_undecided", by="proxy", service="default/web", msg="request failed", phase="wait", level="warn")
     expect("simpler" in record["detail"], record["detail"])
     expect(peer.ask("GET", "/b").status == 200, "the connection does not go on")
     failed = pod.proxy.counted("lapse_requests_failed_total", reason="route_undecided")

@@ -219,6 +219,8 @@ class Pod:
             self.init(*init)
         flags = [text for name, value in timeouts.items() for text in (f"--timeout-{name.replace('_', '-')}", value)]
         log = ["--log-format", "json", "--log-level", "debug", "--log-rate", "0"] if json_log else []
+        if not any("drain-least" in str(word) for word in (*flags, *arguments, *(environment or {}))):
+            flags += ["--drain-least", "0s"]  # only its own cases wait for it
         command = AS_PROXY + list(prefix) + [self.context.proxy, *log, *flags, *arguments]
         number = len(self.proxies)
         self.proxy = Proxy(self.inside, command, self.context.environment(environment),

@@ -406,7 +406,7 @@ static void warnings(void **state)
 	     "timeout-backend-request, timeout-stream-idle, timeout-request-headers, timeout-idle-connection, timeout-tcp-idle, "
 	     "timeout-half-close, "
 	     "timeout-connect, timeout-detect, timeout-server-idle, timeout-unacknowledged, timeout-max-connection, "
-	     "timeout-drain; ignored"},
+	     "timeout-drain-least, timeout-drain; ignored"},
 	    {KIND_SERVICE, "config.linkerd.io/opaque-ports", "25",
 	     "r.yaml:12: Service default/web: annotation config.linkerd.io/opaque-ports: use --opaque-ports of lapse-proxy, or "
 	     "lapse.proxy/opaque-ports on the pod before injection; ignored"},

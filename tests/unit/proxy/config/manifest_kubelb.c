@@ -22,7 +22,7 @@ static void every_timeout_at_every_level(void **state)
 				 timeouts_name(id), id + 1, timeouts_name((id + 1) % TIMEOUT_COUNT));
 			snprintf(source, sizeof source, "%s %sa spec.timeouts.%s", kind_name(kinds[i]), kinds[i] == KIND_TENANT ? "" : "b/",
 				 timeouts_name(id));
-			if (id == TIMEOUT_DRAIN && i > 1) /* of the proxy, not of what it carries: see says_what_is_wrong */
+			if (timeouts_of_proxy(id) && i > 1) /* of the proxy, not of what it carries: see says_what_is_wrong */
 				continue;
 			documents_read(&documents, text);
 			const struct timeouts *timeouts = first(&documents, kinds[i])->timeouts;
@@ -104,6 +104,8 @@ static void says_what_is_wrong(void **state)
 		 .warning = true},
 		{"kind: Route\nspec: {timeouts: {drain: 5s}}\n",
 		 "a.yaml:4: Route b/a: spec.timeouts.drain: \"5s\": has a meaning on a Config or Tenant only, ignored", .warning = true},
+		{"kind: Route\nspec: {timeouts: {drainLeast: 5s}}\n",
+		 "a.yaml:4: Route b/a: spec.timeouts.drainLeast: \"5s\": has a meaning on a Config or Tenant only, ignored", .warning = true},
 		{"kind: LoadBalancer\nspec: {timeouts: {drain: 0s}}\n",
 		 "a.yaml:4: LoadBalancer b/a: spec.timeouts.drain: \"0s\": has a meaning on", .warning = true},
 		{"kind: Route\nspec: {timeout: {}}\n",

@@ -98,7 +98,7 @@ static void names_what_has_effect(void **state)
 		TEXT_ON_STACK(expected, 256);
 		TEXT_ON_STACK(remedy, 512);
 
-		text_printf(&expected, "if the response may take longer, raise request=2s (%s)", rows[i].named);
+		text_printf(&expected, "if that may take longer, raise request=2s (%s)", rows[i].named);
 		advice_write(REASON_REQUEST_TIMEOUT, &advice, &remedy);
 		assert_string_equal(remedy_bytes, expected_bytes);
 	}

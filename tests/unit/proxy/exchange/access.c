@@ -44,7 +44,8 @@ static void heads_are_kept(void **state)
 	} rows[] = {
 	    {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET", "a", "/"},
 	    {"DELETE /a/b?c=d&e HTTP/1.1\r\nX: y\r\nhOST:  one.example:8080 \r\n\r\n", "DELETE", "one.example", "/a/b?c=d&e"},
-	    {"GET http://one.example/x HTTP/1.1\r\nHost: two.example\r\n\r\n", "GET", "one.example", "http://one.example/x"},
+	    {"GET http://one.example/x HTTP/1.0\r\n\r\n", "GET", "one.example", "http://one.example/x"},
+    {"BREW http://One.example/\xc3\xa4 HTTP/1.1\r\nHost: one.example\t\r\n\r\n", "BREW", "One.example", "http://One.example/\xc3\xa4"},
 	    {"CONNECT far:443 HTTP/1.1\r\nHost: far:443\r\n\r\n", "CONNECT", "far", "far:443"},
 	    {"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n", "OPTIONS", "", "*"},
 	    {"GET / HTTP/1.0\r\n\r\n", "GET", "", "/"},

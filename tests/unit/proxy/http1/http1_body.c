@@ -162,11 +162,13 @@ static void refuses_chunks(void **state)
 
 static void largest_chunk_is_no_overflow(void **state)
 {
-	struct fed fed = feed(*state, HTTP1_REQUEST, &chunked, BYTES("ffffffffffffffff\r\nabc"), 0, SIZE_MAX, &wide);
+	struct fed fed = feed(*state, HTTP1_REQUEST, &chunked, BYTES("7fffffffffffffff\r\nabc"), 0, SIZE_MAX, &wide);
 
 	assert_int_equal(fed.result, 0);
 	assert_int_equal(fed.consumed, 21);
 	assert_false(fed.complete);
+	fed = feed(*state, HTTP1_REQUEST, &chunked, BYTES("8000000000000000\r\nabc"), 0, SIZE_MAX, &wide);
+	assert_int_equal(fed.result, -EBADMSG);
 }
 
 /* --- limits --- */

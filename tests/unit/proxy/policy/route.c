@@ -39,29 +39,31 @@ static void reads_targets_and_hosts(void **state)
 		{"GET /?", "example.com.:80", "/", "", "example.com", 80}, {"GET /a?b?c", "a..", "/a", "b?c", "a.", 0},
 		{"GET /a?b/c:d", "a:", "/a", "b/c:d", "a", 0}, {"GET /", "a:65535", "/", "", "a", 65535},
 		{"GET /", "a:65536", "/", "", "a", 0}, {"GET /", "a:99999999999999999999", "/", "", "a", 0},
-		{"GET /", "a:b", "/", "", "a:b", 0}, {"GET /", "a:-1", "/", "", "a:-1", 0}, {"GET /", "80", "/", "", "80", 0},
+		{"GET /", "80", "/", "", "80", 0},
 		{"GET /", "[::1]", "/", "", "[::1]", 0}, {"GET /", "[2001:db8::1]:443", "/", "", "[2001:db8::1]", 443},
 		{"GET /", "10.0.0.1:1", "/", "", "10.0.0.1", 1}, {"GET /", "", "/", "", "", 0}, {"GET /", ".", "/", "", "", 0},
 		{"GET /", ":80", "/", "", "", 80}, {"GET /", " \t a \t ", "/", "", "a", 0},
-		{"GET http://a.example.com/x?y", "b", "/x", "y", "a.example.com", 0},
-		{"GET http://a.example.com.:81/x", "b", "/x", "", "a.example.com", 81},
-		{"GET http://a", "b:1", "/", "", "a", 0}, {"GET http://a?q", "b", "/", "q", "a", 0},
-		{"GET http://user:word@a:7/", "b", "/", "", "a", 7}, {"GET HTTPS://a/http://b/", "c", "/http://b/", "", "a", 0},
+		{"GET http://a.example.com/x?y", NULL, "/x", "y", "a.example.com", 0},
+		{"GET http://A.example.com/x", "a.Example.com", "/x", "", "A.example.com", 0},
+		{"GET http://a.example.com.:81/x", "a.example.com.:81", "/x", "", "a.example.com", 81},
+		{"GET http://a", NULL, "/", "", "a", 0}, {"GET http://a?q", "a", "/", "q", "a", 0},
+		{"GET http://user:word@a:7/", NULL, "/", "", "a", 7}, {"GET HTTPS://a/http://b/", "a", "/http://b/", "", "a", 0},
 		{"GET /http://a/", "b", "/http://a/", "", "b", 0}, {"OPTIONS *", "a", "", "", "a", 0},
-		{"CONNECT a:443", "b:1", "", "", "b", 1}, {"OPTIONS http://a", "b", "/", "", "a", 0},
+		{"CONNECT a:443", "b:1", "", "", "b", 1}, {"OPTIONS http://a", "a", "/", "", "a", 0},
 		{"GET /a#b?c", "a", "/a", "", "a", 0}, {"GET /a?b#c", "a", "/a", "b", "a", 0},
 	};
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		char head[512];
 
-		snprintf(head, sizeof head, "%s HTTP/1.1\r\nHost:%s\r\nX-Host: other\r\n\r\n", rows[i].line, rows[i].host);
+		snprintf(head, sizeof head, "%s HTTP/1.%s%s\r\nX-Host: other\r\n\r\n", rows[i].line, rows[i].host ? "1\r\nHost:" : "0",
+		         rows[i].host ? rows[i].host : "");
 		struct route_request request = request_of(*state, head);
 		is(request.path, rows[i].path, rows[i].line);
 		is(request.query, rows[i].query, rows[i].line);
 		is(request.host, rows[i].expected_host, rows[i].line);
 		if (request.host_port != rows[i].port)
-			fail_msg("%s to %s: port %u, expected %u", rows[i].line, rows[i].host, request.host_port, rows[i].port);
+			fail_msg("%s to %s: port %u, expected %u", rows[i].line, rows[i].host ? rows[i].host : "none", request.host_port, rows[i].port);
 	}
 	struct route_request none = request_of(*state, "GET / HTTP/1.0\r\n\r\n");
 	is(none.host, "", "no Host");
@@ -301,7 +303,7 @@ static void grpc_matches(void **state)
 		{NULL, NULL, "POST /pkg.Echo/", false}, {NULL, NULL, "POST //Say", false},
 		{NULL, NULL, "POST /pkg.Echo/Say/", false},
 		{NULL, NULL, "POST /a/b/c", false}, {NULL, NULL, "POST /", false}, {NULL, NULL, "POST /pkg.Echo/Say?x", true},
-		{NULL, NULL, "POST http://h/pkg.Echo/Say", true}, {NULL, NULL, "OPTIONS *", false},
+		{NULL, NULL, "POST http://x/pkg.Echo/Say", true}, {NULL, NULL, "OPTIONS *", false},
 		{"~[a-z.]+Echo", NULL, "POST /pkg.Echo/Say", true}, {"~Echo", NULL, "POST /pkg.Echo/Say", false},
 		{NULL, "~S.*", "POST /pkg.Echo/Say", true}, {NULL, "~S", "POST /pkg.Echo/Say", false},
 	};

@@ -48,7 +48,6 @@ static const char *said(const struct addr *destination)
 static void nothing_is_known_at_first(void **state)
 {
 	assert_int_equal(learned_limit(table, &server), 0);
-	assert_int_equal(learned_disproof(table, &server), 0);
 	assert_string_equal(said(&server), "");
 }
 
@@ -132,7 +131,6 @@ static void a_longer_setting_is_seen_by_surviving(void **state)
 {
 	closes(5000);
 	closes(5000);
-	assert_int_equal(learned_disproof(table, &server), 5501);
 	learned_survive(table, &server, 5500);
 	assert_int_equal(learned_limit(table, &server), 4000);
 	learned_survive(table, &server, 5501);
@@ -215,7 +213,6 @@ static void off_is_off(void **state)
 	assert_false(closes(5000));
 	learned_announce(table, &server, 5000);
 	assert_int_equal(learned_limit(table, &server), 0);
-	assert_int_equal(learned_disproof(table, &server), 0);
 	assert_true(learned_trusts(table, &server, 1000000));
 	assert_string_equal(said(&server), "");
 }

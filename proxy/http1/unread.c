@@ -1,0 +1,84 @@
+#include "proxy/http1/unread.h"
+
+#include <stdio.h>
+
+#include "lib/log.h"
+#include "lib/text.h"
+#include "proxy/connection/closing.h"
+#include "proxy/connection/conn.h"
+#include "proxy/connection/proto.h"
+#include "proxy/connection/steer.h"
+#include "proxy/connection/worker.h"
+#include "proxy/exchange/exchange.h"
+#include "proxy/metrics/metrics.h"
+#include "proxy/options.h"
+#include "proxy/policy/policy.h"
+#include "proxy/server/upstream.h"
+
+bool unread_may(struct conn *conn)
+{
+	if (conn->worker->proxy->settings->refuse_malformed_http)
+		return false;
+	return steer_renew(conn) && !policy_target_decides(conn->target);
+}
+
+/* What the parser said, for the metrics: one of few words. */
+static enum unread_kind unread_kind(const struct http1_error *error)
+{
+	switch (error->reason) {
+	case REASON_HEAD_TOO_LARGE:
+		return UNREAD_LIMIT;
+	case REASON_REQUEST_AMBIGUOUS:
+		return UNREAD_FRAMING;
+	default:
+		return UNREAD_SYNTAX;
+	}
+}
+
+static void unread_note(struct conn *conn, enum http1_kind kind, const struct http1_error *error)
+{
+	unsigned number = conn->requests + (kind == HTTP1_REQUEST && !conn->exchange);
+	TEXT_ON_STACK(where, 32);
+
+	if (error->offset)
+		text_printf(&where, " (byte %zu)", error->offset);
+	if (asprintf(&conn->unread, "%s %u: %s%s", kind == HTTP1_REQUEST ? "request" : "response", number, error->what, where_bytes) < 0)
+		conn->unread = NULL;
+	metrics_add(conn->worker->metrics, METRIC_UNREAD, conn->direction, kind == HTTP1_REQUEST ? LEG_CLIENT : LEG_SERVER, unread_kind(error),
+	            0, 1);
+	metrics_add(conn->worker->metrics, METRIC_UNREAD_ACTIVE, conn->direction, 0, 0, 0, 1);
+}
+
+/* The leg the request at hand would have gone on, or a fresh one. 0 or -errno. */
+static int unread_acquire(struct conn *conn)
+{
+	if (conn->upstream && !conn->exchange && !upstream_usable(conn->upstream))
+		upstream_drop(conn, false);
+	return conn->upstream ? 0 : upstream_dial(conn);
+}
+
+void unread_start(struct conn *conn, enum http1_kind kind, const struct http1_error *error, struct http1_slice from_client,
+                  struct http1_slice from_server)
+{
+	int64_t request = conn->instants[INSTANT_REQUEST], attempt = conn->instants[INSTANT_ATTEMPT];
+	int result = unread_acquire(conn);
+
+	if (result) {
+		conn_close_dial_failed(conn, result);
+		return;
+	}
+	unread_note(conn, kind, error);
+	if (conn->exchange)
+		conn->exchange->through = true;
+	exchange_free(conn);
+	conn->upstream->private = true;
+	conn_enter(conn, STAGE_TUNNEL);
+	conn->instants[INSTANT_REQUEST] = request;
+	conn->instants[INSTANT_ATTEMPT] = attempt;
+	conn->instants[INSTANT_IDLE] = conn_now(conn);
+	if (from_client.length && leg_send(&conn->upstream->leg, from_client.bytes, from_client.length, conn_now(conn))) {
+		proto_opaque.server_failed(conn);
+		return;
+	}
+	proto_opaque_start(conn, from_server.bytes, from_server.length);
+}
