@@ -114,7 +114,7 @@ def metrics_of_mixed_traffic(pod):
         peer.close()
     waiting = [pod.dial() for _ in range(7)]
     waiting[0].send(request("GET", "/slow"))
-    waiting[1].send(b"GET / HT")
+    waiting[1].send(b"GET / HTTP/1.1\r\nHo")
     waiting[2].send(request("GET", "/part"))
     waiting[3].ask()
     waiting[5].send(b"GET \x01 HTTP/1.1\r\n\r\n")

@@ -263,7 +263,7 @@ CANARY = rule(backends=[backend("v1", 8081, weight=90), backend("v2", 8082, weig
 def weights(pod, connections):
     """Of 500 requests nine tenths go to v1 and one to v2, within five points, on one connection and on a hundred."""
     apps = backends_named(pod)
-    start(pod, CANARY)
+    start(pod, CANARY, options=("--pool-size", "32"))
     counts = {b"v1": 0, b"v2": 0}
     for _ in range(connections):
         with pod.dial() as peer:

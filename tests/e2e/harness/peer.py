@@ -192,7 +192,11 @@ class Peer:
             message.trailers.append(line.decode("latin-1").strip())
 
     def request(self):
-        """The next whole request, None when the other end has finished."""
+        """The next whole request, None when the other end has finished; empty lines before it are skipped."""
+        line = b"\r\n"
+        while line == b"\r\n":
+            line = self.until(b"\r\n")
+        self.buffer = line + self.buffer
         message = self.head()
         if message:
             if "chunked" in message.get("Transfer-Encoding", ""):
