@@ -42,7 +42,7 @@ INIT := main options plan rules image batch netlink cttimeout conntrack_apply ne
 	half_closed_watch listeners
 PROXY := main options inject inject_description inject_options inject_pod inject_tree explain explain_print check_config \
 	why why_fields why_line why_record why_span why_top why_table why_tally why_remedy why_page why_sections why_print why_print_json \
-	$(addprefix connection/,worker listener origin self_dial conn deadline progress leg input proto_detect detect tls_hello \
+	$(addprefix connection/,worker listener admission origin self_dial conn deadline progress leg input proto_detect detect tls_hello \
 	  proto_opaque pump \
 	  steer closing advice record) \
 	$(addprefix http1/,proto_http1 http1 http1_field http1_plain http1_response unread rewrite reply) \

@@ -17,7 +17,7 @@ static inline size_t buf_length(const struct buf *buf)
 
 static inline uint8_t *buf_bytes(const struct buf *buf)
 {
-	return buf->data + buf->start;
+	return buf->data ? buf->data + buf->start : (uint8_t *)buf; /* no bytes, but some address */
 }
 
 /* Room for `length` more bytes behind the queue; moves or grows it. NULL when there is no memory. Write there, then buf_commit(). */

@@ -14,6 +14,7 @@
 #include "lib/sock.h"
 #include "lib/text.h"
 #include "lib/wheel.h"
+#include "proxy/connection/admission.h"
 #include "proxy/connection/advice.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/probes.h"
@@ -190,14 +191,6 @@ static void closing_swept(struct loop_deferred *deferred)
 
 static const struct proto proto_closing; /* STAGE_LINGER, below: no server leg any more */
 
-/* It takes no place from others any more, though its last bytes may still be on their way. */
-static void closing_leave(struct conn *conn)
-{
-	if (conn->admitted)
-		atomic_fetch_sub_explicit(&conn->worker->proxy->admitted, 1, memory_order_relaxed);
-	conn->admitted = false;
-}
-
 static void closing_count(struct conn *conn)
 {
 	struct metrics *metrics = conn->worker->metrics;
@@ -224,7 +217,7 @@ static void closing_finish(struct conn *conn, bool reset)
 {
 	struct worker *worker = conn->worker;
 
-	closing_leave(conn);
+	admission_release(conn); /* it takes no place from others any more, though its last bytes may still be on their way */
 	wheel_cancel(loop_wheel(worker->loop), &conn->timer);
 	pump_drop(worker, &conn->client);
 	leg_close(&conn->client, worker->loop, reset);
@@ -303,7 +296,7 @@ static bool closing_is_crowded(const struct conn *conn)
 	enum { LINGERING_FREE = 64 };
 	struct proxy *proxy = conn->worker->proxy;
 	uint64_t open = atomic_load_explicit(&proxy->connections, memory_order_relaxed);
-	uint64_t admitted = atomic_load_explicit(&proxy->admitted, memory_order_relaxed);
+	uint64_t admitted = admission_count(proxy);
 
 	return open > admitted + LINGERING_FREE + proxy->max_connections / 4;
 }
@@ -359,7 +352,7 @@ void conn_close_list(struct conn *conn, struct cause cause, const char *format, 
 		return;
 	}
 	buf_release(&conn->client.in);
-	closing_leave(conn);
+	admission_release(conn);
 	conn_enter(conn, STAGE_LINGER);
 	conn->proto = &proto_closing;
 	conn_arm(conn, ALARM_LINGER, conn_now(conn) + LINGER_MS);

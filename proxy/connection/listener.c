@@ -11,6 +11,7 @@
 #include "lib/addr.h"
 #include "lib/sock.h"
 #include "lib/text.h"
+#include "proxy/connection/admission.h"
 #include "proxy/connection/advice.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
@@ -74,19 +75,6 @@ static void listener_refuse(struct conn *conn, enum reason_id reason, const stru
 	}
 }
 
-/* False: as many connections as allowed are open. */
-static bool listener_admit(struct conn *conn)
-{
-	struct proxy *proxy = conn->worker->proxy;
-
-	if (atomic_fetch_add_explicit(&proxy->admitted, 1, memory_order_relaxed) >= proxy->max_connections) {
-		atomic_fetch_sub_explicit(&proxy->admitted, 1, memory_order_relaxed);
-		return false;
-	}
-	conn->admitted = true;
-	return true;
-}
-
 static void listener_accepted(struct listener *listener, int fd, const struct sockaddr *peer)
 {
 	struct worker *worker = listener->worker;
@@ -106,11 +94,13 @@ static void listener_accepted(struct listener *listener, int fd, const struct so
 		record_unborn(worker, &origin);
 	} else if (reason != REASON_NONE) {
 		listener_refuse(conn, reason, &proxy->guard);
-	} else if (!listener_admit(conn)) {
+	} else if (!admission_take(conn)) {
 		struct cause cause = cause_of(REASON_CONN_LIMIT);
-		TEXT_ON_STACK(fact, 64);
+		TEXT_ON_STACK(fact, 160);
 
-		text_printf(&fact, "%llu connections are open, as many as may be", (unsigned long long)proxy->max_connections);
+		text_printf(&fact, "%llu connections are open, %llu being the most, %llu of one direction, and no idle one could give way",
+		            (unsigned long long)admission_count(proxy), (unsigned long long)proxy->max_connections,
+		            (unsigned long long)admission_most(proxy));
 		cause.answered = listener_answer_limit(fd, proxy->settings, fact_bytes);
 		if (cause.answered)
 			access_refused(conn, REASON_CONN_LIMIT, reason_row(REASON_CONN_LIMIT)->status);

@@ -271,23 +271,28 @@ static void http1_drop_port(const uint8_t *host, size_t *length, const char *por
 		*length -= size;
 }
 
-/* A target with an authority of its own (RFC 9112 §3.2.2) beside a Host that says another. */
-static bool http1_hosts_differ(const struct gather *gather)
+/* The authority of a target that has one (RFC 9112 §3.2.2), where Host says another; else empty. */
+static struct http1_slice http1_other_host(const struct gather *gather)
 {
 	struct http1_slice target = gather->head->target, host = http1_trimmed(gather->host);
 	const uint8_t *scheme = target.length && target.bytes[0] != '/' ? memmem(target.bytes, target.length, "://", 3) : NULL, *at;
 	size_t length = 0;
 
-	if (!scheme || memchr(target.bytes, '/', (size_t)(scheme - target.bytes)))
-		return false;
+	struct http1_slice authority;
+
+	if (!gather->hosts || !scheme || memchr(target.bytes, '/', (size_t)(scheme - target.bytes)))
+		return (struct http1_slice){0};
 	for (at = scheme + 3; at + length < target.bytes + target.length && !strchr("/?#", at[length]); length++)
 		if (at[length] == '@') { /* Host has no userinfo (RFC 9112 §3.2) */
 			at += length + 1;
 			length = SIZE_MAX;
 		}
+	authority = (struct http1_slice){at, length};
 	http1_drop_port(at, &length, (size_t)(scheme - target.bytes) == 4 ? ":80" : ":443");
 	http1_drop_port(host.bytes, &host.length, (size_t)(scheme - target.bytes) == 4 ? ":80" : ":443");
-	return length != host.length || strncasecmp((const char *)at, (const char *)host.bytes, length) != 0;
+	if (length == host.length && strncasecmp((const char *)at, (const char *)host.bytes, length) == 0)
+		return (struct http1_slice){0};
+	return authority;
 }
 
 static int http1_check_request(const struct gather *gather, const struct http1_limits *limits, struct http1_error *error)
@@ -302,8 +307,6 @@ static int http1_check_request(const struct gather *gather, const struct http1_l
 		return http1_refuse(error, kind, REASON_REQUEST_INVALID, 400, "no Host in HTTP/1.1", 0);
 	if (gather->odd_host)
 		return http1_refuse(error, kind, REASON_REQUEST_INVALID, 400, "a Host that is no host and port", 0);
-	if (gather->hosts && http1_hosts_differ(gather))
-		return http1_refuse(error, kind, REASON_REQUEST_AMBIGUOUS, 400, "a target with another host than Host", 0);
 	return 0;
 }
 
@@ -375,6 +378,8 @@ int http1_parse_head(enum http1_kind kind, const uint8_t *bytes, size_t head_len
 	result = http1_execute(&gather, kind, copy ? copy : bytes, line, head_length, error);
 	if (!result)
 		result = http1_check(kind, &gather, limits, error);
+	if (!result && kind == HTTP1_REQUEST)
+		head.authority = http1_other_host(&gather);
 	free(copy);
 	if (result)
 		return result;

@@ -50,6 +50,7 @@ struct http1_slice {
 
 struct http1_head {
 	struct http1_slice method, target; /* requests */
+	struct http1_slice authority;      /* the target's own, where Host says another: that is what a proxy sends as Host; else empty */
 	uint64_t content_length;           /* for HTTP1_LENGTH */
 	int32_t keep_alive_timeout_s;      /* `Keep-Alive: timeout=N`, -1 = not given */
 	uint16_t status;                   /* responses */

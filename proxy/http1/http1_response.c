@@ -34,7 +34,7 @@ static void http1_response_tunnel(struct conn *conn, const struct input *input, 
 	proto_opaque_start(conn, input->bytes + consumed, input->length - consumed);
 }
 
-/* What the first bytes of something that is no response look like; NULL: nothing in particular. */
+/* What bytes look like that begin no response; NULL: they may begin one. */
 static const char *http1_response_looks_like(const uint8_t *bytes, size_t length)
 {
 	static const struct {
@@ -48,8 +48,11 @@ static const char *http1_response_looks_like(const uint8_t *bytes, size_t length
 	    {"* OK", "an IMAP greeting, not HTTP"},
 	    {"<", "a document without a status line"},
 	};
+	static const char version[] = "HTTP/1.";
 	enum { ALERT = 21, SETTINGS = 4, FRAME_HEADER = 9 };
 
+	if (!length || memcmp(bytes, version, length < sizeof version - 1 ? length : sizeof version - 1) == 0)
+		return NULL;
 	if (length > 2 && bytes[0] == ALERT && bytes[1] == 3)
 		return "a TLS alert: the server speaks TLS, not plain HTTP";
 	if (length >= FRAME_HEADER && !bytes[0] && !bytes[1] && bytes[3] == SETTINGS && !(bytes[5] | bytes[6] | bytes[7] | bytes[8]))
@@ -57,7 +60,7 @@ static const char *http1_response_looks_like(const uint8_t *bytes, size_t length
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
 		if (length >= strlen(known[i].begins) && memcmp(bytes, known[i].begins, strlen(known[i].begins)) == 0)
 			return known[i].what;
-	return length < 5 || memcmp(bytes, "HTTP/", 5) != 0 ? "plain text or bytes that are no status line" : NULL;
+	return "plain text or bytes that are no status line";
 }
 
 /* What the parser does not take, from these bytes on: they go on unread, or the client is told. */
@@ -168,6 +171,20 @@ static void http1_response_decided(struct conn *conn)
 	conn->upstream->private |= exchange->request.connection_auth || exchange->response.connection_auth;
 }
 
+/* One head at bytes, which begin it. 0; -EAGAIN: more is needed; -EBADMSG and *error: it is none, and what it looks like instead. */
+static int http1_response_read(struct conn *conn, const uint8_t *bytes, size_t length, size_t *head_length, struct http1_error *error)
+{
+	struct exchange *exchange = conn->exchange;
+	const char *looks = exchange->scan.line ? NULL : http1_response_looks_like(bytes, length);
+
+	if (looks) {
+		*error = (struct http1_error){REASON_SERVER_INVALID, 502, looks, 0};
+		return -EBADMSG;
+	}
+	return http1_read_head(&exchange->scan, HTTP1_RESPONSE, bytes, length, &exchange->request, exchange_limits(conn), head_length,
+	                       &exchange->response, error);
+}
+
 /* Works through what the server sent, as far as whole heads and body bytes go. */
 static void http1_response_take(struct conn *conn, struct input *input)
 {
@@ -178,8 +195,7 @@ static void http1_response_take(struct conn *conn, struct input *input)
 	while (!exchange->response_head) {
 		const uint8_t *bytes = input->bytes + done;
 		size_t length = input->length - done, head_length;
-		int result = http1_read_head(&exchange->scan, HTTP1_RESPONSE, bytes, length, &exchange->request, exchange_limits(conn),
-		                             &head_length, &exchange->response, &error);
+		int result = http1_response_read(conn, bytes, length, &head_length, &error);
 		bool final;
 		ssize_t body;
 
@@ -189,10 +205,6 @@ static void http1_response_take(struct conn *conn, struct input *input)
 			return;
 		}
 		if (result) {
-			const char *looks = http1_response_looks_like(bytes, length);
-
-			error.what = looks ? looks : error.what;
-			error.offset = looks ? 0 : error.offset;
 			http1_response_refuse(conn, &error, bytes, length);
 			return;
 		}

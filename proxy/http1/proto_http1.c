@@ -1,6 +1,8 @@
 /* HTTP/1.0 and 1.1. The client leg delivers requests one at a time into an exchange, the server leg its response; heads are parsed
  * where they were read and sent on as they came, in one write with the body bytes that follow them. */
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "lib/log.h"
 #include "proxy/connection/closing.h"
@@ -51,7 +53,7 @@ static void proto_http1_client_ended(struct conn *conn, int error);
 static void proto_http1_refuse_head(struct conn *conn, struct input *input, size_t skipped, const struct http1_error *error)
 {
 	if (unread_may(conn))
-		unread_start(conn, HTTP1_REQUEST, error, (struct http1_slice){input->bytes + skipped, input->length - skipped}, nothing);
+		unread_start(conn, HTTP1_REQUEST, error, (struct http1_slice){input->bytes, input->length}, nothing);
 	else if (conn->worker->proxy->settings->access_log && input_hold(input, &conn->client, skipped))
 		exchange_no_memory(conn);
 	else
@@ -113,6 +115,7 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 	struct http1_error error;
 	struct exchange *exchange;
 	struct rewrite rewrite = {0};
+	char *host = NULL;
 	size_t body = 0, skipped = (size_t)(bytes - input->bytes);
 
 	if (exchange_begin(conn, head)) {
@@ -138,8 +141,11 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 	}
 	if (steer_request(conn, bytes, head_length, head, &rewrite))
 		exchange_acquire(conn);
+	if (conn->exchange && head->authority.length && !rewrite.host)
+		rewrite.host = host = strndup((const char *)head->authority.bytes, head->authority.length);
 	if (conn->exchange)
 		proto_http1_forward_request(conn, &rewrite, bytes, skipped, head_length, head_length + body);
+	free(host);
 	/* Taken bytes could not be held before: the head just sent is among them. */
 	if (input->taken.data && input_hold(input, &conn->client, skipped + head_length + body)) {
 		exchange_no_memory(conn);
@@ -188,7 +194,7 @@ static void proto_http1_head(struct conn *conn, struct input *input)
 		if (input_hold(input, &conn->client, 0))
 			exchange_no_memory(conn);
 	} else if (result) {
-		proto_http1_refuse_head(conn, input, 0, &error);
+		proto_http1_refuse_head(conn, input, skipped, &error);
 	} else {
 		proto_http1_begin(conn, input, bytes, length, head_length, &head);
 	}

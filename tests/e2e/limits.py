@@ -6,19 +6,20 @@ import socket
 import threading
 import time
 
-from .harness import BINARY, CLOSED, Failure, case, check_answer, expect, http, ok, request, script, silent, took, until
+from .harness import BINARY, CLOSED, Failure, case, check_answer, expect, http, ok, request, script, silent, stalls_after, took, until
 
 REFUSE = ("--on-malformed-http", "refuse")
 
 
 @case(ways=("in4", "out6"))
 def conn_limit(pod):
-    """--max-connections 4: the fifth is answered 503 or reset as conn_limit that names the limit; then there is room again."""
-    pod.app()
-    pod.start("--max-connections", "4")
-    held = [pod.dial() for _ in range(4)]
+    """--max-connections 4, three of one direction: with these at work the next is answered 503 or reset as conn_limit that names the
+    limit; then there is room again."""
+    pod.app(stalls_after(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"))
+    pod.start("--max-connections", "4", "--workers", "1")
+    held = [pod.dial() for _ in range(3)]
     for peer in held:
-        peer.ask()
+        peer.send(request()).head()
     peer = pod.dial()
     try:
         peer.send(request())
@@ -28,10 +29,44 @@ def conn_limit(pod):
     record = pod.record(reason="conn_limit", by="proxy", msg=CLOSED)
     expect("4" in record["detail"] and "--max-connections" in record["detail"], f"limit not named: {record['detail']}")
     held.pop().close()
-    until(lambda: pod.proxy.records(CLOSED)[-1]["reason"] == "client_closed_idle", "no room was made")
+    until(lambda: pod.proxy.records(CLOSED)[-1]["reason"].startswith("client_"), "no room was made")
+    pod.dial().send(request()).head()
+
+
+@case(ways=("in4", "out6"))
+def idle_ones_give_way(pod):
+    """--max-connections 4, three of one direction: a fourth takes the place of the one idle longest, which ends with FIN as conn_limit."""
+    pod.app()
+    pod.start("--max-connections", "4", "--workers", "1")
+    held = []
+    for _ in range(3):
+        held.append(pod.dial())
+        held[-1].ask()
+        time.sleep(0.1)
+    held[0].ask()  # so that the second one has been idle longest
     pod.dial().ask()
-    for peer in held:
+    held[1].ends("fin")
+    record = pod.record(reason="conn_limit", by="proxy", msg=CLOSED, phase="idle", requests=1)
+    expect("gave way" in record["detail"] and "--max-connections" in record["detail"], f"detail: {record['detail']}")
+    held[0].ask()
+    held[2].ask()
+
+
+@case()
+def a_share_for_each_direction(pod):
+    """Clients from outside that hold all they may get do not keep the application's own calls from getting out."""
+    pod.app(silent)
+    pod.start("--max-connections", "8", "--workers", "1")
+    outside = [pod.dial() for _ in range(8)]
+    for peer in outside:
+        with contextlib.suppress(OSError):
+            peer.send(request("POST", "/", "Content-Length: 9"))
+    pod.server
+    app = pod.app(http(), host=pod.server, port=8081)
+    with pod.inside.connect(pod.server.v4, 8081) as peer:
+        pod.dials += 1
         peer.ask()
+    expect(app.count == 1, "it never reached the server")
 
 
 @case()
