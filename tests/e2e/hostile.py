@@ -287,7 +287,7 @@ def unread_answers_are_bounded(pod, at_once):
     """A client that pipelines failing requests and never reads is read no more: memory is bounded, others are served."""
     small_buffers(pod)
     app = pod.app()
-    pod.start(*ONE, *QUIET, *([] if at_once else ["--config", refusing(pod)]))
+    pod.start(*ONE, *QUIET, "--config", configured(pod, service("site", pod.address)).path if at_once else refusing(pod))
     pod.uncounted()
     other, peer = pod.dial(), pod.dial()
     other.ask("GET", "/ok")
