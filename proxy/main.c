@@ -37,6 +37,7 @@
 #include "proxy/inject.h"
 #include "proxy/options.h"
 #include "proxy/policy/policy.h"
+#include "proxy/ready.h"
 #include "proxy/why.h"
 
 enum {
@@ -500,6 +501,8 @@ int main(int argc, char **argv)
 	} else if (command == COMMAND_INJECT) {
 		fputs("lapse-proxy: inject: give it before its options\n", stderr);
 		status = EXIT_USAGE;
+	} else if (command == COMMAND_READY) {
+		status = ready_run(&settings, stderr);
 	} else if (command == COMMAND_CHECK_CONFIG) {
 		status = check_config_run(&settings, stdout, stderr);
 	} else if (command == COMMAND_WHY) {

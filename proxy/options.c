@@ -28,6 +28,7 @@ enum {
 	OF_EXPLAIN = 1 << COMMAND_EXPLAIN,
 	OF_CHECK = 1 << COMMAND_CHECK_CONFIG,
 	OF_WHY = 1 << COMMAND_WHY,
+	OF_READY = 1 << COMMAND_READY,
 	OF_CONFIG = OF_RUN | OF_EXPLAIN | OF_CHECK, /* all that read the configuration */
 };
 
@@ -223,7 +224,7 @@ static const struct option_row fixed_rows[] = {
     {.name = "outbound-port", .commands = OF_RUN, .argument = "PORT", .default_value = "4140", .parse = options_parse_port,
      .offset = FIELD(outbound_port),
      .help = "Where lapse-init redirects connections that leave the namespace."},
-    {.name = "admin", .commands = OF_RUN, .argument = "ADDRESS:PORT", .default_value = "127.0.0.1:4191",
+    {.name = "admin", .commands = OF_RUN | OF_READY, .argument = "ADDRESS:PORT", .default_value = "127.0.0.1:4191",
      .parse = proxy_options_parse_admin, .offset = FIELD(admin),
      .help = "Listener for /ready, /live, /metrics, /connections and what / lists besides; a kubelet and a scraper need it on "
              "0.0.0.0:4191, where it answers other hosts these three alone; off = none."},
@@ -334,6 +335,9 @@ static const struct option_row fixed_rows[] = {
      .help = "Log to read; - is standard input, which is read where no file is given."},
     {.name = "json", .commands = OF_EXPLAIN | OF_CHECK | OF_WHY, .parse = options_parse_flag, .offset = FIELD(json),
      .help = "One JSON object instead of text."},
+    {.name = "within", .commands = OF_READY, .argument = "DURATION", .default_value = "30s", .parse = options_parse_duration,
+     .offset = FIELD(within),
+     .help = "How long to wait for it."},
     {.name = "print-docs", .argument = "WHICH", .parse = proxy_options_parse_docs, .offset = FIELD(docs),
      .help = "Prints a part of the documentation and exits: man, timeouts, reasons, kinds, annotations, metrics, inject."},
 };
@@ -365,6 +369,8 @@ static const struct option_command commands[] = {
                      "lines, and says what ended, by whom and how often, and what to do about what cost most; exit 65 where there is no "
                      "record, 66 where a file cannot be read.",
                      "[FILE ...]", .words_option = "file"},
+    [COMMAND_READY] = {"ready", "Waits until /ready of the lapse-proxy behind --admin says 200; exit 1 if it does not. As a container's postStart "
+                       "hook it holds back the next container."},
     [COMMAND_VERSION] = {"version", "Prints the version."},
     {NULL},
 };

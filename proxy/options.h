@@ -54,10 +54,11 @@ struct settings {
 	int64_t since;               /* why: ms since 1970, 0 = all */
 	const char *service;         /* why: NULL = all */
 	struct option_texts reasons; /* why: names of reasons, none = all */
+	int64_t within;              /* ready: ms */
 	enum proxy_docs docs;
 };
 
-enum proxy_command { COMMAND_RUN, COMMAND_EXPLAIN, COMMAND_CHECK_CONFIG, COMMAND_INJECT, COMMAND_WHY, COMMAND_VERSION };
+enum proxy_command { COMMAND_RUN, COMMAND_EXPLAIN, COMMAND_CHECK_CONFIG, COMMAND_INJECT, COMMAND_WHY, COMMAND_READY, COMMAND_VERSION };
 
 /* Fills settings; *command is one of proxy_command, or OPTIONS_HELP, OPTIONS_VERSION. 0, or -EINVAL with one sentence in error. */
 int proxy_options_parse(int argc, char **argv, char **environment, struct settings *settings, int *command, struct text *error);
