@@ -1,7 +1,9 @@
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -371,6 +373,20 @@ static int main_run(struct main_job *job, int command)
 	return code;
 }
 
+/* What a file capability without its effective bit permits becomes effective. Such a file, unlike one with the bit, can be run where the
+ * capability is not to be had, and say so. A failure is told by the first thing that needs it. */
+static void main_raise_capabilities(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &header, data))
+		return;
+	for (size_t i = 0; i < 2; i++)
+		data[i].effective = data[i].permitted;
+	(void)syscall(SYS_capset, &header, data);
+}
+
 int main(int argc, char **argv)
 {
 	struct init_options options;
@@ -394,6 +410,7 @@ int main(int argc, char **argv)
 		fputs("lapse-init: out of memory\n", stderr);
 		code = EXIT_RUNTIME;
 	} else {
+		main_raise_capabilities();
 		code = main_run(&job, command);
 		log_free(job.log);
 	}

@@ -6,7 +6,7 @@ import re
 import subprocess
 import tarfile
 
-from .harness import case, expect
+from .harness import case, expect, run
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 
@@ -75,3 +75,23 @@ def image_dated(pod):
     path, done = build(pod, "nameless", tag="lapse")
     expect(done.returncode == 1 and "'lapse'" in done.stderr and "name:tag" in done.stderr, f"{done}")
     expect(not os.path.exists(path), "an image without a name was written")
+
+
+@case(release_only=True)
+def file_capability(pod):
+    """As any uid the image's lapse-init works with NET_ADMIN in reach, and says what is missing without."""
+    with open(pod.context.init, "rb") as program, open(f"{pod.scratch}/lapse-init", "wb") as copy:
+        copy.write(program.read())
+    os.chmod(copy.name, 0o755)
+    run(["setcap", "cap_net_admin+p", copy.name])
+
+    def as_somebody(bounding, *arguments):
+        user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all", f"--bounding-set=-all{bounding}"]
+        return pod.inside.run([*user, copy.name, *arguments], check=False)
+    done = as_somebody(",+net_admin")
+    expect(done.returncode == 0 and pod.inside.run(["nft", "list", "table", "inet", "lapse"]).returncode == 0, f"{done}")
+    pod.inside.run(["nft", "delete", "table", "inet", "lapse"])
+    done = as_somebody("")
+    expect(done.returncode == 1 and "CAP_NET_ADMIN" in done.stderr, f"{done}")
+    done = as_somebody("", "--version")
+    expect(done.returncode == 0 and done.stdout.startswith("lapse-init "), f"{done}")
