@@ -17,7 +17,7 @@ LLHTTP_SYSTEM := $(wildcard /usr/include/llhttp.h)
 LLHTTP_CFLAGS := $(if $(LLHTTP_SYSTEM),,-isystem build/deps/include)
 LLHTTP_LIBS := $(if $(LLHTTP_SYSTEM),-lllhttp,build/deps/lib/libllhttp.a)
 
-ifeq ($(LLHTTP_SYSTEM)$(wildcard build/deps/include/llhttp.h)$(filter deps demo test chart check bench bench-page instructions insert fuzz clean help,$(MAKECMDGOALS)),)
+ifeq ($(LLHTTP_SYSTEM)$(wildcard build/deps/include/llhttp.h)$(filter deps demo test test-kubernetes chart check bench bench-page instructions insert fuzz clean help,$(MAKECMDGOALS)),)
 $(error llhttp is missing: run `make deps`, which installs what building needs)
 endif
 
@@ -66,12 +66,13 @@ PLATFORM := $(patsubst tests/platform/%.c,$(OUT)/tests/platform/%,$(wildcard tes
 BENCH := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(wildcard tests/bench/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 
-.PHONY: all chart help image demo test test-binaries check fuzz fuzz-binaries bench bench-page instructions insert docs deps install clean FORCE
+.PHONY: all chart help image demo test test-kubernetes test-binaries check fuzz fuzz-binaries bench bench-page instructions insert docs deps install clean FORCE
 all: $(OUT)/lapse-init $(OUT)/lapse-proxy
 
 help:
 	@printf '%s\n' 'all      build/lapse-init and build/lapse-proxy' 'demo     install what is missing, build, show the main job' \
-	  'test     install what is missing, build, run every test' 'check    warnings as errors, clang-tidy, cppcheck, house rules' \
+	  'test     install what is missing, build, run every test' \
+	  'test-kubernetes  the image on a real kubelet and kube-apiserver, built from Go modules (CASES)' 'check    warnings as errors, clang-tidy, cppcheck, house rules' \
 	  'chart    the chart: lint, what its schema refuses, renderings, and that each way makes the same pod' \
 	  'fuzz     every fuzz target for FUZZ_SECONDS (20)' 'bench    figures beside HAProxy, nginx and a bare relay (ROUNDS, CASES)' \
 	  'bench-page    what the last bench measured, into docs/performance.md' \
@@ -79,7 +80,7 @@ help:
 	  'image    build/lapse.oci.tar, named IMAGE (lapse:$(VERSION)): what clusters run; needs no engine' \
 	  'insert   suites of Go, curl, Python and HAProxy, direct and through the proxy (SUITE, TESTS, DIRECTION, MODE)' \
 	  'docs     write what the binaries print into docs/' 'deps     install what building and testing need' \
-	  'install  DESTDIR= PREFIX=/usr/local' 'clean    all of build/ but what deps fetched' \
+	  'install  DESTDIR= PREFIX=/usr/local' 'clean    all of build/ but what deps fetched and Kubernetes' \
 	  'BUILD=release|debug|sanitize, V=1 shows the commands'
 
 $(OUT)/lapse-init: $(INIT_O) $(LIB_O)
@@ -146,6 +147,14 @@ chart: deps
 	$(if $(HELM),,@tests/kubernetes/build.sh helm)
 	@/usr/bin/python3 tests/chart/run.py $(OUT) $(or $(HELM),$${KUBE:-build/kubernetes}/bin/helm)
 
+# Kubernetes is built once, into build/kubernetes (5 minutes and 5 GB), and checked against its sums after that.
+test-kubernetes:
+	@tests/setup.sh kubernetes
+	@$(MAKE) --no-print-directory all
+	@tests/kubernetes/build.sh node testapp
+	@tests/kubernetes/images.sh $(OUT)
+	@/usr/bin/python3 tests/kubernetes/run.py $(CASES)
+
 bench: deps
 	@$(MAKE) --no-print-directory all $(BENCH)
 	@/usr/bin/python3 tests/bench/bench.py $(OUT)
@@ -190,4 +199,4 @@ install: all
 	cp -R docs/examples $(DESTDIR)$(PREFIX)/share/doc/lapse/docs/
 
 clean:
-	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name deps -exec rm -rf {} +
+	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name deps ! -name kubernetes -exec rm -rf {} +

@@ -113,8 +113,8 @@ no_mutable_globals() {
 
 scripts() {
     local script bad=0
-    for script in tests/*.sh tests/*/*.sh docs/*.sh .ci/run; do bash -n "$script" || bad=1; done
-    python3 - tests/*.py tests/*/*.py tests/*/*/*.py <<<'import sys
+    for script in tests/*.sh tests/*/*.sh docs/*.sh charts/*/*.sh .ci/run; do bash -n "$script" || bad=1; done
+    python3 - tests/*.py tests/*/*.py tests/*/*/*.py charts/*/*.py <<<'import sys
 for path in sys.argv[1:]: compile(open(path).read(), path, "exec")' || bad=1
     return $bad
 }

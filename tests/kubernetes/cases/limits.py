@@ -1,0 +1,19 @@
+"""Limits of a container count for the proxy as they count for the kernel."""
+from harness import case, expect, pod
+
+CPUS = {"half a processor": ("500m", 1), "two": ("2", 2)}  # of machines with two or more
+
+
+def workers(space, name):
+    line = next(line for line in space.logs(name).splitlines() if " runs as uid " in line)
+    return int(line.split(" workers")[0].split(" worker")[0].rsplit(" ", 1)[1])
+
+
+@case(each=CPUS)
+def processors(space, limit):
+    """The number of workers follows the container's CPU limit, whichever cgroup version the node has."""
+    cpu, wanted = limit
+    made = pod("web", "native")
+    next(each for each in made["spec"]["initContainers"] if each["name"] == "lapse-proxy")["resources"] = {"limits": {"cpu": cpu}}
+    space.start(made)
+    expect(workers(space, "web") == wanted, f"{workers(space, 'web')} workers at a limit of {cpu}")
