@@ -323,12 +323,24 @@ static void pod_add_copy(struct pod *pod, struct yaml_node *list, const struct y
 		tree_append(list, copy);
 }
 
+/* Whether the flag of an argument is given besides. */
+static bool pod_gives(const struct pod *pod, const char *argument)
+{
+	TEXT_ON_STACK(name, 64);
+	const struct inject_flag *flag;
+
+	text_append(&name, argument + strlen("--"), strcspn(argument, "=") - strlen("--"));
+	flag = inject_description_flag(pod->inject->description, name_bytes);
+	return flag && pod_given(pod, flag)->count;
+}
+
 static void pod_add_arguments(struct pod *pod, struct yaml_node *arguments, const char *of)
 {
 	const struct yaml_node *list = inject_description_field(pod->inject->description, "arguments", of);
 
 	for (const struct yaml_node *one = list->children; one; one = one->next)
-		pod_add_copy(pod, arguments, one);
+		if (!pod_gives(pod, one->text))
+			pod_add_copy(pod, arguments, one);
 }
 
 /* terminationGracePeriodSeconds less what writing the last records takes. */

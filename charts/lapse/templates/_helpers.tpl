@@ -146,7 +146,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $arguments = concat $arguments (index $known.arguments $v.kind) -}}
 {{- if include "lapse.configMap" .scope -}}{{- $arguments = append $arguments $known.documents.argument -}}{{- end -}}
 {{- end -}}
-{{- $arguments | toJson -}}
+{{- $kept := list -}}
+{{- range $arguments -}}
+{{- if not (and (hasPrefix "--timeout-drain-least=" .) (hasKey $v.timeouts "drainLeast")) -}}{{- $kept = append $kept . -}}{{- end -}}
+{{- end -}}
+{{- $kept | toJson -}}
 {{- end -}}
 
 {{/* The two containers (.scope, .init and .proxy their arguments) as JSON: {"init": …, "proxy": …}. */}}
