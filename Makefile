@@ -46,7 +46,7 @@ PROXY := main options inject inject_description inject_options inject_pod inject
 	  proto_opaque pump \
 	  steer closing advice record) \
 	$(addprefix http1/,proto_http1 http1 http1_field http1_plain http1_response unread rewrite reply) \
-	$(addprefix exchange/,exchange access retry) \
+	$(addprefix exchange/,exchange loss access retry) \
 	$(addprefix server/,upstream learned) \
 	$(addprefix metrics/,metrics series) \
 	$(addprefix admin/,walk admin admin_host admin_pages admin_metrics admin_config admin_view admin_html admin_files) \

@@ -407,14 +407,29 @@ static void proxy_options_rows(struct proxy_rows *table)
 	};
 }
 
+/* Values that contradict each other. */
+static int proxy_options_check(const struct settings *settings, struct text *error)
+{
+	const struct timeout_value *least = &settings->timeouts.of[TIMEOUT_DRAIN_LEAST], *drain = &settings->timeouts.of[TIMEOUT_DRAIN];
+	char least_text[DURATION_TEXT_SIZE], drain_text[DURATION_TEXT_SIZE];
+
+	if (drain->milliseconds <= 0 || least->milliseconds <= drain->milliseconds)
+		return 0;
+	text_printf(error, "%s %s is above %s %s, when all ends: give no more than that", least->source,
+	            duration_format(least->milliseconds, least_text), drain->source, duration_format(drain->milliseconds, drain_text));
+	return -EINVAL;
+}
+
 int proxy_options_parse(int argc, char **argv, char **environment, struct settings *settings, int *command, struct text *error)
 {
 	struct proxy_rows table;
+	int result;
 
 	proxy_options_rows(&table);
 	*settings = (struct settings){0};
 	timeouts_init_unset(&settings->timeouts);
-	return options_parse(&table.options, argc, argv, environment, settings, command, error);
+	result = options_parse(&table.options, argc, argv, environment, settings, command, error);
+	return result ? result : proxy_options_check(settings, error);
 }
 
 void proxy_options_free(struct settings *settings)

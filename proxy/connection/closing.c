@@ -35,7 +35,6 @@
 enum {
 	LINGER_MS = 1000,  /* of silence */
 	LINGER_MOST_MS = 2000,   /* of a client that goes on sending */
-	LINGER_MOST = 1024 * 1024, /* bytes of it that are thrown away */
 };
 
 struct cause cause_of(enum reason_id reason)
@@ -355,6 +354,7 @@ void conn_close_list(struct conn *conn, struct cause cause, const char *format, 
 	admission_release(conn);
 	conn_enter(conn, STAGE_LINGER);
 	conn->proto = &proto_closing;
+	conn->discarded = 0;
 	conn_arm(conn, ALARM_LINGER, conn_now(conn) + LINGER_MS);
 }
 
@@ -423,8 +423,12 @@ static void closing_client_readable(struct conn *conn)
 		got = leg_read(&conn->client, conn->worker->scratch, WORKER_SCRATCH);
 		if (got <= 0)
 			break;
-		if (conn_now(conn) < conn->ending.at + LINGER_MOST_MS)
-			conn_arm(conn, ALARM_LINGER, conn_now(conn) + LINGER_MS);
+		conn->discarded += (uint32_t)got;
+		if (conn->discarded >= CLOSING_DISCARD_MOST || conn_now(conn) >= conn->ending.at + LINGER_MOST_MS) {
+			conn->client_read_hold = true; /* ALARM_LINGER ends it, as soon as it has its last bytes */
+			break;
+		}
+		conn_arm(conn, ALARM_LINGER, conn_now(conn) + LINGER_MS);
 		if (conn->ending.reason == REASON_IDLE_TIMEOUT) {
 			conn->ending.reason = REASON_IDLE_RACE;
 			free(conn->ending.detail);

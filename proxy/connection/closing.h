@@ -43,6 +43,9 @@ void closing_looped_words(const struct conn *conn, struct text *out);
 /* An operator ends it: FIN between requests, 503 where an answer is possible, else RST. False: it was ending already. */
 bool conn_close_admin(struct conn *conn);
 
+/* So much of what a client goes on sending is read and thrown away; nobody wants it. */
+enum { CLOSING_DISCARD_MOST = 1024 * 1024 };
+
 /* It has ended and lingers: no longer. */
 void closing_force(struct conn *conn);
 

@@ -100,6 +100,7 @@ struct conn {
 	uint8_t http_minor;              /* of the last request */
 	uint16_t last_status;
 	uint32_t requests, retries;
+	uint32_t discarded;                /* bytes, while it lingers */
 	uint32_t answered_by;              /* a mark of the server that the last answer came from, 0 = none */
 	uint32_t server_legs;              /* server legs that were let go */
 	uint32_t server_reused;            /* of the last one: exchanges it had carried before, and what happened on it */

@@ -68,7 +68,7 @@ static void proto_detect_http1(struct conn *conn, struct input *input, void (*fi
 }
 
 /* Not a request, but near enough that a server may take it for one: it may not get past rules that choose. */
-static bool proto_detect_must_refuse(struct conn *conn, const uint8_t *bytes, size_t length)
+static bool proto_detect_must_refuse(const struct conn *conn, const uint8_t *bytes, size_t length)
 {
 	return detect_begins_request(bytes, length) && !unread_may(conn);
 }

@@ -166,11 +166,6 @@ static bool steer_rewrite_path(struct conn *conn, const struct policy_choice *ch
 	return !target.truncated;
 }
 
-bool steer_renew(struct conn *conn)
-{
-	return conn->aimed == conn->worker->terms.turn || steer_aim(conn);
-}
-
 static void steer_rewrite_request(const struct conn *conn, const struct policy_choice *choice, struct rewrite *rewrite)
 {
 	rewrite->target = conn->exchange->target;

@@ -19,9 +19,6 @@ bool steer_accept(struct conn *conn);
  * elsewhere meanwhile is let go. */
 bool steer_opaque(struct conn *conn);
 
-/* The newest policy applies from here on: between requests. False: there is no memory for that. */
-bool steer_renew(struct conn *conn);
-
 /* A request begins, by the newest policy: from here on conn->terms are those of its rule (and stay until the next one begins), and
  * *rewrite, which is all zero before, says how its head is to be changed on its way, until the end of the round. False: the proxy has
  * answered it. */

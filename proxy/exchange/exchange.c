@@ -5,12 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/duration.h"
 #include "lib/slab.h"
-#include "lib/sock.h"
 #include "lib/text.h"
 #include "proxy/connection/conn.h"
-#include "proxy/connection/progress.h"
 #include "proxy/connection/probes.h"
 #include "proxy/connection/record.h"
 #include "proxy/connection/worker.h"
@@ -193,7 +190,7 @@ static void exchange_send_kept(struct conn *conn)
 }
 
 /* The same request on a fresh leg. */
-static void exchange_again(struct conn *conn, enum metric_source cause)
+void exchange_again(struct conn *conn, enum metric_source cause)
 {
 	upstream_drop(conn, false);
 	conn->retries++;
@@ -217,7 +214,7 @@ void exchange_retry(struct conn *conn)
 
 /* Our dial took a port whose last connection was reset: conntrack still holds the redirect of that one, which caught the dial
  * (nf_conntrack_tcp_timeout_close, 10 s). Another port will do. */
-static bool exchange_looped(const struct conn *conn)
+bool exchange_looped(const struct conn *conn)
 {
 	const struct exchange *exchange = conn->exchange;
 
@@ -231,7 +228,7 @@ static uint32_t exchange_server_mark(const struct addr *destination)
 }
 
 /* The client knows the server's answers: what becomes of a connection that has been idle is for it to expect. */
-static bool exchange_had_answer(const struct conn *conn)
+bool exchange_had_answer(const struct conn *conn)
 {
 	return conn->answered_by == exchange_server_mark(conn_destination(conn));
 }
@@ -280,6 +277,8 @@ void exchange_acquire(struct conn *conn)
 	/* A shared leg may be about to end: only what can be sent twice is risked on it. */
 	if (shared && conn->upstream && !conn->upstream->private && !twice && !upstream_proven(conn->upstream))
 		upstream_drop(conn, false);
+	if (shared && !twice && !conn->upstream)
+		upstream_pool_close_to(conn->worker, conn_destination(conn)); /* a server that serves one at a time must not wait for them */
 	if (conn->upstream || (shared && twice && upstream_take(conn)))
 		exchange_start_attempt(conn);
 	else
@@ -298,18 +297,18 @@ static void exchange_keep(struct worker *worker, struct exchange *exchange, cons
 	}
 }
 
-/* An answer came, and the server takes no more of the request: the client has a moment to notice. */
+/* The server takes no more of the request. With its answer through, the client's connection ends, and lingers a moment for the client to
+ * notice; before, so much of the rest is read and thrown away. */
 static void exchange_discard(struct conn *conn, size_t length)
 {
-	enum { DISCARD_MOST = 1024 * 1024 };
 	struct exchange *exchange = conn->exchange;
 	struct cause answered = cause_by(REASON_CONNECTION_CLOSE, BY_SERVER);
 
-	answered.answered = true;
 	exchange->discarded += (uint32_t)length;
-	if (exchange->discarded > DISCARD_MOST && exchange->response_head && exchange->response_body.complete)
-		conn_close(conn, answered,
-		           "the server answered before the request was complete and took no more of it");
+	conn->client_read_hold = exchange->discarded >= CLOSING_DISCARD_MOST;
+	answered.answered = true;
+	if (exchange->response_head && exchange->response_body.complete)
+		conn_close(conn, answered, "the server answered before the request was complete and took no more of it");
 }
 
 void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length)
@@ -327,12 +326,6 @@ void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length)
 	result = leg_send(&conn->upstream->leg, bytes, length, conn_now(conn));
 	if (result == -ENOMEM)
 		exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
-}
-
-/* Whether a byte of the response has come in this attempt. */
-static bool exchange_answered(const struct conn *conn)
-{
-	return conn->upstream && conn->upstream->leg.received > conn->exchange->leg_received;
 }
 
 static bool exchange_can_answer(const struct conn *conn)
@@ -466,132 +459,6 @@ void exchange_fail(struct conn *conn, struct cause cause, const char *format, ..
 	va_start(arguments, format);
 	exchange_fail_list(conn, cause, format, arguments);
 	va_end(arguments);
-}
-
-/* Whether the request surely never reached the server's application. Either not a byte of it left, or the server's FIN came and
- * acknowledges none of it: it was sent before the request arrived. A RST proves nothing, acknowledged or not: the kernel delays
- * acknowledgements, so an application may have read the request, acted on it, and died. tcpi_bytes_acked counts the SYN too. */
-static bool exchange_never_arrived(const struct conn *conn, int error)
-{
-	const struct leg *leg = &conn->upstream->leg;
-	struct tcp_info info;
-
-	if (leg->sent == conn->exchange->leg_sent)
-		return true;
-	return !error && !sock_info(leg->source.fd, &info) && info.tcpi_bytes_acked <= conn->exchange->leg_sent + 1;
-}
-
-/* Whether the leg ended within about a round trip of the request: sent before that arrived. A server that takes longer had begun to
- * work on it. */
-static bool exchange_at_once(const struct conn *conn)
-{
-	enum { LATE_MS = 100 }; /* of this process, and a kernel that delays */
-	struct tcp_info info;
-	int64_t round_trip = sock_info(conn->upstream->leg.source.fd, &info) ? 0 : info.tcpi_rtt / 1000;
-
-	return conn_now(conn) - conn->instants[INSTANT_ATTEMPT] <= 2 * round_trip + LATE_MS;
-}
-
-/* The reused leg died under the request: once more on a fresh one where that is safe. */
-static void exchange_race(struct conn *conn, int error)
-{
-	struct exchange *exchange = conn->exchange;
-	bool unsent = exchange_never_arrived(conn, error), again = exchange->replayable && (unsent || exchange->request.idempotent);
-	int64_t idle_ms = conn->upstream->idle_before;
-	TEXT_ON_STACK(known, 128);
-
-	if (!error || error == -ECONNRESET || error == -EPIPE)
-		upstream_observe(conn->upstream, idle_ms);
-	metrics_add(conn->worker->metrics, METRIC_KEEPALIVE_RACES, conn->direction,
-	            again ? RACE_RETRIED : RACE_FAILED, 0, 0, 1);
-	if (again) {
-		log_message(conn->worker->log, LOG_DEBUG, "the server closed a reused connection (idle %lld ms before); retrying",
-		            (long long)idle_ms);
-		exchange_again(conn, RETRY_RACE);
-		return;
-	}
-	learned_describe(&conn->worker->learned, &conn->upstream->destination, &known);
-	if (exchange_had_answer(conn)) {
-		exchange_end_unanswered(conn, cause_of(unsent ? REASON_KEEPALIVE_RACE_UNSENT : REASON_KEEPALIVE_RACE), error != 0,
-		                        "the server %s this connection, idle for %lld.%lld s before, as the request arrived, and the request "
-		                        "cannot be sent twice (%s); the client's connection ends as it would have%s%s",
-		                        error ? "reset" : "closed", (long long)(idle_ms / 1000), (long long)(idle_ms % 1000 / 100),
-		                        exchange->replayable ? "it may have been acted on and its method is not idempotent" : "its body is over 64 KiB",
-		                        known.length ? "; " : "", known_bytes);
-		return;
-	}
-	exchange_fail(conn, cause_of(unsent ? REASON_KEEPALIVE_RACE_UNSENT : REASON_KEEPALIVE_RACE),
-	              "the server %s this connection, idle for %lld.%lld s before, as the request arrived, and the request cannot be sent "
-	              "twice (%s)%s%s",
-	              error ? "reset" : "closed", (long long)(idle_ms / 1000), (long long)(idle_ms % 1000 / 100),
-	              exchange->replayable ? "it may have been acted on and its method is not idempotent" : "its body is over 64 KiB",
-	              known.length ? "; " : "", known_bytes);
-}
-
-static void exchange_lost_before_response(struct conn *conn, int error)
-{
-	char server[ADDR_TEXT_SIZE];
-	TEXT_ON_STACK(words, 192);
-
-	addr_format(conn_destination(conn), server);
-	if (error == -ETIMEDOUT) {
-		bool vanished = conn->upstream->leg.vanished;
-		struct cause cause = cause_timer(REASON_SERVER_VANISHED, vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE);
-
-		exchange_fail(conn, cause, "%s no longer acknowledges anything%s", server,
-		              progress_vanished_words(conn, &conn->upstream->leg, &words));
-	} else if (exchange_looped(conn)) {
-		conn->exchange->loops++;
-		exchange_again(conn, RETRY_LOOP);
-	} else if (conn->client.fin_received) {
-		exchange_end_unanswered(conn, cause_of(REASON_CLIENT_ABORTED_WAIT), error != 0,
-		                        "the client finished while request %u waited for its response, and the server ended without one",
-		                        conn->requests);
-	} else if (conn->exchange->reused && !exchange_answered(conn) && (exchange_at_once(conn) || exchange_never_arrived(conn, error))) {
-		exchange_race(conn, error);
-	} else {
-		int64_t worked = conn_now(conn) - conn->instants[INSTANT_ATTEMPT];
-
-		exchange_fail(conn, cause_of(error ? REASON_SERVER_RESET : REASON_SERVER_CLOSED_EARLY),
-		              error ? "%s reset the connection before its response, %lld.%lld s after the request began to reach it"
-		                    : "%s closed the connection without a response, %lld.%lld s after the request began to reach it",
-		              server, (long long)(worked / 1000), (long long)(worked % 1000 / 100));
-	}
-}
-
-void exchange_server_lost(struct conn *conn, int error)
-{
-	struct exchange *exchange = conn->exchange;
-	struct http1_body *body = &exchange->response_body;
-	struct cause answered = cause_by(REASON_CONNECTION_CLOSE, BY_SERVER);
-
-	answered.answered = true;
-	exchange->server_dirty = true;
-	if (!exchange->response_head) {
-		exchange_lost_before_response(conn, error);
-	} else if (!error && body->framing == HTTP1_UNTIL_CLOSE && exchange->request_body.complete) {
-		body->complete = true;
-		exchange_finish_if_complete(conn);
-	} else if (body->complete && exchange->request_body.complete) {
-		exchange_finish_if_complete(conn); /* all is here, the client is still taking it */
-	} else if (body->complete || (!error && body->framing == HTTP1_UNTIL_CLOSE)) {
-		conn_close(conn, answered,
-		           "the server answered before the request was complete and closed");
-	} else if (!error && conn->client.fin_received) {
-		exchange_end_unanswered(conn, cause_of(REASON_CLIENT_ABORTED_RESPONSE), false,
-		                        "the client finished during the response to request %u, and the server ended it there", conn->requests);
-	} else if (error == -ETIMEDOUT) {
-		conn_close(conn, cause_timer(REASON_SERVER_VANISHED,
-		                             conn->upstream->leg.vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE),
-		           "the server no longer acknowledges anything in the middle of its response");
-	} else if (error) {
-		conn_close(conn, cause_of(REASON_SERVER_RESET), "the server reset the connection in the middle of its response");
-	} else if (body->framing == HTTP1_LENGTH) {
-		conn_close(conn, cause_of(REASON_SERVER_TRUNCATED), "the server closed with %llu bytes of its response missing",
-		           (unsigned long long)body->remaining);
-	} else {
-		conn_close(conn, cause_of(REASON_SERVER_TRUNCATED), "the server closed before the last chunk of its response");
-	}
 }
 
 static void exchange_close_client(struct conn *conn)

@@ -8,6 +8,7 @@
 #include "lib/buf.h"
 #include "proxy/connection/closing.h"
 #include "proxy/http1/http1.h"
+#include "proxy/metrics/metrics.h"
 
 struct access;
 struct conn;
@@ -68,11 +69,17 @@ void exchange_retry(struct conn *conn);
 /* The proxy's own answer: a redirect there. */
 void exchange_redirect(struct conn *conn, int status, const char *location);
 
+/* The same request on a fresh leg. */
+void exchange_again(struct conn *conn, enum metric_source cause);
+
+/* Whether the dial met what conntrack keeps of a connection that was reset; another port will do. */
+bool exchange_looped(const struct conn *conn);
+
+/* Whether the client has had an answer of the server it is asking now. */
+bool exchange_had_answer(const struct conn *conn);
+
 /* More of the request for the server. A failure is handled by reading on: the server's last words may explain it. */
 void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length);
-
-/* The server leg ended: error 0 = FIN, else -errno. Retries, fails, or finishes a response that ends with the connection. */
-void exchange_server_lost(struct conn *conn, int error);
 
 /* The exchange cannot succeed: a synthesised answer where the client has seen no response yet, else the connection is cut.
  * With an answer and a complete request the client's connection lives on. */

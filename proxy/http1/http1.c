@@ -333,7 +333,7 @@ static uint8_t *http1_without_tabs(const uint8_t *bytes, size_t length)
 {
 	uint8_t *copy;
 
-	if (!memmem(bytes, length, "\t\r\n", 3) || !(copy = malloc(length)))
+	if (!memchr(bytes, '\t', length) || !(copy = malloc(length)))
 		return NULL;
 	memcpy(copy, bytes, length);
 	for (size_t at = length; at-- > 1;)

@@ -16,6 +16,7 @@
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/access.h"
 #include "proxy/exchange/exchange.h"
+#include "proxy/exchange/loss.h"
 #include "proxy/exchange/retry.h"
 #include "proxy/http1/http1.h"
 #include "proxy/http1/rewrite.h"
@@ -243,7 +244,7 @@ static void http1_response_chunks(struct conn *conn)
 
 	if (got <= 0) {
 		if (got < 0)
-			exchange_server_lost(conn, conn->upstream->leg.fin_received ? 0 : got);
+			loss_of_server(conn, conn->upstream->leg.fin_received ? 0 : got);
 		return;
 	}
 	conn_touch(conn);
@@ -301,10 +302,10 @@ static void http1_response_bytes(struct conn *conn)
 {
 	switch (http1_response_move(conn, &conn->exchange->response_body)) {
 	case PUMP_FIN:
-		exchange_server_lost(conn, 0);
+		loss_of_server(conn, 0);
 		break;
 	case PUMP_FROM_FAILED:
-		exchange_server_lost(conn, conn->upstream->leg.error);
+		loss_of_server(conn, conn->upstream->leg.error);
 		break;
 	case PUMP_TO_FAILED:
 		conn_close_client_failed(conn);
@@ -343,6 +344,6 @@ void http1_response_readable(struct conn *conn)
 	else if (got > 0)
 		http1_response_take(conn, &input);
 	else if (got < 0)
-		exchange_server_lost(conn, conn->upstream->leg.fin_received ? 0 : got);
+		loss_of_server(conn, conn->upstream->leg.fin_received ? 0 : got);
 	input_free(&input);
 }

@@ -16,6 +16,7 @@
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/access.h"
 #include "proxy/exchange/exchange.h"
+#include "proxy/exchange/loss.h"
 #include "proxy/exchange/retry.h"
 #include "proxy/http1/http1.h"
 #include "proxy/http1/http1_response.h"
@@ -414,7 +415,7 @@ static void proto_http1_server_failed(struct conn *conn)
 	if (!proto_http1_expects_response(conn))
 		upstream_drop(conn, false);
 	else if (conn->upstream->leg.vanished)
-		exchange_server_lost(conn, -ETIMEDOUT);
+		loss_of_server(conn, -ETIMEDOUT);
 	proto_http1_next(conn);
 }
 

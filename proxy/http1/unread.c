@@ -7,19 +7,28 @@
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/proto.h"
-#include "proxy/connection/steer.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/exchange.h"
 #include "proxy/metrics/metrics.h"
 #include "proxy/options.h"
 #include "proxy/policy/policy.h"
+#include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
-bool unread_may(struct conn *conn)
+/* A request under way keeps the terms it began with: what of them needs its answer to be read. */
+static bool unread_would_skip(const struct exchange *exchange)
 {
-	if (conn->worker->proxy->settings->refuse_malformed_http)
-		return false;
-	return steer_renew(conn) && !policy_target_decides(conn->target);
+	const struct terms *terms = exchange ? exchange->terms : NULL;
+
+	return terms && (terms->retry || terms->edits[0] || terms->edits[1]);
+}
+
+bool unread_may(const struct conn *conn)
+{
+	const struct policy *policy = conn->worker->terms.policy;
+
+	return !conn->worker->proxy->settings->refuse_malformed_http && !unread_would_skip(conn->exchange) &&
+	       !policy_target_decides(policy_target(policy, conn->direction, &conn->server_addr));
 }
 
 /* What the parser said, for the metrics: one of few words. */

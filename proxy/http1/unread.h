@@ -14,8 +14,8 @@ struct conn;
  * idleConnection bounds silence where that is shorter. */
 
 /* Whether that may be: not where reading decides something, since rules choose, filter or retry, nor with --on-malformed-http refuse.
- * Looks at the newest policy. */
-bool unread_may(struct conn *conn);
+ * By the newest policy. */
+bool unread_may(const struct conn *conn);
 
 /* Reading ends with the message at hand, a request or a response, for this reason. from_client, then what the client leg holds, goes to
  * the server, from_server to the client; both stay the caller's. Ends the exchange, dials where there is no server leg. */

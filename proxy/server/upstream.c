@@ -390,6 +390,17 @@ void upstream_drop(struct conn *conn, bool reset)
 	conn->instants[INSTANT_DIAL] = 0;
 }
 
+void upstream_pool_close_to(struct worker *worker, const struct addr *destination)
+{
+	struct upstream *upstream, *next;
+
+	for (upstream = *upstream_bucket(worker, destination); upstream; upstream = next) {
+		next = upstream->next;
+		if (addr_equal(&upstream->destination, destination))
+			upstream_end(upstream, false);
+	}
+}
+
 void upstream_pool_close(struct worker *worker)
 {
 	for (int i = 0; i < UPSTREAM_BUCKETS; i++)

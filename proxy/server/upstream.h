@@ -91,7 +91,8 @@ bool upstream_listener_gone(const struct upstream *upstream);
 /* The conn's leg ends now, with RST when `reset`. */
 void upstream_drop(struct conn *conn, bool reset);
 
-/* All idle ones of the worker end. */
+/* Those to one server end; all idle ones of the worker do. */
+void upstream_pool_close_to(struct worker *worker, const struct addr *destination);
 void upstream_pool_close(struct worker *worker);
 
 /* Whether the application in this pod listens and its accept queue is full: then the kernel drops the last packet of a handshake. */

@@ -163,7 +163,7 @@ static const struct {
 	const char *members[6];
 } applied[] = {
     {{"--to", "10.0.0.1:80", "GET http://web/old/x?y=1"},
-     {"{\"to\":\"10.0.0.1:80\",\"direction\":\"outbound\",\"service\":\"default/web\",\"route\":{\"kind\":\"HTTPRoute\","
+     {"{\"to\":\"10.0.0.1:80\",\"direction\":\"outbound\",\"service\":\"default/web\",\"service_documented\":true,\"route\":{\"kind\":\"HTTPRoute\","
       "\"namespace\":\"default\",\"name\":\"web\",\"rule\":0,\"rule_name\":\"moved\",\"match\":{\"path\":{\"type\":\"PathPrefix\","
       "\"value\":\"/old\"},\"method\":null,\"headers\":[],\"query\":[]}},",
       "\"status\":308,\"redirect\":{\"status\":308,\"location\":\"https://new.example.com/fresh/x?y=1\"},\"backends\":[],",
@@ -179,7 +179,7 @@ static const struct {
     {{"--to", "default/web:80", "POST /retry?q=7", "-H", "x-a: v"},
      {"\"match\":{\"path\":{\"type\":\"Exact\",\"value\":\"/retry\"},\"method\":\"POST\",\"headers\":[{\"name\":\"x-a\","
       "\"type\":\"Exact\",\"value\":\"v\"}],\"query\":[{\"name\":\"q\",\"type\":\"RegularExpression\",\"value\":\"[0-9]+\"}]}",
-      "\"retry\":{\"attempts\":2,\"codes\":[500,502,503],\"backoff_ms\":100},",
+      "\"retry\":{\"attempts\":2,\"codes\":[500,502,503],\"grpc\":[],\"backoff_ms\":100},",
       "\"request\":{\"value\":\"600ms\",\"ms\":600,\"source\":\"HTTPRoute default/web spec.rules[3].timeouts.request\"}",
       "\"backendRequest\":{\"value\":\"300ms\",\"ms\":300,"}},
     {{"--to", "default/web:80", "POST /retry?q=7", REQUEST_5S},
@@ -191,7 +191,7 @@ static const struct {
     {{"--to", "default/web:80", "GET /ext"}, {"\"rule\":5,", "\"status\":500,\"redirect\":null"}},
     {{"--to", "default/books:80", "GET /"},
      {"\"kind\":\"ServiceProfile\"", "\"rule\":0,\"rule_name\":\"list\",\"match\":null}",
-      "\"attempts\":null,\"codes\":[400,401,402,403,500,501,502,503],\"backoff_ms\":", "\"request\":{\"value\":\"300ms\""}},
+      "\"attempts\":null,\"codes\":[400,401,402,403,500,501,502,503],\"grpc\":[],\"backoff_ms\":", "\"request\":{\"value\":\"300ms\""}},
     {{"--to", "default/books:80", "POST /", "--service-profile-default-timeout=2s"},
      {"\"rule\":1,\"rule_name\":\"rest\"", "\"retry\":null",
       "\"request\":{\"value\":\"2s\",\"ms\":2000,\"source\":\"flag --service-profile-default-timeout\"}"}},
@@ -202,7 +202,7 @@ static const struct {
     {{"--to", "default/grpc:80", "POST /a.B/C"},
      {"\"kind\":\"GRPCRoute\"", "\"match\":{\"path\":null,\"method\":{\"type\":\"Exact\",\"service\":\"a.B\",\"method\":\"C\"},"}},
     {{"--to", "default/plain:80", "GET /"},
-     {"\"service\":\"default/plain\",\"route\":null,\"status\":null", "\"request\":{\"value\":\"0s\""}},
+     {"\"service\":\"default/plain\",\"service_documented\":true,\"route\":null,\"status\":null", "\"request\":{\"value\":\"0s\""}},
     {{"--to", "default/plain:80", "GET /", "--from-namespace", "client"},
      {"\"namespace\":\"client\",\"name\":\"mine\"", "\"request\":{\"value\":\"7s\""}},
     /* What the proxy answers itself is not tried again. */
@@ -212,11 +212,11 @@ static const struct {
     /* Of a Service without a document the port is that of the connection. */
     {{"--to", "default/far:8080", "GET http://me:secret@web:81/a"}, {"\"location\":\"http://web:8080/a\""}},
     {{"--to", "[fd00::1]:443", "--direction=inbound"},
-     {"{\"to\":\"[fd00::1]:443\",\"direction\":\"inbound\",\"service\":null,\"route\":null,\"status\":null,"}},
+     {"{\"to\":\"[fd00::1]:443\",\"direction\":\"inbound\",\"service\":null,\"service_documented\":false,\"route\":null,\"status\":null,"}},
     /* Of Services that nothing names. */
     {{"--to", "nowhere/none:80", "GET /"},
-     {"\"service\":\"nowhere/none\",\"route\":null,\"status\":null,", "\"backends\":[],", "\"request\":{\"value\":\"0s\""}},
-    {{"--to", "nowhere/none:80", "--direction", "inbound"}, {"\"service\":\"nowhere/none\",\"route\":null,\"status\":null,"}},
+     {"\"service\":\"nowhere/none\",\"service_documented\":false,\"route\":null,\"status\":null,", "\"backends\":[],", "\"request\":{\"value\":\"0s\""}},
+    {{"--to", "nowhere/none:80", "--direction", "inbound"}, {"\"service\":\"nowhere/none\",\"service_documented\":false,\"route\":null,\"status\":null,"}},
     /* Inbound and for Gateways a rule only advises. */
     {{"--to", "default/web:80", "GET /old/x", "--direction", "inbound"},
      {"\"rule\":0,", "\"status\":null,\"redirect\":null,\"backends\":[],"}},

@@ -172,7 +172,7 @@ static void variants(void **state)
 	     "\"match\":{\"path\":null,\"method\":{\"type\":\"Exact\",\"service\":\"a.B\",\"method\":null},\"headers\":[]"},
 	    {"  Service           none\n  route             none\n\nHappens\n"
 	     "  backends          none: it goes where the connection was going\n",
-	     "\"service\":null,\"route\":null,"},
+	     "\"service\":null,\"service_documented\":false,\"route\":null,"},
 	    {"timeouts.request (to the response head)\n", "\"request\":{\"value\":\"600ms\",\"ms\":600,"},
 	    {"  to                a\\u001b[31m\\nb\xc3\xa4, outbound\n", "\"to\":\"a\\u001b[31m\\nb\xc3\xa4\","},
 	};

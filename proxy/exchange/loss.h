@@ -1,0 +1,10 @@
+#ifndef LAPSE_PROXY_EXCHANGE_LOSS_H
+#define LAPSE_PROXY_EXCHANGE_LOSS_H
+
+struct conn;
+
+/* The server leg ended under an exchange: error 0 = FIN, else -errno. Tried again, answered for, left unanswered as the server left it,
+ * or, where a response ends with its connection, its end. */
+void loss_of_server(struct conn *conn, int error);
+
+#endif
