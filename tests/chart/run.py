@@ -175,7 +175,7 @@ def dependency(run):
     proxy = next(each for each in found["Pod"]["spec"]["initContainers"] if each["name"] == "lapse-proxy")
     mounted = [each["configMap"]["name"] for each in found["Pod"]["spec"]["volumes"] if "configMap" in each]
     check("dependency: mounted", None if mounted == [found["ConfigMap"]["metadata"]["name"]] and "--config=/etc/lapse" in proxy["args"]
-          and not any("timeout" in each for each in proxy["args"]) else f"{mounted} {proxy['args']}")
+          and not any("timeout" in each and "drain-least" not in each for each in proxy["args"]) else f"{mounted} {proxy['args']}")
 
 
 def main():
