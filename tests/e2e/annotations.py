@@ -254,7 +254,7 @@ def two_routes_before_the_first_request(pod):
     pod.start("--config", config.path)
     slow, a, b = pod.dial(), pod.dial(), pod.dial()
     b.ask("GET", "/b/1")
-    slow.send(b"GET /a/1 HT")
+    slow.send(b"GET /a/1 HTTP/1.1\r\nHo")
     with took(0.5):
         a.ask("GET", "/a/1")
         a.ends("fin")
