@@ -181,10 +181,9 @@ def thread_states(pid):
 @case()
 def refused_for_others(pod):
     """A client over --max-connections is answered 503, and that has a line."""
-    pod.app()
+    pod.app(stalls_after(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"))
     started(pod, "--max-connections", "1", "--workers", "1")
-    first = pod.dial()
-    first.ask()
+    pod.dial().send(request()).head()
     pod.proxy.signal(signal.SIGSTOP)  # until its request is there
     try:
         until(lambda: all(state == "T" for state in thread_states(pod.proxy.pid)), "the proxy does not stop")
@@ -193,7 +192,7 @@ def refused_for_others(pod):
     finally:
         pod.proxy.signal(signal.SIGCONT)
     check_answer(peer.response(), 503, "conn_limit")
-    holds(lines(pod, 2)[1], status=503, answer="proxy", reason="conn_limit")
+    holds(lines(pod, 1)[0], status=503, answer="proxy", reason="conn_limit")
 
 
 @case()

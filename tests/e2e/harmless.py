@@ -121,7 +121,7 @@ REQUESTS = {
     "LF": (b"GET / HTTP/1.1\nHost: a\n\n", "syntax", "request 1: .*LF"), "folded": (GET + b"X: a\r\n b\r\n\r\n", "syntax", "folded"),
     "no host": (b"GET / HTTP/1.1\r\n\r\n", "syntax", "Host"), "two hosts": (GET + b"Host: b\r\n\r\n", "syntax", "Host"),
     "odd host": (b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", "syntax", "Host"), "space": (GET + b"X : a\r\n\r\n", "syntax", "request 1: "),
-    "NUL": (GET + b"X: \0\r\n\r\n", "syntax", "NUL"), "other host": (b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", "framing", "host"),
+    "NUL": (GET + b"X: \0\r\n\r\n", "syntax", "NUL"),
     "length and chunked": (POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "framing", "beside"),
     "two lengths": (POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc", "framing", "Content-Length"),
     "two codings": (POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "framing", "Transfer-Encoding"),
@@ -250,12 +250,25 @@ def unread_lists_timers(pod):
     expect("streamIdle" not in record["timers_off"], "a timer of tunnels is called off")
 
 
+@case(ways=("in4", "out6"), each={"pass": (), "refuse": REFUSE})
+def host_of_the_target(pod, options):
+    """A target with a host of its own goes by that (RFC 9112 §3.2.2): the server sees it as Host, whatever the client's Host said."""
+    heard = []
+    pod.app(http(lambda message: heard.append((message.target, message.all("Host"))) or ok()))
+    pod.start(*options)
+    peer = pod.dial()
+    for target, host in (("http://b/x", "a"), ("http://u:p@b:8080/", "b"), ("http://A:80/", "a")):
+        peer.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        expect(peer.response().status == 200, f"{target} was not answered")
+    expect(heard == [("http://b/x", ["b"]), ("http://u:p@b:8080/", ["b:8080"]), ("http://A:80/", ["a"])], f"{heard}")
+
+
 # What rules decide is refused.
 
 EVADING = {
     "no version": b"GET /admin\r\n", "two blanks": b"GET  /admin HTTP/1.1\r\nHost: a\r\n\r\n",
     "nine empty lines": b"\r\n" * 9 + b"GET /admin HTTP/1.1\r\nHost: a\r\n\r\n", "long line": b"GET /admin?" + b"a" * 20000 + b" HTTP/1.1\r\n",
-    "LF": b"GET /admin HTTP/1.1\nHost: a\n\n", "other host": b"GET http://b/ok HTTP/1.1\r\nHost: a\r\n\r\n",
+    "LF": b"GET /admin HTTP/1.1\nHost: a\n\n",
     "userinfo": b"GET /ok HTTP/1.1\r\nHost: u@a\r\n\r\n", "letters": b"GET /ok HTTP/1.1\r\nHost: a:b\r\n\r\n",
     "coding": POST + b"Transfer-Encoding: cow, chunked\r\n\r\n0\r\n\r\n", "behind": b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\nGET /admin\r\n\r\n",
 }

@@ -52,6 +52,7 @@ def one_at_a_time(pod, options):
                 peer.ask(method, body=b"x" if method == "POST" else b"")
     ended.set()
     listener.shutdown(socket.SHUT_RDWR)
+    pod.stop()  # and what it pooled
 
 
 # 4. FIN travels at once.
