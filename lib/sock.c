@@ -41,7 +41,34 @@ int sock_listen(const struct addr *addr, int backlog, bool reuse_port)
 	return fd;
 }
 
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51 /* linux/in.h, since Linux 6.3 */
+#endif
+
+int sock_clamp_port(int fd, uint16_t port)
+{
+	uint32_t range = (uint32_t)port << 16 | port; /* the upper and the lower end of it */
+
+	return setsockopt(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, &range, sizeof range) < 0 ? -errno : 0;
+}
+
+/* SO_REUSEADDR: whoever sets it too can still bind the port, and listen on it. */
+static int sock_bind_port(int fd, int family, uint16_t port)
+{
+	const struct addr any = {.family = family, .port = port};
+	struct sockaddr_storage storage;
+	socklen_t length = addr_to_sockaddr(&any, &storage);
+
+	sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	return bind(fd, (struct sockaddr *)&storage, length);
+}
+
 int sock_connect(const struct addr *addr)
+{
+	return sock_connect_from(addr, 0, false);
+}
+
+int sock_connect_from(const struct addr *addr, uint16_t port, bool kernels)
 {
 	struct sockaddr_storage storage;
 	socklen_t length = addr_to_sockaddr(addr, &storage);
@@ -51,7 +78,8 @@ int sock_connect(const struct addr *addr)
 	if (fd < 0)
 		return -errno;
 	sock_set_nodelay(fd);
-	if (connect(fd, (struct sockaddr *)&storage, length) < 0 && errno != EINPROGRESS) {
+	if ((port && (kernels ? sock_clamp_port(fd, port) : sock_bind_port(fd, addr->family, port)) < 0) ||
+	    (connect(fd, (struct sockaddr *)&storage, length) < 0 && errno != EINPROGRESS)) {
 		result = -errno;
 		close(fd);
 		return result;

@@ -15,6 +15,14 @@ int sock_listen(const struct addr *addr, int backlog, bool reuse_port);
 /* Starts connecting: the descriptor, whose end of connecting EPOLLOUT announces and sock_error() tells. */
 int sock_connect(const struct addr *addr);
 
+/* The same from a local port of the caller's choice, 0 = the kernel's. kernels: it is one the kernel might have chosen (by
+ * sock_clamp_port(), so that others get no less of these). -EADDRINUSE: somebody listens on it, or has bound it for himself;
+ * -EADDRNOTAVAIL: it has, or had until a minute ago, a connection to that address; -EACCES: it is privileged. */
+int sock_connect_from(const struct addr *addr, uint16_t port, bool kernels);
+
+/* The kernel will choose this port or none (IP_LOCAL_PORT_RANGE); 0 = any. -ENOPROTOOPT before Linux 6.3. */
+int sock_clamp_port(int fd, uint16_t port);
+
 /* The pending error of the socket as -errno, 0 = none; reading clears it. */
 int sock_error(int fd);
 

@@ -22,6 +22,7 @@
 #include "lib/clock.h"
 #include "lib/conntrack.h"
 #include "lib/duration.h"
+#include "lib/local_ports.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/options.h"
@@ -374,7 +375,7 @@ static int main_prepare(struct process *process)
 	    .workers = process->workers,
 	    .worker_count = process->worker_count,
 	};
-	if (!proxy->guard.dials)
+	if (!proxy->guard.dials || local_ports_new(&proxy->local_ports))
 		return -ENOMEM;
 	result = main_watch_signals(process);
 	if (!result)
@@ -446,6 +447,7 @@ static void main_finish(struct process *process)
 		loop_free(process->loop);
 	}
 	origin_dials_free(process->proxy.guard.dials);
+	local_ports_free(process->proxy.local_ports);
 	log_free(process->log);
 }
 

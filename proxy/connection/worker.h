@@ -35,6 +35,7 @@ struct proxy {
 	struct origin_guard guard;
 	struct http1_limits limits;
 	atomic_bool looped;              /* at start a dial of ours was redirected back to us: lapse-init redirects our uid */
+	struct local_ports *local_ports;
 	uint64_t max_connections;
 	int half_closed_keepalive_s;     /* keep-alive period of a half-closed leg, a third of conntrack's close_wait */
 	_Atomic uint64_t connections;    /* open now, all workers */

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include "lib/local_ports.h"
 #include "lib/slab.h"
 #include "lib/sock.h"
 #include "lib/text.h"
@@ -245,10 +246,10 @@ int upstream_dial(struct conn *conn)
 	/* A server that serves one connection at a time must not wait for the end of this one. */
 	if (worker->pool.count && (spent = upstream_spent(worker, destination)))
 		upstream_end(spent, false);
-	fd = sock_connect(destination);
+	fd = local_ports_connect(worker->proxy->local_ports, destination, worker_now(worker));
 	if ((fd == -EMFILE || fd == -EADDRNOTAVAIL) && worker->pool.count) {
 		upstream_pool_close(worker); /* what only rests gives way */
-		fd = sock_connect(destination);
+		fd = local_ports_connect(worker->proxy->local_ports, destination, worker_now(worker));
 	}
 	if (fd < 0) {
 		slab_release(worker->upstream_memory, upstream);
@@ -408,6 +409,15 @@ void upstream_pool_close(struct worker *worker)
 			upstream_end(worker->pool.buckets[i], false);
 }
 
+/* TIME_WAIT is 60 s, a constant of Linux (TCP_TIMEWAIT_LEN). */
+static void upstream_describe_ports(size_t ports, struct text *out)
+{
+	text_printf(out,
+	            "; each of the %zu local ports serves one connection to it, and is kept for 60 s after one that ended on our side "
+	            "first: %zu new ones a second",
+	            ports, ports / 60);
+}
+
 bool upstream_queue_full(const struct conn *conn, struct sock_listening *queue)
 {
 	return conn->direction == DIRECTION_INBOUND && sock_listener(conn_destination(conn), queue) == 1 && queue->queued >= queue->limit;
@@ -429,6 +439,8 @@ void upstream_describe_dial(const struct conn *conn, int error, struct text *out
 		text_printf(out, "%s did not accept the connection in time", server);
 	if (error == -EMFILE && !getrlimit(RLIMIT_NOFILE, &limit))
 		text_printf(out, "; the limit is %llu open files", (unsigned long long)limit.rlim_cur);
+	else if (error == -EADDRNOTAVAIL)
+		upstream_describe_ports(local_ports_count(conn->worker->proxy->local_ports), out);
 	else if (!error && upstream_queue_full(conn, &queue))
 		text_printf(out, ": %u connections wait in its accept queue, where %u may; the application does not accept them", queue.queued,
 		            queue.limit);

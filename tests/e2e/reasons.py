@@ -441,12 +441,53 @@ def reset_while_connecting(pod):
     pod.record(reason="connect_reset", by="server", phase="connect")
 
 
+def few_local_ports(pod, kernels, reserved):
+    """The kernel's range, and what of the rest nobody may have."""
+    pod.inside.sysctl("ipv4/ip_local_port_range", kernels)
+    pod.inside.sysctl("ipv4/ip_local_reserved_ports", reserved)
+
+
+@case(ways=("in4", "in6"))
+def local_ports_by_number(pod):
+    """Where the kernel has no local port left, the others serve: all but reserved ones and those on which somebody listens."""
+    release = threading.Event()
+    app = pod.app(script("request", ok(), lambda _: release.wait(20), "rst"))
+    few_local_ports(pod, "40000 40003", "1024-40000,40020-65535")
+    pod.start()
+    listening = pod.inside.listener(40010)  # an application's
+    peers = [pod.dial() for _ in range(18)]
+    for peer in peers:
+        peer.ask()
+    peer = pod.dial()
+    peer.send(request())
+    check_answer(peer.response(), 503, "no_local_port")
+    ports = sorted(app.peer(number).remote[1] for number in range(18))
+    expect(ports == [port for port in range(40001, 40020) if port != 40010], f"local ports {ports}")
+    release.set()
+    listening.close()
+
+
+@case(each={"opaque": BINARY, "http": request()})
+def short_connections(pod, first):
+    """Twice as many connections as the kernel has local ports, one after the other, each ended by its client first: all are served."""
+    pod.app(echo if first is BINARY else None)
+    few_local_ports(pod, "40000 40099", "1024-39999,40250-65535")
+    pod.start()
+    for _ in range(220):
+        peer = pod.dial()
+        peer.send(first)
+        peer.wait(3)
+        peer.some()
+        peer.fin().ends("fin")
+    expect(not pod.proxy.counted("lapse_upstream_connects_total", result="no_local_port"), "a dial failed")
+
+
 @case()
 def no_local_port(pod):
     """No local port left to dial from: 503 no_local_port, RST for opaque; the next one succeeds when a port is free."""
     release = threading.Event()
     pod.app(script("request", ok(), lambda _: release.wait(20), "rst"))
-    pod.inside.sysctl("ipv4/ip_local_port_range", "40000 40001")
+    few_local_ports(pod, "40000 40001", "1024-39999,40002-65535")
     pod.start()
     held = [pod.dial() for _ in range(2)]
     for peer in held:
@@ -454,7 +495,7 @@ def no_local_port(pod):
     peer = pod.dial()
     peer.send(request())
     check_answer(peer.response(), 503, "no_local_port")
-    pod.record(reason="no_local_port", by="kernel", phase="connect")
+    pod.record(reason="no_local_port", by="kernel", phase="connect", detail=re.compile("each of the 2 local ports .*tcp_tw_reuse=1"))
     opaque = pod.dial()
     opaque.send(BINARY)
     opaque.ends("rst")
