@@ -21,6 +21,7 @@
 #include "init/rules.h"
 #include "init/show.h"
 #include "init/status.h"
+#include "init/tw_reuse.h"
 #include "lib/conntrack.h"
 #include "lib/log.h"
 #include "lib/text.h"
@@ -149,6 +150,8 @@ static void main_print_plan(const struct main_job *job)
 	for (int i = 0; i < CONNTRACK_STATE_COUNT; i++)
 		if (seconds[i])
 			printf("# conntrack: %s timeout %us\n", conntrack_state_name((enum conntrack_state)i), seconds[i]);
+	if (!job->options->keep_tcp_tw_reuse)
+		puts("# sysctl: net.ipv4.tcp_tw_reuse 1, where /proc/sys may be written");
 	show_plan(&job->plan, stdout);
 }
 
@@ -220,6 +223,8 @@ static int main_install(struct main_job *job)
 		            "--allow-host-network");
 		return EXIT_RUNTIME;
 	}
+	if (!job->options->keep_tcp_tw_reuse && !netns_is_host())
+		tw_reuse_apply(job->log);
 	status = conntrack_apply(job->netlink, job->options->conntrack_seconds, job->log, &error);
 	if (!status)
 		status = main_send(job, MAIN_COMMIT, &job->plan, &lacks_socket, &error);

@@ -303,6 +303,10 @@ static const struct option_row options_rows[] = {
 	 options_parse_close_wait_seconds, FIELD(conntrack_seconds), 0, OPTIONS_CONNTRACK_MAX},
 	{"conntrack-timeout", {NULL}, "STATE=DURATION", NULL, "The same for any TCP state conntrack knows.",
 	 options_parse_conntrack, FIELD(conntrack_seconds), .repeatable = true},
+	{"keep-tcp-tw-reuse", {NULL}, NULL, NULL,
+	 "Leave net.ipv4.tcp_tw_reuse alone. Without it install sets it to 1 where /proc/sys may be written, so that the proxy does not "
+	 "run out of local ports under very many short connections to one port; the host's own it leaves alone.",
+	 options_parse_flag, FIELD(keep_tcp_tw_reuse)},
 	{"dry-run", {"simulate"}, NULL, NULL, "Change nothing; print the rules as text that nft -f takes.", options_parse_flag,
 	 FIELD(dry_run)},
 	{"json", {NULL}, NULL, NULL, "Print one JSON object a line in place of the table.", options_parse_flag, FIELD(json),

@@ -53,7 +53,7 @@ struct init_options {
 	struct interfaces skip_interfaces;
 	enum ip_families families;
 	uint32_t conntrack_seconds[CONNTRACK_STATE_COUNT]; /* 0 = leave alone */
-	bool keep_invalid, redirect_dead_ports, dry_run, allow_host_network;
+	bool keep_invalid, keep_tcp_tw_reuse, redirect_dead_ports, dry_run, allow_host_network;
 	const char *netns; /* NULL or "" = this one */
 	enum log_format log_format;
 	enum log_level log_level;

@@ -9,6 +9,7 @@
 #include "init/conntrack_apply.h"
 #include "init/image.h"
 #include "init/plan.h"
+#include "init/tw_reuse.h"
 #include "lib/conntrack.h"
 #include "lib/text.h"
 
@@ -112,6 +113,7 @@ int status_print(struct netlink *netlink, FILE *to, struct text *error)
 		status_print_rules(&image, to);
 	status_print_timeouts(netlink, to);
 	status_print_table_use(to);
+	tw_reuse_print(to);
 	image_free(&image);
 	return 0;
 }

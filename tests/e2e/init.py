@@ -211,6 +211,23 @@ def read_only_proc_sys(pod):
 
 
 @case()
+def tcp_tw_reuse(pod):
+    """install sets net.ipv4.tcp_tw_reuse to 1 and says so, with CAP_NET_ADMIN alone; not where it may not, or is told not to."""
+    def value():
+        return pod.inside.sysctl("ipv4/tcp_tw_reuse")
+    expect(value() == "2", "unexpected default")
+    text = said(pod.init("--keep-tcp-tw-reuse"))
+    expect(value() == "2" and "tcp_tw_reuse" not in text, f"not left alone: {text}")
+    text = said(read_only_sys(pod))
+    expect(value() == "2" and "tcp_tw_reuse could not be set to 1: Read-only file system" in text, f"not said: {text}")
+    expect("tcp_tw_reuse 2  (" in said(pod.init("status")), "status does not show it")
+    text = said(pod.init())
+    expect(value() == "1" and re.search("tcp_tw_reuse set.* old=2 new=1", text), f"not set, or not said: {text}")
+    expect("tcp_tw_reuse" not in said(pod.init()), "said again though nothing was done")
+    expect("tcp_tw_reuse 1  (" in said(pod.init("status")), "status does not show it")
+
+
+@case()
 def conntrack_timeouts(pod):
     """--conntrack-timeout sets any TCP state's value, repeatedly; others keep theirs."""
     pod.init("--conntrack-timeout", "established=2h", "--conntrack-timeout", "fin_wait=90s", "--conntrack-timeout", "time_wait=5s")
