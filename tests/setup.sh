@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what building and testing Lapse need: `tests/setup.sh`, `tests/setup.sh build` for building alone,
-# `tests/setup.sh kubernetes` for `make test-kubernetes`, or `tests/setup.sh insert` for `make insert` too.
+# `tests/setup.sh demo` for `make demo`, `tests/setup.sh kubernetes` for `make test-kubernetes`, or `tests/setup.sh insert` for `make insert` too.
 # Debian 12 and 13. Silent and quick when all is there; starts no service; leaves the system's apt sources as they are.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -11,7 +11,10 @@ build=(
     libnftnl-dev libmnl-dev libnetfilter-conntrack-dev # lapse-init: nftables, netlink, conntrack
     libc-ares-dev libyaml-dev libpcre2-dev             # lapse-proxy: names, documents, regular expressions
     systemtap-sdt-dev                                  # lapse-proxy: probes
-    libssl-dev                                         # lapse-proxy: a room that comes later
+)
+demo=(
+    iproute2 util-linux procps curl python3 nginx # namespaces, setpriv, clients, the applications
+    mariadb-server-core                           # one that speaks first
 )
 testing=(
     libcmocka-dev python3                        # unit tests, the runner
@@ -48,9 +51,10 @@ die() { say "$@"; exit 1; }
 case "$*" in
 '') wanted=("${build[@]}" "${testing[@]}") ;;
 build) wanted=("${build[@]}") ;;
+demo) wanted=("${build[@]}" "${demo[@]}") ;;
 kubernetes) wanted=("${build[@]}" "${kubernetes[@]}") ;;
 insert) wanted=("${build[@]}" "${testing[@]}" "${foreign[@]}") ;;
-*) echo "usage: tests/setup.sh [build | kubernetes | insert]" >&2; exit 64 ;;
+*) echo "usage: tests/setup.sh [build | demo | kubernetes | insert]" >&2; exit 64 ;;
 esac
 
 # Which system: ID and VERSION_ID. Debian testing has no number: as 13.
@@ -65,10 +69,11 @@ llhttp_ready() {
 if [ "$ID" != debian ] || ! command -v apt-get >/dev/null; then
     missing=()
     tools=(cc make)
-    [ "$*" = build ] || tools+=(python3 ip nft conntrack unshare nsenter setpriv setcap strace curl openssl wrk nginx haproxy
+    [ "$*" = demo ] && tools+=(python3 ip setpriv curl nginx)
+    [ "$*" = build ] || [ "$*" = demo ] || tools+=(python3 ip nft conntrack unshare nsenter setpriv setcap strace curl openssl wrk nginx haproxy
         redis-server psql mariadbd dnsmasq prometheus promtool vmagent chromium bpftrace clang clang-tidy cppcheck mandoc valgrind iptables)
     headers=(libnftnl/common.h libmnl/libmnl.h libnetfilter_conntrack/libnetfilter_conntrack.h llhttp.h ares.h yaml.h pcre2.h sys/sdt.h)
-    [ "$*" = build ] || headers+=(cmocka.h)
+    [ "$*" = build ] || [ "$*" = demo ] || headers+=(cmocka.h)
     for tool in "${tools[@]}"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
     for header in "${headers[@]}"; do
         echo "#include <$header>" | cc -x c -DPCRE2_CODE_UNIT_WIDTH=8 -include stdarg.h -include stddef.h -include stdint.h -include setjmp.h \
@@ -89,7 +94,7 @@ else
     clang_runtime=libclang-rt-dev
     wanted+=(libllhttp-dev)
 fi
-[ "$*" = build ] || wanted+=("$clang_runtime")
+[ "$*" = build ] || [ "$*" = demo ] || wanted+=("$clang_runtime")
 if [ "$*" = insert ]; then
     # Python's and Go's own tests; those of a newer Go, where there is one.
     wanted+=("libpython$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo 3)-testsuite")
