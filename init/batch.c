@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "init/capability.h"
 #include "init/netlink.h"
 #include "lib/text.h"
 
@@ -185,7 +186,8 @@ void batch_explain(int code, const char *label, const char *expression, const ch
 	switch (-code) {
 	case EPERM:
 	case EACCES:
-		text_string(out, "; run it with CAP_NET_ADMIN in this network namespace (capabilities: add: [NET_ADMIN])");
+		text_string(out, "; it needs CAP_NET_ADMIN in this network namespace");
+		capability_explain(out);
 		break;
 	case ENOENT:
 		if (expression[0])

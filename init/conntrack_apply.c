@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "init/capability.h"
 #include "init/cttimeout.h"
 #include "lib/log.h"
 #include "lib/text.h"
@@ -57,11 +58,13 @@ static void conntrack_apply_explain(enum conntrack_state state, uint32_t seconds
 {
 	text_printf(error, "cannot set conntrack's %s timeout to %us: netlink says \"%s\", /proc/sys says \"%s\"",
 	            conntrack_state_name(state), seconds, strerror(-netlink_error), strerror(-sysctl_error));
-	if (netlink_error == -EPERM)
-		text_string(error, "; run it with CAP_NET_ADMIN in this network namespace (capabilities: add: [NET_ADMIN])");
-	else
+	if (netlink_error == -EPERM) {
+		text_string(error, "; it needs CAP_NET_ADMIN in this network namespace");
+		capability_explain(error);
+	} else {
 		text_string(error, "; the kernel needs CONFIG_NF_CONNTRACK_TIMEOUT and CONFIG_NF_CT_NETLINK_TIMEOUT, or a "
 		                   "writable /proc/sys");
+	}
 }
 
 static void conntrack_apply_log(struct log *log, enum conntrack_state state, uint32_t old, uint32_t new, const char *way)

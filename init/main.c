@@ -1,15 +1,15 @@
 #include <errno.h>
-#include <linux/capability.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "init/batch.h"
+#include "init/capability.h"
 #include "init/check.h"
 #include "init/conntrack_apply.h"
+#include "init/foreign.h"
 #include "init/half_closed_list.h"
 #include "init/half_closed_watch.h"
 #include "init/listeners.h"
@@ -196,12 +196,46 @@ static void main_log_installed(struct main_job *job, double started)
 		log_number(&line, "proxy_gid", options->proxy_gid.id);
 	log_string(&line, "inbound", options->inbound_ports.count ? "listed ports" : "all ports");
 	log_string(&line, "dead_ports", job->facts.socket_match && !options->redirect_dead_ports ? "refused" : "redirected");
-	log_string(&line, "drop_invalid", job->plan.chains[PLAN_GUARD] ? "true" : "false");
+	log_bool(&line, "drop_invalid", job->plan.chains[PLAN_GUARD]);
 	log_number(&line, "rules", (int64_t)job->plan.rule_count);
-	TEXT_ON_STACK(took, 32);
-	text_printf(&took, "%.2f", main_milliseconds() - started);
-	log_string(&line, "took_ms", took.data);
+	log_number(&line, "took_us", (int64_t)((main_milliseconds() - started) * 1e3));
 	log_end(&line);
+}
+
+/* Whether install must not go on: every connection of a machine would be redirected. */
+static bool main_refuse_node(struct main_job *job)
+{
+	struct foreign foreign;
+
+	if (job->options->allow_host_network)
+		return false;
+	foreign_look(job->netlink, &foreign);
+	if (netns_is_host())
+		log_message(job->log, LOG_ERROR,
+		            "cannot install: this is the host's network namespace (or /proc is not there to tell), and every connection of "
+		            "the machine would be redirected; take hostNetwork away, name another with --netns, or insist with "
+		            "--allow-host-network");
+	else if (foreign.node[0])
+		log_message(job->log, LOG_ERROR,
+		            "cannot install: this looks like the network namespace of a node, since %s, and every connection of the node "
+		            "would be redirected; take hostNetwork away, name another with --netns, or insist with --allow-host-network",
+		            foreign.node);
+	else
+		return false;
+	return true;
+}
+
+/* Who is redirected by two, meets whichever comes first. */
+static void main_note_mesh(struct main_job *job)
+{
+	struct foreign foreign;
+
+	foreign_look(job->netlink, &foreign);
+	if (foreign.mesh[0])
+		log_message(job->log, LOG_WARN,
+		            "%s is in this network namespace too: a connection is redirected by whichever rule it meets first; inject one "
+		            "sidecar, not both",
+		            foreign.mesh);
 }
 
 /* Conntrack goes first: without its values rules may stand, but rules must not stand when the proxy will not start. */
@@ -216,13 +250,8 @@ static int main_install(struct main_job *job)
 		main_print_plan(job);
 		return EXIT_OK;
 	}
-	if (!job->options->allow_host_network && netns_is_host()) {
-		log_message(job->log, LOG_ERROR,
-		            "cannot install: this is the host's network namespace (or /proc is not there to tell), and every connection of "
-		            "the machine would be redirected; take hostNetwork away, name another with --netns, or insist with "
-		            "--allow-host-network");
+	if (main_refuse_node(job))
 		return EXIT_RUNTIME;
-	}
 	if (!job->options->keep_tcp_tw_reuse && !netns_is_host())
 		tw_reuse_apply(job->log);
 	status = conntrack_apply(job->netlink, job->options->conntrack_seconds, job->log, &error);
@@ -235,6 +264,7 @@ static int main_install(struct main_job *job)
 	if (status)
 		return main_fail(job, EXIT_RUNTIME, &error, status);
 	main_log_installed(job, started);
+	main_note_mesh(job);
 	return EXIT_OK;
 }
 
@@ -296,6 +326,7 @@ static int main_check(struct main_job *job)
 		batch_explain(job->netlink_error, "open a netfilter socket", "", "", &error);
 		return main_fail(job, EXIT_RUNTIME, &error, job->netlink_error);
 	}
+	main_note_mesh(job);
 	main_check_for_socket(job);
 	status = check_rules(job->netlink, &job->plan, stdout, &error);
 	if (status < 0)
@@ -359,11 +390,24 @@ static const struct {
 
 /* --- start --- */
 
+static void main_note_environment(struct main_job *job)
+{
+	TEXT_ON_STACK(unknown, 512);
+	TEXT_ON_STACK(services, 512);
+
+	options_environment_look(&options_table, environ, &unknown, &services);
+	if (unknown.length)
+		log_message(job->log, LOG_WARN, "not options of lapse-init, and not read: %s", unknown.data);
+	if (services.length)
+		log_message(job->log, LOG_WARN, "made by Kubernetes for a Service, and not read: %s", services.data);
+}
+
 static int main_run(struct main_job *job, int command)
 {
 	TEXT_ON_STACK(error, 1024);
 	int code = EXIT_OK, status;
 
+	main_note_environment(job);
 	status = job->options->netns && job->options->netns[0] ? netns_enter(job->options->netns, &error) : 0;
 	if (status)
 		return main_fail(job, EXIT_RUNTIME, &error, status);
@@ -378,20 +422,6 @@ static int main_run(struct main_job *job, int command)
 	return code;
 }
 
-/* What a file capability without its effective bit permits becomes effective. Such a file, unlike one with the bit, can be run where the
- * capability is not to be had, and say so. A failure is told by the first thing that needs it. */
-static void main_raise_capabilities(void)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[2];
-
-	if (syscall(SYS_capget, &header, data))
-		return;
-	for (size_t i = 0; i < 2; i++)
-		data[i].effective = data[i].permitted;
-	(void)syscall(SYS_capset, &header, data);
-}
-
 int main(int argc, char **argv)
 {
 	struct init_options options;
@@ -400,6 +430,7 @@ int main(int argc, char **argv)
 	int command, code = EXIT_USAGE;
 
 	log_fill_standard();
+	capability_raise();
 	if (options_read(argc, argv, environ, &options, &command, &error)) {
 		fprintf(stderr, "lapse-init: %s\n", error.data);
 	} else if (command == OPTIONS_HELP) {
@@ -415,7 +446,6 @@ int main(int argc, char **argv)
 		fputs("lapse-init: out of memory\n", stderr);
 		code = EXIT_RUNTIME;
 	} else {
-		main_raise_capabilities();
 		code = main_run(&job, command);
 		log_free(job.log);
 	}

@@ -111,7 +111,7 @@ static int options_parse_subnets(const struct option_call *call, void *field, st
 
 static bool options_is_interface(const char *name, size_t length)
 {
-	if (length >= INTERFACE_NAME_SIZE || !strncmp(name, ".", length) || (length == 2 && !strncmp(name, "..", 2)))
+	if (length >= INTERFACE_NAME_SIZE || name[length - 1] == '+' || !strncmp(name, ".", length) || (length == 2 && !strncmp(name, "..", 2)))
 		return false;
 	for (size_t i = 0; i < length; i++)
 		if (!isgraph((unsigned char)name[i]) || strchr("/:\"*\\", name[i]))
@@ -131,8 +131,8 @@ static int options_parse_interfaces(const struct option_call *call, void *field,
 		struct interface_name *list;
 
 		if (!options_is_interface(entry, length)) {
-			text_printf(accepted, "interface names of 1 to 15 characters such as eth0,net1 (\"%.*s\" is none)",
-			            (int)length, entry);
+			text_printf(accepted, "interface names of 1 to 15 characters such as eth0,net1 (\"%.*s\" is none%s)", (int)length,
+			            entry, entry[length - 1] == '+' ? ": name each one, a + stands for no others here" : "");
 			return -EINVAL;
 		}
 		list = reallocarray(interfaces->list, interfaces->count + 1, sizeof *list);
@@ -258,7 +258,7 @@ static int options_parse_docs(const struct option_call *call, void *field, struc
 }
 
 /* Which commands an option belongs to. */
-enum { OF_CHECK = 1 << INIT_CHECK, OF_HALF_CLOSED = 1 << INIT_HALF_CLOSED };
+enum { OF_INSTALL = 1 << INIT_INSTALL, OF_REMOVE = 1 << INIT_REMOVE, OF_CHECK = 1 << INIT_CHECK, OF_HALF_CLOSED = 1 << INIT_HALF_CLOSED };
 
 static const struct option_row options_rows[] = {
 	{"inbound-port", {"incoming-proxy-port"}, "PORT", "4143", "Where connections from other hosts are redirected to.",
@@ -308,7 +308,7 @@ static const struct option_row options_rows[] = {
 	 "run out of local ports under very many short connections to one port; the host's own it leaves alone.",
 	 options_parse_flag, FIELD(keep_tcp_tw_reuse)},
 	{"dry-run", {"simulate"}, NULL, NULL, "Change nothing; print the rules as text that nft -f takes.", options_parse_flag,
-	 FIELD(dry_run)},
+	 FIELD(dry_run), .commands = OF_INSTALL | OF_REMOVE},
 	{"json", {NULL}, NULL, NULL, "Print one JSON object a line in place of the table.", options_parse_flag, FIELD(json),
 	 .commands = OF_HALF_CLOSED},
 	{"watch", {NULL}, NULL, NULL,

@@ -324,6 +324,17 @@ static int plan_check_ports(const struct init_options *options, struct text *err
 	return 0;
 }
 
+static int plan_check_lists(const struct init_options *options, struct text *error)
+{
+	for (size_t i = 0; i < options->inbound_ports.count; i++)
+		for (uint32_t port = options->inbound_ports.ranges[i].first; port <= options->inbound_ports.ranges[i].last; port++)
+			if (ports_contain(&options->skip_inbound_ports, (uint16_t)port)) {
+				text_printf(error, "port %u is both in --inbound-ports and in --skip-inbound-ports; leave it out of one", port);
+				return -EINVAL;
+			}
+	return 0;
+}
+
 static int plan_check_subnets(const struct init_options *options, struct text *error)
 {
 	for (size_t i = 0; i < options->skip_subnets.count; i++) {
@@ -350,6 +361,8 @@ int plan_make(const struct init_options *options, const struct plan_facts *facts
 	};
 	int status = plan_check_ports(options, error);
 
+	if (!status)
+		status = plan_check_lists(options, error);
 	if (!status)
 		status = plan_check_subnets(options, error);
 	if (!status)

@@ -317,6 +317,12 @@ void log_number(struct log_line *line, const char *key, int64_t value)
 		text_append(&line->text, digits + at, sizeof digits - at);
 }
 
+void log_bool(struct log_line *line, const char *key, bool value)
+{
+	if (log_key(line, key, 8))
+		text_string(&line->text, value ? "true" : "false");
+}
+
 void log_seconds(struct log_line *line, const char *key, int64_t milliseconds)
 {
 	uint64_t tenths = ((milliseconds < 0 ? -(uint64_t)milliseconds : (uint64_t)milliseconds) + 50) / 100;

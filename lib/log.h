@@ -62,6 +62,7 @@ void log_begin(struct log_line *line, struct log *log, enum log_level level, con
 void log_string(struct log_line *line, const char *key, const char *value);
 void log_bytes(struct log_line *line, const char *key, const char *value, size_t length);
 void log_number(struct log_line *line, const char *key, int64_t value);
+void log_bool(struct log_line *line, const char *key, bool value);
 /* milliseconds as seconds with one decimal: 4210.3 */
 void log_seconds(struct log_line *line, const char *key, int64_t milliseconds);
 /* the same from microseconds, all of them: 0.001234 */

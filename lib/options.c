@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/duration.h"
+#include "lib/options_guess.h"
 #include "lib/ports.h"
 #include "lib/text.h"
 
@@ -184,49 +185,7 @@ int options_parse_size(const struct option_call *call, void *field, struct text 
 	return -EINVAL;
 }
 
-/* ---- the closest known name ---- */
-
-/* Insertions, deletions and replacements that make a out of b; names are short, what is longer than a row counts as far. */
-static size_t options_distance(const char *a, size_t a_length, const char *b)
-{
-	size_t row[OPTIONS_ENVIRONMENT_SIZE], b_length = strlen(b);
-
-	if (b_length >= sizeof row / sizeof *row || a_length > 2 * sizeof row / sizeof *row)
-		return SIZE_MAX;
-	for (size_t j = 0; j <= b_length; j++)
-		row[j] = j;
-	for (size_t i = 0; i < a_length; i++) {
-		size_t diagonal = row[0];
-		row[0] = i + 1;
-		for (size_t j = 0; j < b_length; j++) {
-			size_t best = diagonal + (a[i] != b[j]);
-			diagonal = row[j + 1];
-			best = best < row[j] + 1 ? best : row[j] + 1;
-			row[j + 1] = best < diagonal + 1 ? best : diagonal + 1;
-		}
-	}
-	return row[b_length];
-}
-
-struct options_guess {
-	const char *word;
-	size_t length;
-	const char *closest; /* NULL = nothing is close enough */
-	size_t distance;
-};
-
-static void options_guess_try(struct options_guess *guess, const char *name)
-{
-	size_t distance = options_distance(guess->word, guess->length, name);
-
-	/* Half of it may be wrong; the beginning of a longer name is close whatever its length. */
-	if (guess->length >= 3 && strncmp(guess->word, name, guess->length) == 0)
-		distance = 1;
-	if (distance <= guess->length / 2 + 1 && (guess->closest == NULL || distance < guess->distance)) {
-		guess->closest = name;
-		guess->distance = distance;
-	}
-}
+/* ---- an unknown name ---- */
 
 static void options_say_unknown(const struct options *options, const char *argument, size_t length, struct text *error)
 {
@@ -253,6 +212,13 @@ static void options_say_unknown(const struct options *options, const char *argum
 
 /* ---- parsing ---- */
 
+/* How an option was first spelt, and its value then. */
+struct options_spelling {
+	const char *argument; /* NULL = not yet */
+	size_t length;        /* of the spelling */
+	const char *value;    /* NULL = none */
+};
+
 /* Two walks over the arguments: the first finds the command, the second reads the options that may belong to it. */
 struct options_walk {
 	const struct options *options;
@@ -261,6 +227,7 @@ struct options_walk {
 	void *out;
 	struct text *error;
 	bool *seen; /* row_count; has had a value from the command line */
+	struct options_spelling *spellings; /* row_count */
 	bool reads; /* the second walk */
 	bool named; /* there was a word for the command, in this walk */
 	int command;
@@ -339,14 +306,14 @@ static int options_apply_defaults(const struct options *options, void *out, stru
 	return 0;
 }
 
-/* The value of a variable; NULL when it is unset or empty. */
+/* The value of a variable; NULL when it is unset, empty or a Service's. */
 static const char *options_getenv(char **environment, const char *name)
 {
 	size_t length = strlen(name);
 
 	for (; environment != NULL && *environment != NULL; environment++) {
 		if (strncmp(*environment, name, length) == 0 && (*environment)[length] == '=')
-			return (*environment)[length + 1] == '\0' ? NULL : *environment + length + 1;
+			return (*environment)[length + 1] == '\0' || options_environment_is_link(*environment + length + 1) ? NULL : *environment + length + 1;
 	}
 	return NULL;
 }
@@ -386,6 +353,23 @@ static int options_say_foreign(const struct options_walk *walk, const struct opt
 	return -EINVAL;
 }
 
+/* Two names of one option with two values: nobody can mean both. True then, and says so. */
+static bool options_spelt_otherwise(struct options_walk *walk, const struct options_given *given, const char *argument, const char *value)
+{
+	struct options_spelling *first = &walk->spellings[given->row - walk->options->rows];
+
+	if (first->argument == NULL) {
+		*first = (struct options_spelling){argument, given->length, value};
+		return false;
+	}
+	if (given->row->repeatable || (first->length == given->length && strncmp(first->argument, argument, given->length) == 0) ||
+	    strcmp(first->value != NULL ? first->value : "true", value != NULL ? value : "true") == 0)
+		return false;
+	text_printf(walk->error, "%.*s and %.*s are one option, and have two values: %s and %s; give one of them", (int)first->length,
+		    first->argument, (int)given->length, argument, first->value != NULL ? first->value : "true", value != NULL ? value : "true");
+	return true;
+}
+
 /* The option at argv[*at], and its value, for which *at moves on. */
 static int options_take_option(struct options_walk *walk, int *at)
 {
@@ -410,6 +394,8 @@ static int options_take_option(struct options_walk *walk, int *at)
 		return options_say_foreign(walk, &call);
 	if (missing)
 		return options_say_missing(&call, walk->out, walk->error);
+	if (options_spelt_otherwise(walk, &given, argument, call.value))
+		return -EINVAL;
 	*seen = true;
 	return options_apply(&call, walk->out, walk->error);
 }
@@ -488,6 +474,14 @@ static int options_walk_arguments(struct options_walk *walk)
 	return 0;
 }
 
+static bool options_has_command(const struct options *options, const char *name)
+{
+	for (int i = 0; options->commands != NULL && options->commands[i].name != NULL; i++)
+		if (strcmp(options->commands[i].name, name) == 0)
+			return true;
+	return false;
+}
+
 /* Help is given whatever else is wrong, so it is looked for first. 0 = neither asked for. */
 static int options_asks_for_help(const struct options *options, int argc, char **argv)
 {
@@ -495,6 +489,10 @@ static int options_asks_for_help(const struct options *options, int argc, char *
 		if (strcmp(argv[at], "-h") == 0 || strcmp(argv[at], "--help") == 0)
 			return OPTIONS_HELP;
 		if (strcmp(argv[at], "--version") == 0)
+			return OPTIONS_VERSION;
+		if (at == 1 && strcmp(argv[at], "help") == 0)
+			return OPTIONS_HELP;
+		if (at == 1 && strcmp(argv[at], "version") == 0 && !options_has_command(options, "version"))
 			return OPTIONS_VERSION;
 		if (argv[at][0] == '-') {
 			struct options_given given = options_look(options, argv[at]);
@@ -515,7 +513,10 @@ int options_parse(const struct options *options, int argc, char **argv, char **e
 		return 0;
 	}
 	walk.seen = calloc(options->row_count + 1, sizeof *walk.seen);
-	if (walk.seen == NULL) {
+	walk.spellings = calloc(options->row_count + 1, sizeof *walk.spellings);
+	if (walk.seen == NULL || walk.spellings == NULL) {
+		free(walk.seen);
+		free(walk.spellings);
 		text_string(error, "no memory");
 		return -ENOMEM;
 	}
@@ -529,6 +530,7 @@ int options_parse(const struct options *options, int argc, char **argv, char **e
 	if (result == 0)
 		result = options_walk_arguments(&walk);
 	free(walk.seen);
+	free(walk.spellings);
 	if (result == 0)
 		*command = walk.command;
 	return result;

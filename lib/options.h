@@ -81,13 +81,21 @@ void options_texts_free(struct option_texts *texts);
 
 /* Fills `out`, which is all zero before: defaults, then environment, then command line, later wins. *command is the chosen
  * command's index, 0 when none is given. Both "--name value" and "--name=value". -h and --help are not errors: *command is then
- * OPTIONS_HELP; likewise --version and OPTIONS_VERSION.
+ * OPTIONS_HELP; likewise --version and OPTIONS_VERSION; so are the first words "help" and "version".
  * 0, or -EINVAL with one sentence in `error`: the option as given, the value, what is accepted. Unknown options name the closest
  * known one. An option of another command is an error; its environment variable is not read then. Empty environment variables
  * count as unset. Nothing may be used of `out` after an error but to free it. */
 enum { OPTIONS_HELP = -1, OPTIONS_VERSION = -2 };
 int options_parse(const struct options *options, int argc, char **argv, char **environment, void *out, int *command,
                   struct text *error);
+
+/* Whether a variable's value is what Kubernetes makes of a Service, as tcp://10.96.7.7:80. It counts as unset. In
+ * lib/options_environment.c, like the next. */
+bool options_environment_is_link(const char *value);
+
+/* Variables LAPSE_… that are none of these options, each with the closest one, into `unknown`; and those that Kubernetes made for a
+ * Service called lapse-…, which are not read, into `services`. */
+void options_environment_look(const struct options *options, char **environment, struct text *unknown, struct text *services);
 
 /* What --help prints; the OPTIONS and ENVIRONMENT sections of the man page (roff). In lib/options_print.c. */
 void options_print_help(const struct options *options, FILE *to);

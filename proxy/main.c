@@ -76,18 +76,38 @@ struct process {
 
 /* --- what the machine gives --- */
 
-/* The cgroup's CPU quota, rounded up; 0 = none. */
+/* CPUs of a quota in microseconds a period, rounded up; 0 = none. */
+static int main_quota_cpus(long long quota, long long period)
+{
+	return quota > 0 && period > 0 ? (int)((quota + period - 1) / period) : 0;
+}
+
+static long long main_read_number(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	long long number = 0;
+
+	if (!file)
+		return 0;
+	if (fscanf(file, "%lld", &number) != 1)
+		number = 0;
+	fclose(file);
+	return number;
+}
+
+/* The cgroup's CPU quota, of version 2, then of version 1; 0 = none. */
 static int main_cgroup_cpus(void)
 {
 	FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
 	long long quota = 0, period = 0;
 
 	if (!file)
-		return 0;
-	if (fscanf(file, "%lld %lld", &quota, &period) != 2 || quota <= 0 || period <= 0)
-		quota = period = 0;
+		return main_quota_cpus(main_read_number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
+		                       main_read_number("/sys/fs/cgroup/cpu/cpu.cfs_period_us"));
+	if (fscanf(file, "%lld %lld", &quota, &period) != 2)
+		quota = 0;
 	fclose(file);
-	return period ? (int)((quota + period - 1) / period) : 0;
+	return main_quota_cpus(quota, period);
 }
 
 static int main_cpus(void)
@@ -101,7 +121,7 @@ static int main_cpus(void)
 }
 
 /* Raises the soft limit of open files to the hard one and says how many connections that carries. */
-static uint64_t main_connections(const struct settings *settings, int workers)
+static uint64_t main_connections(const struct settings *settings, int workers, struct log *log)
 {
 	struct rlimit limit = {0};
 	uint64_t spare = DESCRIPTORS_SPARE + (uint64_t)workers * 8, most;
@@ -111,7 +131,13 @@ static uint64_t main_connections(const struct settings *settings, int workers)
 		(void)setrlimit(RLIMIT_NOFILE, &limit);
 	}
 	most = limit.rlim_cur > spare + DESCRIPTORS_PER_CONNECTION ? (limit.rlim_cur - spare) / DESCRIPTORS_PER_CONNECTION : 1;
-	return settings->max_connections ? (uint64_t)settings->max_connections : most;
+	if (settings->max_connections && (uint64_t)settings->max_connections <= most)
+		return (uint64_t)settings->max_connections;
+	if (settings->max_connections)
+		log_message(log, LOG_WARN,
+		            "--max-connections %lld is cut to %llu, as many as the limit of %llu open files carries; raise that (ulimit -n)",
+		            (long long)settings->max_connections, (unsigned long long)most, (unsigned long long)limit.rlim_cur);
+	return most;
 }
 
 /* --- rights --- */
@@ -125,8 +151,14 @@ static int main_drop_rights(const struct settings *settings, struct log *log)
 	uid_t uid = (uid_t)settings->uid;
 
 	if (!geteuid() && (setgroups(0, NULL) || setresgid(uid, uid, uid) || setresuid(uid, uid, uid))) {
-		log_message(log, LOG_ERROR, "becoming uid %u failed: %s", uid, strerror(errno));
-		return -errno;
+		int error = errno;
+
+		log_message(log, LOG_ERROR,
+		            "becoming uid %u failed: %s%s", uid, strerror(error),
+		            error == EPERM ? "; start it as that user (securityContext: runAsUser, runAsGroup), or as root with "
+		                             "capabilities: add: [SETUID, SETGID]"
+		                           : "");
+		return -error;
 	}
 	if (syscall(SYS_capset, &header, none) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || setrlimit(RLIMIT_CORE, &no_core)) {
 		log_message(log, LOG_ERROR, "giving up privileges failed: %s", strerror(errno));
@@ -323,8 +355,11 @@ static int main_start_workers(struct process *process)
 		if (result) {
 			log_message(process->log, LOG_ERROR, "listening on ports %u (inbound) and %u (outbound) failed: %s%s",
 			            settings->inbound_port, settings->outbound_port, strerror(-result),
-			            result != -EADDRINUSE ? "" : "; another process has one of them: end it, or give lapse-proxy and "
-			            "lapse-init another --inbound-port or --outbound-port");
+			            result == -EADDRINUSE ? "; another process has one of them: end it, or give lapse-proxy and "
+			                                    "lapse-init another --inbound-port or --outbound-port"
+			            : result == -EACCES   ? "; ports under 1024 are for root alone: give lapse-proxy and lapse-init ports "
+			                                    "from 1024 on, or set net.ipv4.ip_unprivileged_port_start"
+			                                  : "");
 			return result;
 		}
 	}
@@ -370,7 +405,7 @@ static int main_prepare(struct process *process)
 	    .guard = {settings->inbound_port, settings->outbound_port, origin_dials_new()},
 	    .limits = {(size_t)settings->max_head_size, (size_t)settings->max_head_fields, (size_t)settings->max_target_size,
 	               (size_t)settings->max_chunk_extensions},
-	    .max_connections = main_connections(settings, process->worker_count),
+	    .max_connections = main_connections(settings, process->worker_count, process->log),
 	    .main_loop = process->loop,
 	    .workers = process->workers,
 	    .worker_count = process->worker_count,
@@ -387,6 +422,18 @@ static int main_prepare(struct process *process)
 	return result;
 }
 
+static void main_note_environment(struct log *log)
+{
+	TEXT_ON_STACK(unknown, 512);
+	TEXT_ON_STACK(services, 512);
+
+	proxy_options_look_at_environment(environ, &unknown, &services);
+	if (unknown.length)
+		log_message(log, LOG_WARN, "not options of lapse-proxy, and not read: %s", unknown_bytes);
+	if (services.length)
+		log_message(log, LOG_WARN, "made by Kubernetes for a Service, and not read: %s", services_bytes);
+}
+
 static int main_start(struct process *process)
 {
 	const struct settings *settings = &process->settings;
@@ -395,6 +442,7 @@ static int main_start(struct process *process)
 
 	if (result)
 		return result;
+	main_note_environment(process->log);
 	main_read_conntrack(process);
 	if (gethostname(process->hostname, sizeof process->hostname - 1))
 		process->hostname[0] = '\0';

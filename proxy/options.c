@@ -17,6 +17,7 @@
 #include "proxy/config/manifest.h"
 #include "proxy/connection/advice.h"
 #include "proxy/inject.h"
+#include "proxy/options_check.h"
 
 #define FIELD(member) offsetof(struct settings, member)
 
@@ -407,19 +408,6 @@ static void proxy_options_rows(struct proxy_rows *table)
 	};
 }
 
-/* Values that contradict each other. */
-static int proxy_options_check(const struct settings *settings, struct text *error)
-{
-	const struct timeout_value *least = &settings->timeouts.of[TIMEOUT_DRAIN_LEAST], *drain = &settings->timeouts.of[TIMEOUT_DRAIN];
-	char least_text[DURATION_TEXT_SIZE], drain_text[DURATION_TEXT_SIZE];
-
-	if (drain->milliseconds <= 0 || least->milliseconds <= drain->milliseconds)
-		return 0;
-	text_printf(error, "%s %s is above %s %s, when all ends: give no more than that", least->source,
-	            duration_format(least->milliseconds, least_text), drain->source, duration_format(drain->milliseconds, drain_text));
-	return -EINVAL;
-}
-
 int proxy_options_parse(int argc, char **argv, char **environment, struct settings *settings, int *command, struct text *error)
 {
 	struct proxy_rows table;
@@ -429,7 +417,15 @@ int proxy_options_parse(int argc, char **argv, char **environment, struct settin
 	*settings = (struct settings){0};
 	timeouts_init_unset(&settings->timeouts);
 	result = options_parse(&table.options, argc, argv, environment, settings, command, error);
-	return result ? result : proxy_options_check(settings, error);
+	return result ? result : options_check(settings, *command == COMMAND_RUN, error);
+}
+
+void proxy_options_look_at_environment(char **environment, struct text *unknown, struct text *services)
+{
+	struct proxy_rows table;
+
+	proxy_options_rows(&table);
+	options_environment_look(&table.options, environment, unknown, services);
 }
 
 void proxy_options_free(struct settings *settings)

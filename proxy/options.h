@@ -63,6 +63,9 @@ enum proxy_command { COMMAND_RUN, COMMAND_EXPLAIN, COMMAND_CHECK_CONFIG, COMMAND
 /* Fills settings; *command is one of proxy_command, or OPTIONS_HELP, OPTIONS_VERSION. 0, or -EINVAL with one sentence in error. */
 int proxy_options_parse(int argc, char **argv, char **environment, struct settings *settings, int *command, struct text *error);
 
+/* options_environment_look() of these options. */
+void proxy_options_look_at_environment(char **environment, struct text *unknown, struct text *services);
+
 void proxy_options_print_help(FILE *to);
 
 /* The help of one option, for who passes it on; nothing for what is none. */

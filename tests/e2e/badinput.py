@@ -100,6 +100,31 @@ def proxy_environment(pod):
 
 
 @case()
+def proxy_contradictions(pod):
+    """lapse-proxy refuses two listeners on one port, names the option one must have meant, and says what it cuts or cannot have."""
+    for given, words in ((("--inbound-port", "4140"), "--inbound-port and --outbound-port are both 4140"),
+                         (("--admin", "127.0.0.1:4143"), "--inbound-port and --admin are both 4143"),
+                         (("--admin", "127.0.0.1:4140"), "--outbound-port and --admin are both 4140"),
+                         (("--idle-timeout", "5s"), "did you mean --timeout-idle-connection?")):
+        done = proxy(pod, *given)
+        expect(done.returncode == 64 and words in said(done), f"{given}: exit {done.returncode}: {said(done)}")
+    done = pod.inside.run([*AS_PROXY, pod.context.proxy, "--inbound-port", "80"], check=False, env=pod.context.environment())
+    expect(done.returncode == 1 and "ports under 1024" in said(done) and "ip_unprivileged_port_start" in said(done), said(done))
+
+
+@case()
+def proxy_notes_at_start(pod):
+    """lapse-proxy starts beside a Service called lapse-admin and a misspelt variable, and says so; --max-connections is cut to what can be."""
+    pod.start("--max-connections", "100000000", environment={
+        "LAPSE_ADMIN_PORT": "tcp://10.96.7.7:80", "LAPSE_INBOUND_PORT": "tcp://10.96.7.7:80", "LAPSE_IDLE_TIMEOUT": "5s"})
+    pod.line("made by Kubernetes for a Service, and not read: .*LAPSE_INBOUND_PORT", level="warn")
+    pod.line(r"LAPSE_IDLE_TIMEOUT \(did you mean LAPSE_TIMEOUT_IDLE_CONNECTION\?\)", level="warn")
+    pod.line("--max-connections 100000000 is cut to [0-9]+, as many as the limit of [0-9]+ open files carries", level="warn")
+    pod.app()
+    pod.dial().ask()
+
+
+@case()
 def help_and_version(pod):
     """--help, --version and version work for both programs without any right."""
     for program in (pod.context.init, pod.context.proxy):

@@ -1,6 +1,8 @@
 """lapse-init: its subcommands, what it needs and what it refuses."""
 import json
+import os
 import re
+import shutil
 import threading
 
 from .harness import NO_CAPABILITY, ONLY_NET_ADMIN, PROXY_UID, as_user, case, expect, run, script, table
@@ -282,6 +284,72 @@ def host_network(pod):
     nothing_installed(pod)
     pod.init("--allow-host-network", user=AS_HOST)
     expect(ruleset(pod), "--allow-host-network installed nothing")
+
+
+@case(each={"kubelet": ("nft", table("mangle", ("filter", "input", 0)).replace("table inet", "table ip") + "add chain ip mangle KUBE-KUBELET-CANARY\n"),
+            "network plugin": ("ip", "link add cni0 type bridge")})
+def node_in_a_namespace(pod, mark):
+    """Row 12: a node that lives in a network namespace of its own (kind, k3d) is known by its chains and interfaces, and refused."""
+    how, what = mark
+    (pod.inside.nft if how == "nft" else pod.inside.ip)(what)
+    text = said(pod.init(exit_code=1))
+    expect("a node" in text and ("KUBE-KUBELET-CANARY" in text or "cni0" in text) and "--allow-host-network" in text, text)
+    nothing_installed(pod)
+    pod.init("--allow-host-network")
+    expect(ruleset(pod), "--allow-host-network installed nothing")
+
+
+@case()
+def another_mesh(pod):
+    """install and check say so when another sidecar's redirect is in the namespace."""
+    pod.inside.nft("add table ip nat\nadd chain ip nat PROXY_INIT_REDIRECT\n")
+    text = said(pod.init())
+    expect("Linkerd's chain PROXY_INIT_REDIRECT" in text and "not both" in text, text)
+    expect("PROXY_INIT_REDIRECT" in said(pod.init("check", "--without-proxy")), "check does not say it")
+    pod.inside.nft("delete table ip nat\n")
+    expect("PROXY_INIT" not in said(pod.init()), "said though it is gone")
+
+
+@case()
+def file_capability(pod):
+    """A file capability +p is enough for any user; without it the program still starts, and says what to type."""
+    program = f"{pod.scratch}/lapse-init"
+    shutil.copy(pod.context.init, program)
+    os.chmod(program, 0o755)
+    run(["setcap", "cap_net_admin+p", program])
+    user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all"]
+    done = pod.inside.run([*user, program], check=False, env=pod.context.environment())
+    expect(done.returncode == 0 and ruleset(pod), f"exit {done.returncode}: {said(done)}")
+    run(["setcap", "-r", program])
+    for word in ("--version", "--help", "version", "help"):
+        expect(pod.inside.run([*NO_CAPABILITY, program, word]).stdout, f"{word} says nothing")
+    done = pod.inside.run([*NO_CAPABILITY, program], check=False, env=pod.context.environment())
+    expect(done.returncode == 1 and "add: [NET_ADMIN]" in said(done), f"without it in the bounding set: {said(done)}")
+    done = pod.inside.run([*user, program], check=False, env=pod.context.environment())
+    expect(done.returncode == 1 and "kubernetes#56374" in said(done) and "runAsUser: 0" in said(done), f"not in effect: {said(done)}")
+
+
+@case()
+def foreign_environment(pod):
+    """A Service called lapse-admin, and a misspelt variable: a warning each, and the rest works."""
+    text = said(pod.init(environment={"LAPSE_ADMIN_PORT": "tcp://10.96.7.7:80", "LAPSE_ADMIN_SERVICE_HOST": "10.96.7.7",
+                                      "LAPSE_PORT_INBOUND": "5143"}))
+    expect("made by Kubernetes for a Service, and not read: " in text and "LAPSE_ADMIN_PORT" in text, text)
+    expect("LAPSE_PORT_INBOUND (did you mean LAPSE_INBOUND_PORT?)" in text, text)
+    expect("4191" in pod.inside.run(["nft", "list", "table", "inet", "lapse"]).stdout, "the default was not used")
+
+
+@case()
+def refused_options(pod):
+    """What contradicts itself or means nothing is refused, and nothing is installed."""
+    for arguments, words in (
+            (("--inbound-port", "5143", "--incoming-proxy-port", "6143"), "one option"),
+            (("--inbound-ports", "80", "--skip-inbound-ports", "80"), "port 80 is both"),
+            (("--skip-interfaces", "eth+"), "a + stands for no others"),
+            (("half-closed", "--dry-run"), "only with install"), (("check", "--dry-run"), "only with install")):
+        text = said(pod.init(*arguments, exit_code=64))
+        expect(words in text, f"{arguments}: {text}")
+    nothing_installed(pod)
 
 
 @case()

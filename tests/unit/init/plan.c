@@ -269,13 +269,13 @@ static void traffic_of_listed_ports(void **state)
 		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 80}, 5001, "listed"},
 		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 80, .dead = true}, UNTOUCHED, "listed, and nobody listens"},
 		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 81}, UNTOUCHED, "not listed"},
-		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 8085}, UNTOUCHED, "listed and skipped"},
+		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 8085}, UNTOUCHED, "skipped"},
 		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 5003}, UNTOUCHED, "admin port"},
 		{{IN, "10.1.0.7", "10.1.0.9", "eth0", 40000, 4191}, UNTOUCHED, "no longer the admin port, and not listed"},
 		{{OUT, "10.1.0.9", "10.1.0.7", "eth0", 40000, 81, 1000}, 5002, "outbound knows no list"},
 	};
 
-	CHECK_FLOWS(&modern, flows, "--inbound-ports=80,8080-8090", "--skip-inbound-ports=8085", "--inbound-port=5001",
+	CHECK_FLOWS(&modern, flows, "--inbound-ports=80,8080-8084,8086-8090", "--skip-inbound-ports=8085", "--inbound-port=5001",
 	            "--outbound-port=5002", "--admin-port=5003");
 }
 
@@ -431,6 +431,8 @@ static void contradictions_are_refused(void **state)
 		{{"--inbound-port=4140"}, "--inbound-port and --outbound-port are both 4140; give each its own port"},
 		{{"--admin-port=4143"}, "--inbound-port and --admin-port are both 4143; give each its own port"},
 		{{"--outbound-port=4191"}, "--outbound-port and --admin-port are both 4191; give each its own port"},
+		{{"--inbound-ports=80,8080-8090", "--skip-inbound-ports=8085,9000"},
+	         "port 8085 is both in --inbound-ports and in --skip-inbound-ports; leave it out of one"},
 		{{"--ip-families=ipv6", "--skip-subnets=fd00::/8,10.0.0.0/8"},
 	         "--skip-subnets 10.0.0.0/8 is an IPv4 subnet but --ip-families is ipv6; leave it out or use both"},
 		{{"--ipv6=false", "--skip-subnets=fd00::/8"},

@@ -139,8 +139,9 @@ static void defaults_environment_flags(void **state)
 		{"--inbound-port|2", "LAPSE_INBOUND_PORT=1", 2},
 		{"--inbound-port=2", "", 2},
 		{"--incoming-proxy-port=3", "LAPSE_INBOUND_PORT=1", 3},
-		{"--inbound-port|2|--incoming-proxy-port|3", "", 3},
-		{"--incoming-proxy-port|3|--inbound-port=2", "", 2},
+		{"--inbound-port|2|--incoming-proxy-port|2", "", 2},
+		{"--inbound-port|2|--inbound-port=3", "", 3},
+		{"", "LAPSE_INBOUND_PORT=tcp://10.96.7.7:80", 4143},
 		{"", "LAPSE_INBOUND_PORT=", 4143},
 		{"", "LAPSE_INBOUND_PORTS=1|LAPSE_UNKNOWN=x|INBOUND_PORT=9|LAPSE_INBOUND_POR=8", 4143},
 		{"", "LAPSE_INCOMING_PROXY_PORT=3", 4143},
@@ -275,6 +276,10 @@ static void errors(void **state)
 		{"--fork=perhaps", "", "--fork: \"perhaps\" is not accepted; give true or false"},
 		{"", "LAPSE_FORK=yes", "LAPSE_FORK: \"yes\" is not accepted; give true or false"},
 		{"--foo", "", "--foo: unknown option; did you mean --fork?"},
+		{"--incoming-proxy-port|3|--inbound-port=2", "",
+		 "--incoming-proxy-port and --inbound-port are one option, and have two values: 3 and 2; give one of them"},
+		{"--port-inbound", "", "--port-inbound: unknown option; did you mean --inbound-port?"},
+		{"--timeout-wait", "", "--timeout-wait: unknown option; did you mean --close-wait-timeout?"},
 		{"--foo=1", "", "--foo: unknown option; did you mean --fork?"},
 		{"--inbound_port=1", "", "--inbound_port: unknown option; did you mean --inbound-port?"},
 		{"--close-wait", "", "--close-wait: unknown option; did you mean --close-wait-timeout?"},
@@ -476,12 +481,25 @@ static void lists_commands(void **state)
 	assert_string_equal(list.data, "run, check");
 }
 
+static void variables_that_are_no_options(void **state)
+{
+	static const char *const environment[] = {"LAPSE_INBOUND_PORT=1", "LAPSE_PORT_INBOUND=1", "LAPSE_EMPTY=", "HOME=/", "LAPSE_ADMIN_PORT=tcp://10.96.7.7:80",
+	                       "LAPSE_ADMIN_SERVICE_HOST=10.96.7.7", "LAPSE_ADMIN_PORT_80_TCP_ADDR=10.96.7.7", "LAPSE_QQQQQQQQQQ=1", NULL};
+	TEXT_ON_STACK(unknown, 256);
+	TEXT_ON_STACK(services, 256);
+
+	options_environment_look(&table, (char **)environment, &unknown, &services);
+	assert_string_equal(unknown.data, "LAPSE_PORT_INBOUND (did you mean LAPSE_INBOUND_PORT?), LAPSE_QQQQQQQQQQ");
+	assert_string_equal(services.data, "LAPSE_ADMIN_PORT, LAPSE_ADMIN_SERVICE_HOST, LAPSE_ADMIN_PORT_80_TCP_ADDR");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults_environment_flags), cmocka_unit_test(every_kind_of_value),
 		cmocka_unit_test(sizes),                      cmocka_unit_test(repeatable),
-		cmocka_unit_test(errors),                     cmocka_unit_test(overlong_arguments_are_errors),
+		cmocka_unit_test(errors),
+		cmocka_unit_test(variables_that_are_no_options),                     cmocka_unit_test(overlong_arguments_are_errors),
 		cmocka_unit_test(commands_and_help),          cmocka_unit_test(environment_names),
 		cmocka_unit_test(words_letters_and_commands), cmocka_unit_test(lists_commands),
 	};
