@@ -29,6 +29,7 @@ int sock_listen(const struct addr *addr, int backlog, bool reuse_port)
 	if (fd < 0)
 		return -errno;
 	sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	sock_set(fd, SOL_SOCKET, SO_OOBINLINE, 1); /* of what is accepted, too */
 	if (reuse_port)
 		sock_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	if (addr->family == AF_INET6)
@@ -78,6 +79,7 @@ int sock_connect_from(const struct addr *addr, uint16_t port, bool kernels)
 	if (fd < 0)
 		return -errno;
 	sock_set_nodelay(fd);
+	sock_set(fd, SOL_SOCKET, SO_OOBINLINE, 1);
 	if ((port && (kernels ? sock_clamp_port(fd, port) : sock_bind_port(fd, addr->family, port)) < 0) ||
 	    (connect(fd, (struct sockaddr *)&storage, length) < 0 && errno != EINPROGRESS)) {
 		result = -errno;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "proxy/connection/leg.h"
@@ -132,6 +133,16 @@ int pump_flush(struct worker *worker, struct leg *leg)
 	return result;
 }
 
+/* splice(2) stops before an urgent byte (RFC 9293, 3.8.5) and says that there is nothing, or the end; it waits for those who read.
+ * errno stays. */
+static bool pump_is_urgent(const struct leg *from)
+{
+	int waiting = 0, before = errno, result = ioctl(from->source.fd, FIONREAD, &waiting);
+
+	errno = before;
+	return !result && waiting;
+}
+
 /* One turn through a pipe. */
 static enum pump_end pump_splice(struct worker *worker, struct leg *from, struct leg *to, uint64_t limit, uint64_t *moved)
 {
@@ -141,6 +152,11 @@ static enum pump_end pump_splice(struct worker *worker, struct leg *from, struct
 	do
 		got = splice(from->source.fd, NULL, to->pipe->write_fd, NULL, most, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
 	while (got < 0 && errno == EINTR);
+	if ((!got || (got < 0 && errno == EAGAIN)) && pump_is_urgent(from)) {
+		pump_drop(worker, to);
+		from->bulk = false;
+		return PUMP_YIELD;
+	}
 	if (got < 0 && errno == EAGAIN) {
 		pump_drop(worker, to);
 		return PUMP_DRAINED;

@@ -3,12 +3,13 @@ import hashlib
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import threading
 import time
 
-from .harness import ALL_WAYS, BINARY, CLOSED, DEAD_PORTS_TOO, case, echo, expect, http, ok, request, script, silent, took
+from .harness import ALL_WAYS, BINARY, CLOSED, DEAD_PORTS_TOO, case, echo, expect, http, ok, request, script, silent, took, until
 
 
 @case(ways=ALL_WAYS)
@@ -310,3 +311,40 @@ def busy_proxy_and_an_early_fin(pod):
     flow = pod.inside.run(["conntrack", "-L", "-p", "tcp", "--sport", str(peer.local[1])]).stdout
     expect("CLOSE_WAIT" in flow, f"conntrack has the half-closed flow as: {flow.strip()}")
     expect(peer.all() == b"late answer", "no answer")
+
+
+# Urgent data.
+
+URGENT = [b"a" * 100, b"!", BINARY, b"?"] + [part for number in range(8) for part in (os.urandom(1 << 20), bytes([number]))]
+
+
+def send_urgent(peer):
+    """All of it, every second part's only byte as urgent data."""
+    for number, part in enumerate(URGENT):
+        peer.sock.sendall(part, socket.MSG_OOB if number % 2 else 0)
+        time.sleep(0.02 if number < 4 else 0)
+
+
+@case(ways=ALL_WAYS, each={"to the server": True, "to the client": False}, weight=2)
+def urgent_bytes_keep_their_place(pod, to_server):
+    """Bytes sent as urgent arrive in their place like any others, among few bytes and among many (splice)."""
+    got, all_of_it = [], b"".join(URGENT)
+
+    def app(peer):
+        peer.exactly(len(BINARY))
+        if to_server:
+            got.append(peer.exactly(len(all_of_it)))
+        else:
+            send_urgent(peer)
+        peer.fin()
+    pod.app(app)
+    pod.start()
+    peer = pod.dial()
+    peer.send(BINARY)
+    if to_server:
+        send_urgent(peer)
+        peer.end()
+    else:
+        got.append(peer.exactly(len(all_of_it)))
+    until(lambda: got, "it does not arrive")
+    expect(got[0] == all_of_it, f"{len(got[0])} bytes, {sum(a != b for a, b in zip(got[0], all_of_it))} differ")
