@@ -1,6 +1,7 @@
 /* GET /metrics: what the workers have counted, and what is the process's own. */
 #include <dirent.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -138,6 +139,11 @@ static double admin_metrics_up_to_date(const struct scrape *scrape)
 	return !scrape->reload->refusal;
 }
 
+static double admin_metrics_draining(const struct scrape *scrape)
+{
+	return atomic_load_explicit(&scrape->proxy->drain, memory_order_relaxed) != DRAIN_NONE;
+}
+
 static double admin_metrics_limit(const struct scrape *scrape)
 {
 	return (double)scrape->proxy->max_connections;
@@ -186,6 +192,7 @@ static const struct {
     {"lapse_config_last_reload_successful", "gauge", "", "1: the last reading of the configuration was taken; 0: it was refused.",
      admin_metrics_up_to_date, 0},
     {"lapse_config_warnings", "gauge", "", "Warnings about the configuration in force.", admin_metrics_warnings, 0},
+    {"lapse_draining", "gauge", "", "1 once the proxy shuts down, else 0.", admin_metrics_draining, 0},
     {"lapse_connections_limit", "gauge", "", "Connections carried at a time, at most.", admin_metrics_limit, 0},
     {"lapse_log_lines_dropped_total", "counter", "", "Log lines lost because nobody read standard output fast enough.",
      admin_metrics_dropped, 0},

@@ -506,10 +506,12 @@ def drain_by_post(pod, path):
     idle.ask()
     busy.send(request("GET", "/slow"))
     busy.stays(0.2)
+    expect(pod.proxy.counted("lapse_draining") == 0, "lapse_draining")
     expect(post(pod, path) == "draining\n", "not draining")
     idle.ends("fin")
     idle.close()
     expect(pod.proxy.admin("/ready")[0] == 503, "still ready")
+    expect(pod.proxy.counted("lapse_draining") == 1, "lapse_draining")
     post(pod, "/drain")
     row = connections(pod, stage="wait")["connections"][0]
     expect(row["timer"] == "drain" and row["source"] == "flag --timeout-drain" and row["deadline_ms"] <= 60000, f"{row}")
