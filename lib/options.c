@@ -386,6 +386,9 @@ static int options_take_option(struct options_walk *walk, int *at)
 	struct option_call call = {given.row, given.value, given_as, OPTION_ORIGIN_FLAG, !*seen};
 	if (options_takes_next(&given) && *at + 1 < walk->argc)
 		call.value = walk->argv[++*at];
+	else if (given.row->follows != NULL && given.value == NULL && *at + 1 < walk->argc &&
+		 strcmp(walk->argv[*at + 1], given.row->follows) == 0)
+		call.value = walk->argv[++*at];
 	else
 		missing = options_takes_next(&given);
 	if (!walk->reads)

@@ -35,6 +35,7 @@ struct option_row {
 	size_t offset;             /* of the field in the program's struct */
 	int64_t least, greatest;   /* for the numeric parsers */
 	bool repeatable;
+	const char *follows;       /* of a flag: a word that may be its value, also as the argument behind it; NULL = none */
 	char letter;               /* a short name: 'H' = "-H VALUE" and "-HVALUE"; 0 = none */
 	unsigned commands;         /* bit n: it belongs to commands[n], which is there; 0 = to every one */
 };

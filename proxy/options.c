@@ -63,6 +63,22 @@ static int proxy_options_parse_admin_host(const struct option_call *call, void *
 	return options_parse_texts(call, field, accepted);
 }
 
+static int proxy_options_parse_forwarded(const struct option_call *call, void *field, struct text *accepted)
+{
+	bool on = false;
+
+	if (call->value && strcmp(call->value, call->row->follows) == 0) {
+		*(enum forwarded *)field = FORWARDED_X_FOR;
+		return 0;
+	}
+	if (options_parse_flag(call, &on, accepted)) {
+		text_printf(accepted, ", or %s", call->row->follows);
+		return -EINVAL;
+	}
+	*(enum forwarded *)field = on ? FORWARDED_RFC7239 : FORWARDED_NONE;
+	return 0;
+}
+
 static int proxy_options_parse_dns(const struct option_call *call, void *field, struct text *accepted)
 {
 	struct addr addr;
@@ -281,8 +297,9 @@ static const struct option_row fixed_rows[] = {
              "Where routes choose, filter or retry it is always refused."},
     {.name = "no-reason-headers", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(no_reason_headers),
      .help = "Leaves lapse-reason and lapse-detail out of synthesised answers."},
-    {.name = "forwarded", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(forwarded),
-     .help = "Adds a Forwarded field (RFC 7239) that names the client to inbound requests."},
+    {.name = "forwarded", .commands = OF_RUN, .parse = proxy_options_parse_forwarded, .offset = FIELD(forwarded), .follows = "x-forwarded-for",
+     .help = "Names the client's address in inbound requests, since the application sees the pod's own: in Forwarded (RFC 7239), or with "
+             "--forwarded x-forwarded-for in X-Forwarded-For; appended to what came."},
     {.name = "log-format", .commands = OF_RUN, .argument = "text|json", .default_value = "text", .parse = log_parse_format,
      .offset = FIELD(log_format),
      .help = "One line per record, with the same fields in both."},
@@ -473,6 +490,8 @@ static void proxy_options_write(const struct settings *settings, const struct op
 		text_string(out, duration_format(*(const int64_t *)field, duration));
 	else if (row->parse == proxy_options_parse_profile_default)
 		text_string(out, duration_format(settings->service_profile_default_timeout, duration));
+	else if (row->parse == proxy_options_parse_forwarded)
+		text_string(out, (const char *const[]){"false", "true", row->follows}[*(const enum forwarded *)field]);
 	else if (row->parse == options_parse_flag)
 		text_string(out, *(const bool *)field ? "true" : "false");
 	else if (row->parse == options_parse_ports)

@@ -35,7 +35,8 @@ struct settings {
 	int64_t pool_size; /* idle connections kept per destination and worker */
 	bool no_learned_idle;
 	int64_t max_head_size, max_head_fields, max_target_size, max_chunk_extensions;
-	bool no_reason_headers, forwarded, refuse_malformed_http;
+	bool no_reason_headers, refuse_malformed_http;
+	enum forwarded { FORWARDED_NONE, FORWARDED_RFC7239, FORWARDED_X_FOR } forwarded; /* what names the client to inbound requests */
 	struct timeouts timeouts; /* the Config level: unset where neither flag nor environment speaks; sources are owned */
 	struct option_texts config;  /* files and directories of documents */
 	const char *pod_info;        /* directory of downward-API files, NULL = none */

@@ -13,6 +13,7 @@
 
 /* The copy under way; nothing more is appended once there was no memory. */
 struct rewriter {
+	const uint8_t *extended; /* the line that the client was appended to, NULL = none */
 	const struct rewrite *rewrite;
 	struct buf *out;
 	const char *host; /* the new one, NULL = as it is */
@@ -198,15 +199,61 @@ static void rewrite_put_first_line(struct rewriter *rewriter, const uint8_t *lin
 	rewrite_put(rewriter, line, (size_t)(next - line));
 }
 
+static const char *rewrite_forwarded_name(const struct rewrite *rewrite)
+{
+	return rewrite->x_forwarded_for ? "X-Forwarded-For" : "Forwarded";
+}
+
+/* The client as an element of that field. A scope says nothing to others, and node names have none (RFC 7239, 6). */
+static void rewrite_put_client(struct rewriter *rewriter)
+{
+	const struct rewrite *rewrite = rewriter->rewrite;
+	struct addr client = *rewrite->forwarded;
+	bool quoted = client.family == AF_INET6 && !rewrite->x_forwarded_for;
+	char host[ADDR_TEXT_SIZE];
+
+	client.scope = 0;
+	rewrite_put_text(rewriter, rewrite->x_forwarded_for ? "" : "for=");
+	rewrite_put_text(rewriter, quoted ? "\"[" : "");
+	rewrite_put_text(rewriter, addr_format_host(&client, host));
+	rewrite_put_text(rewriter, quoted ? "]\"\r\n" : "\r\n");
+}
+
+/* The last line of that field which stays; NULL: there is none. */
+static const uint8_t *rewrite_find_forwarded(const struct rewriter *rewriter, const uint8_t *line, const uint8_t *end)
+{
+	const char *name = rewrite_forwarded_name(rewriter->rewrite);
+	const uint8_t *found = NULL, *next;
+
+	for (; rewriter->rewrite->forwarded && line < end; line = next) {
+		const uint8_t *lf = memchr(line, '\n', (size_t)(end - line));
+
+		next = lf ? lf + 1 : end;
+		if (lf && http1_line_is(line, (size_t)(next - line), name) && !rewrite_takes_out(rewriter->rewrite, 0, line, strlen(name)))
+			found = line;
+	}
+	return found;
+}
+
 static void rewrite_put_lines(struct rewriter *rewriter, const uint8_t *line, const uint8_t *end)
 {
-	const uint8_t *unchanged = line, *next;
+	const uint8_t *unchanged = line, *next, *extended = rewrite_find_forwarded(rewriter, line, end);
 
+	rewriter->extended = extended;
 	for (; line < end; line = next) {
 		const uint8_t *lf = memchr(line, '\n', (size_t)(end - line)), *colon;
 
 		next = lf ? lf + 1 : end;
 		colon = memchr(line, ':', (size_t)(next - line));
+		if (line == extended) {
+			const uint8_t *last = lf > line && lf[-1] == '\r' ? lf - 1 : lf;
+
+			rewrite_put(rewriter, unchanged, (size_t)(last - unchanged));
+			rewrite_put_text(rewriter, ", ");
+			rewrite_put_client(rewriter);
+			unchanged = next;
+			continue;
+		}
 		bool host = rewriter->host && http1_line_is(line, (size_t)(next - line), "host");
 		bool connection = rewriter->rewrite->close && http1_line_is(line, (size_t)(next - line), "connection");
 		if (!host && !connection && !(colon && rewrite_takes_out(rewriter->rewrite, 0, line, (size_t)(colon - line))))
@@ -217,16 +264,6 @@ static void rewrite_put_lines(struct rewriter *rewriter, const uint8_t *line, co
 			rewrite_put_host_line(rewriter);
 	}
 	rewrite_put(rewriter, unchanged, (size_t)(end - unchanged));
-}
-
-static void rewrite_put_forwarded(struct rewriter *rewriter, const struct addr *client)
-{
-	bool six = client->family == AF_INET6;
-	char host[ADDR_TEXT_SIZE];
-
-	rewrite_put_text(rewriter, six ? "Forwarded: for=\"[" : "Forwarded: for=");
-	rewrite_put_text(rewriter, addr_format_host(client, host));
-	rewrite_put_text(rewriter, six ? "]\"\r\n" : "\r\n");
 }
 
 int rewrite_head(const struct rewrite *rewrite, const uint8_t *head, size_t length, struct buf *out)
@@ -251,8 +288,11 @@ int rewrite_head(const struct rewrite *rewrite, const uint8_t *head, size_t leng
 			rewrite_put_fields(&rewriter, level, edits->add, edits->add_count);
 		}
 	}
-	if (rewrite->forwarded)
-		rewrite_put_forwarded(&rewriter, rewrite->forwarded);
+	if (rewrite->forwarded && !rewriter.extended) {
+		rewrite_put_text(&rewriter, rewrite_forwarded_name(rewrite));
+		rewrite_put_text(&rewriter, ": ");
+		rewrite_put_client(&rewriter);
+	}
 	if (rewrite->close)
 		rewrite_put_text(&rewriter, "Connection: close\r\n");
 	rewrite_put_text(&rewriter, "\r\n");

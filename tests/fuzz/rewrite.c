@@ -55,7 +55,7 @@ static void lines_are_right(const struct rewrite *rewrite, const uint8_t *head, 
 {
 	const struct header_edits *rule = rewrite->edits[0], *backend = rewrite->edits[1];
 	const char *const names[] = {"a", "connection", "content-length", "host", "upgrade",
-	"forwarded", rule ? rule->set->name : "b",
+	"forwarded", "x-forwarded-for", rule ? rule->set->name : "b",
 	                             rule ? rule->add->name : "c", rule ? *rule->remove : "d", backend ? backend->add->name : "e"};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		const char *name = names[i];
@@ -63,12 +63,13 @@ static void lines_are_right(const struct rewrite *rewrite, const uint8_t *head, 
 		int count = lines_named(head, length, name);
 		if (rule && editable && (strcasecmp(name, rule->set->name) == 0 || strcasecmp(name, *rule->remove) == 0))
 			count = 0;
+		bool kept = count; /* a line that the client can be appended to */
 		if (rule && editable)
 			count += (strcasecmp(name, rule->set->name) == 0) + (strcasecmp(name, rule->add->name) == 0);
 		if (backend && editable)
 			count += strcasecmp(name, backend->add->name) == 0;
-		if (rewrite->forwarded)
-			count += strcasecmp(name, "forwarded") == 0;
+		if (rewrite->forwarded && !kept)
+			count += strcasecmp(name, rewrite->x_forwarded_for ? "x-forwarded-for" : "forwarded") == 0;
 		if (rewrite->close && strcasecmp(name, "connection") == 0)
 			count = 1;
 		if (strcasecmp(name, "host") == 0 && count != lines_named(buf_bytes(out), buf_length(out), name))
@@ -124,6 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				  backend = {.add = &more, .add_count = 1};
 	const struct rewrite rewrite = {
 	    .forwarded = data[0] & 2 ? &client : NULL,
+	    .x_forwarded_for = texts[BACKEND_NAME][0] & 1,
 	    .close = data[0] & 4,
 	    .target = data[0] & 8 ? texts[TARGET] : NULL,
 	    .host = data[0] & 16 ? texts[HOST] : NULL,

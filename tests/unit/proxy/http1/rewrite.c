@@ -42,7 +42,14 @@ static const struct row {
     {{0}, "10.1.2.3:4567", GET END, GET "Forwarded: for=10.1.2.3\r\n" END},
     {{0}, "[2001:db8::1]:4567", GET END, GET "Forwarded: for=\"[2001:db8::1]\"\r\n" END},
     {{.close = true}, "10.1.2.3:1", GET "Forwarded: for=1.2.3.4\r\n" END,
-     GET "Forwarded: for=1.2.3.4\r\nForwarded: for=10.1.2.3\r\nConnection: close\r\n" END},
+     GET "Forwarded: for=1.2.3.4, for=10.1.2.3\r\nConnection: close\r\n" END},
+    {{0}, "[2001:db8::1]:1", GET "forwarded: for=a;proto=https\r\nA: b\r\nFORWARDED: for=\"_b,\" \r\nC: d\r\n" END,
+     GET "forwarded: for=a;proto=https\r\nA: b\r\nFORWARDED: for=\"_b,\" , for=\"[2001:db8::1]\"\r\nC: d\r\n" END},
+    {{RULE(REMOVE("forwarded"))}, "10.1.2.3:1", GET "Forwarded: for=a\r\n" END, GET "Forwarded: for=10.1.2.3\r\n" END},
+    {{0}, "10.1.2.3:1", GET "X-Forwarded-For: 1.2.3.4\r\n" END, GET "X-Forwarded-For: 1.2.3.4\r\nForwarded: for=10.1.2.3\r\n" END},
+    {{.x_forwarded_for = true}, "10.1.2.3:4567", GET END, GET "X-Forwarded-For: 10.1.2.3\r\n" END},
+    {{.x_forwarded_for = true}, "[2001:db8::1]:4567", GET "x-forwarded-for: 1.2.3.4\r\nForwarded: for=a\r\n" END,
+     GET "x-forwarded-for: 1.2.3.4, 2001:db8::1\r\nForwarded: for=a\r\n" END},
 
     /* target */
     {{.target = "/xyz?q"}, NULL, GET END, "GET /xyz?q HTTP/1.1\r\nHost: x\r\n" END},
@@ -169,7 +176,7 @@ static void nothing_is_appended_without_memory(void **state)
 	munmap(data, HELD + PAGE);
 }
 
-/* The longest address there is, with its scope. */
+/* The longest address there is; its scope is ours alone. */
 static void forwards_the_longest_address(void **state)
 {
 	static const char head[] = "GET / HTTP/1.0\r\n\r\n";
@@ -179,7 +186,8 @@ static void forwards_the_longest_address(void **state)
 	struct buf out = {0};
 
 	memset(client.bytes, 0xfe, sizeof client.bytes);
-	addr_format_host(&client, host);
+	addr_format_host(&(struct addr){.family = AF_INET6, .bytes = {0xfe, 0xfe, 0xfe, 0xfe, 0xfe, 0xfe, 0xfe, 0xfe, 0xfe, 0xfe, 0xfe, 0xfe, 0xfe,
+	                                0xfe, 0xfe, 0xfe}}, host);
 	assert_int_equal(rewrite_head(&rewrite, (const uint8_t *)head, sizeof head - 1, &out), 0);
 	assert_memory_equal(buf_bytes(&out) + buf_length(&out) - 6, "]\"\r\n\r\n", 6);
 	assert_non_null(memmem(buf_bytes(&out), buf_length(&out), host, strlen(host)));
