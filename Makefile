@@ -40,7 +40,7 @@ LIB := timeouts reason duration addr ports text buf arena slab map clock wheel l
 INIT := main options plan rules image batch netlink cttimeout conntrack_apply netns show check probe status \
 	half_closed half_closed_flows half_closed_places half_closed_print half_closed_progress half_closed_list half_closed_known \
 	half_closed_watch listeners tw_reuse foreign capability
-PROXY := main options options_check inject inject_description inject_options inject_pod inject_tree explain explain_print check_config ready \
+PROXY := main options options_check options_value inject inject_description inject_options inject_pod inject_tree explain explain_print check_config ready \
 	why why_fields why_line why_record why_span why_top why_table why_tally why_remedy why_page why_sections why_print why_print_json \
 	$(addprefix connection/,worker listener admission origin self_dial conn deadline progress leg input proto_detect detect tls_hello \
 	  proto_opaque pump \

@@ -85,6 +85,7 @@ int inject_description_read(struct arena *arena, struct inject_description *out)
 	struct yaml_error error;
 	size_t most = TIMEOUT_COUNT;
 	int result = yaml_parse_as_written(arena, inject_description_bytes,
+	                                   /* cppcheck-suppress comparePointers; both are labels of one file */
 	                                   (size_t)(inject_description_end - inject_description_bytes), &document, &error);
 
 	assert(result != -EBADMSG && (result || document));

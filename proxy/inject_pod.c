@@ -356,11 +356,11 @@ static const char *pod_drain(struct pod *pod)
 
 static void pod_add_flag(struct pod *pod, struct yaml_node *arguments, const struct inject_flag *flag)
 {
-	const char *annotation = pod_annotation(pod, flag), *drain = NULL;
+	const char *annotation = pod_annotation(pod, flag);
 	const struct option_texts *given = pod_given(pod, flag);
 
 	if (!annotation && !given->count && strcmp(flag->name, "timeout-drain") == 0)
-		annotation = drain = pod_drain(pod);
+		annotation = pod_drain(pod);
 	for (size_t i = 0; annotation ? !i : i < given->count; i++)
 		pod_add_text(pod, arguments,
 		             arena_printf(pod->inject->arena, "--%s=%s", flag->name, annotation ? annotation : given->items[i]));

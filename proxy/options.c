@@ -18,10 +18,9 @@
 #include "proxy/connection/advice.h"
 #include "proxy/inject.h"
 #include "proxy/options_check.h"
+#include "proxy/options_value.h"
 
 #define FIELD(member) offsetof(struct settings, member)
-
-enum { PROXY_DOMAIN_MOST = 180 }; /* of a name's 253 characters, with a Service and a namespace before it */
 
 /* Which commands an option belongs to. */
 enum {
@@ -33,207 +32,6 @@ enum {
 	OF_CONFIG = OF_RUN | OF_EXPLAIN | OF_CHECK, /* all that read the configuration */
 };
 
-static int proxy_options_parse_admin(const struct option_call *call, void *field, struct text *accepted)
-{
-	struct addr *addr = field;
-
-	if (strcmp(call->value, "off") == 0) {
-		*addr = (struct addr){0};
-		return 0;
-	}
-	if (!addr_parse(call->value, addr) && addr->port)
-		return 0;
-	text_string(accepted, "an address with its port, as 127.0.0.1:4191 or [::1]:4191, or off");
-	return -EINVAL;
-}
-
-static int proxy_options_parse_admin_host(const struct option_call *call, void *field, struct text *accepted)
-{
-	const char *name = call->value;
-	size_t length = admin_host_name_length(name);
-
-	while (length && name[length]) {
-		name += length + 1;
-		length = admin_host_name_length(name);
-	}
-	if (!length) {
-		text_string(accepted, "names of hosts without ports, as prometheus-targets.shop.svc or web.shop,web.example.org");
-		return -EINVAL;
-	}
-	return options_parse_texts(call, field, accepted);
-}
-
-static int proxy_options_parse_forwarded(const struct option_call *call, void *field, struct text *accepted)
-{
-	bool on = false;
-
-	if (call->value && strcmp(call->value, call->row->follows) == 0) {
-		*(enum forwarded *)field = FORWARDED_X_FOR;
-		return 0;
-	}
-	if (options_parse_flag(call, &on, accepted)) {
-		text_printf(accepted, ", or %s", call->row->follows);
-		return -EINVAL;
-	}
-	*(enum forwarded *)field = on ? FORWARDED_RFC7239 : FORWARDED_NONE;
-	return 0;
-}
-
-static int proxy_options_parse_dns(const struct option_call *call, void *field, struct text *accepted)
-{
-	struct addr addr;
-
-	if (addr_parse(call->value, &addr) || !addr.port) {
-		text_string(accepted, "an address with its port, as 10.96.0.10:53 or [fd00::a]:53");
-		return -EINVAL;
-	}
-	*(struct addr *)field = addr;
-	return 0;
-}
-
-/* Letters, digits and hyphens, neither first nor last a hyphen (RFC 1123), in lower case as Kubernetes has it. */
-static bool proxy_options_is_label(const char *text, size_t length)
-{
-	for (size_t i = 0; i < length; i++)
-		if (!((text[i] >= 'a' && text[i] <= 'z') || (text[i] >= '0' && text[i] <= '9') ||
-		      (text[i] == '-' && i && i + 1 < length)))
-			return false;
-	return length && length <= 63;
-}
-
-static int proxy_options_parse_namespace(const struct option_call *call, void *field, struct text *accepted)
-{
-	if (!proxy_options_is_label(call->value, strlen(call->value))) {
-		text_string(accepted, "a namespace: 1 to 63 of a-z, 0-9 and hyphens inside");
-		return -EINVAL;
-	}
-	*(const char **)field = call->value;
-	return 0;
-}
-
-static int proxy_options_parse_domain(const struct option_call *call, void *field, struct text *accepted)
-{
-	const char *label = call->value;
-	size_t length = strcspn(label, ".");
-
-	while (proxy_options_is_label(label, length) && label[length]) {
-		label += length + 1;
-		length = strcspn(label, ".");
-	}
-	if (!proxy_options_is_label(label, length) || strlen(call->value) > PROXY_DOMAIN_MOST) {
-		text_string(accepted, "a domain in lower case without a dot at its end, as cluster.local");
-		return -EINVAL;
-	}
-	*(const char **)field = call->value;
-	return 0;
-}
-
-static int proxy_options_parse_direction(const struct option_call *call, void *field, struct text *accepted)
-{
-	for (enum direction direction = DIRECTION_INBOUND; direction <= DIRECTION_OUTBOUND; direction++)
-		if (strcmp(call->value, origin_direction_name(direction)) == 0) {
-			*(enum direction *)field = direction;
-			return 0;
-		}
-	text_string(accepted, "inbound or outbound");
-	return -EINVAL;
-}
-
-/* Back from now, or an instant. */
-static int proxy_options_parse_since(const struct option_call *call, void *field, struct text *accepted)
-{
-	int64_t *since = field, milliseconds;
-
-	if (!duration_parse(DURATION_GO, call->value, &milliseconds) && milliseconds > 0) {
-		*since = clock_realtime_ms() - milliseconds;
-		return 0;
-	}
-	if (!clock_parse(call->value, strlen(call->value), since))
-		return 0;
-	text_string(accepted, "a duration back from now, as 10m or 1h30m, or an instant, as 2026-01-02T03:04:05Z or 2026-01-02");
-	return -EINVAL;
-}
-
-static int proxy_options_parse_reason(const struct option_call *call, void *field, struct text *accepted)
-{
-	enum reason_id id = reason_find(call->value);
-
-	if (id != REASON_NONE && id != REASON_COUNT)
-		return options_parse_texts(call, field, accepted);
-	text_string(accepted, "a close reason, as idle_timeout; --print-docs reasons lists them");
-	return -EINVAL;
-}
-
-/* A duration from 0s on, and where it was set, for the caller to free. Only that of ServiceProfiles has a default. */
-static int proxy_options_read_timeout(const struct option_call *call, struct timeout_value *out, struct text *accepted)
-{
-	static const char *const origins[] = {"built-in", "environment variable", "flag"};
-	bool built_in = call->origin == OPTION_ORIGIN_DEFAULT;
-	int64_t milliseconds;
-	char *source;
-
-	if (duration_parse(DURATION_GO, call->value, &milliseconds) || milliseconds < 0) {
-		text_string(accepted, "a duration from 0s (off) on, as 500ms, 30s, 1h30m");
-		return -EINVAL;
-	}
-	if (asprintf(&source, "%s %s", origins[call->origin], built_in ? "ServiceProfile default" : call->given_as) < 0)
-		return -ENOMEM;
-	*out = (struct timeout_value){milliseconds, source};
-	return 0;
-}
-
-static int proxy_options_parse_timeout(const struct option_call *call, void *field, struct text *accepted)
-{
-	struct timeout_value *value = field, fresh;
-	int result = proxy_options_read_timeout(call, &fresh, accepted);
-
-	if (!result) {
-		free((char *)value->source);
-		*value = fresh;
-	}
-	return result;
-}
-
-/* Two members of the settings, which are the field. */
-static int proxy_options_parse_profile_default(const struct option_call *call, void *field, struct text *accepted)
-{
-	struct settings *settings = field;
-	struct timeout_value fresh;
-	int result = proxy_options_read_timeout(call, &fresh, accepted);
-
-	if (result)
-		return result;
-	free((char *)settings->service_profile_default_source);
-	settings->service_profile_default_timeout = fresh.milliseconds;
-	settings->service_profile_default_source = fresh.source;
-	return 0;
-}
-
-static const char *const docs_names[] = {"none", "man", "timeouts", "reasons", "kinds", "annotations", "metrics", "inject"};
-
-static int proxy_options_parse_docs(const struct option_call *call, void *field, struct text *accepted)
-{
-	if (call->origin == OPTION_ORIGIN_ENVIRONMENT)
-		return 0; /* nobody means to keep a program from its work by a variable left over */
-	for (size_t i = 1; i < sizeof docs_names / sizeof docs_names[0]; i++)
-		if (strcmp(call->value, docs_names[i]) == 0) {
-			*(enum proxy_docs *)field = (enum proxy_docs)i;
-			return 0;
-		}
-	text_string(accepted, "man, timeouts, reasons, kinds, annotations, metrics or inject");
-	return -EINVAL;
-}
-
-static int proxy_options_parse_malformed(const struct option_call *call, void *field, struct text *accepted)
-{
-	if (strcmp(call->value, "pass") != 0 && strcmp(call->value, "refuse") != 0) {
-		text_string(accepted, "pass or refuse");
-		return -EINVAL;
-	}
-	*(bool *)field = *call->value == 'r';
-	return 0;
-}
-
 static const struct option_row fixed_rows[] = {
     {.name = "inbound-port", .commands = OF_RUN, .argument = "PORT", .default_value = "4143", .parse = options_parse_port,
      .offset = FIELD(inbound_port),
@@ -242,10 +40,10 @@ static const struct option_row fixed_rows[] = {
      .offset = FIELD(outbound_port),
      .help = "Where lapse-init redirects connections that leave the namespace."},
     {.name = "admin", .commands = OF_RUN | OF_READY, .argument = "ADDRESS:PORT", .default_value = "127.0.0.1:4191",
-     .parse = proxy_options_parse_admin, .offset = FIELD(admin),
+     .parse = options_value_parse_admin, .offset = FIELD(admin),
      .help = "Listener for /ready, /live, /metrics, /connections and what / lists besides; a kubelet and a scraper need it on "
              "0.0.0.0:4191, where it answers other hosts these three alone; off = none."},
-    {.name = "admin-host", .commands = OF_RUN, .argument = "NAME", .parse = proxy_options_parse_admin_host, .offset = FIELD(admin_hosts),
+    {.name = "admin-host", .commands = OF_RUN, .argument = "NAME", .parse = options_value_parse_admin_host, .offset = FIELD(admin_hosts),
      .repeatable = true,
      .help = "Further names that the admin listener answers to, as that of a Service by which it is scraped; several between commas. "
              "It answers to addresses, localhost and the pod's own names, and to another Host with 421."},
@@ -291,13 +89,13 @@ static const struct option_row fixed_rows[] = {
     {.name = "max-chunk-extensions", .commands = OF_RUN, .argument = "SIZE", .default_value = "1KiB",
      .parse = options_parse_size, .greatest = 16777216, .offset = FIELD(max_chunk_extensions),
      .help = "Most bytes of chunk extensions in one message."},
-    {.name = "on-malformed-http", .commands = OF_RUN, .argument = "pass|refuse", .default_value = "pass", .parse = proxy_options_parse_malformed,
+    {.name = "on-malformed-http", .commands = OF_RUN, .argument = "pass|refuse", .default_value = "pass", .parse = options_value_parse_malformed,
      .offset = FIELD(refuse_malformed_http),
      .help = "What a strict parser refuses goes on as it came, and the connection is not read further; or it is answered with 400 or 502. "
              "Where routes choose, filter or retry it is always refused."},
     {.name = "no-reason-headers", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(no_reason_headers),
-     .help = "Leaves lapse-reason and lapse-detail out of synthesised answers."},
-    {.name = "forwarded", .commands = OF_RUN, .parse = proxy_options_parse_forwarded, .offset = FIELD(forwarded), .follows = "x-forwarded-for",
+     .help = "Leaves what happened out of synthesised answers: lapse-reason, lapse-detail, Proxy-Status and the line of text."},
+    {.name = "forwarded", .commands = OF_RUN, .parse = options_value_parse_forwarded, .offset = FIELD(forwarded), .follows = "x-forwarded-for",
      .help = "Names the client's address in inbound requests, since the application sees the pod's own: in Forwarded (RFC 7239), or with "
              "--forwarded x-forwarded-for in X-Forwarded-For; appended to what came."},
     {.name = "log-format", .commands = OF_RUN, .argument = "text|json", .default_value = "text", .parse = log_parse_format,
@@ -318,35 +116,35 @@ static const struct option_row fixed_rows[] = {
      .help = "File or directory of Kubernetes documents, YAML or JSON: routes, Services, ServiceProfiles, KubeLB's kinds."},
     {.name = "pod-info", .commands = OF_CONFIG, .argument = "DIR", .parse = options_parse_text, .offset = FIELD(pod_info),
      .help = "Directory with this pod's annotations and labels, files of the downward API."},
-    {.name = "namespace", .commands = OF_CONFIG, .argument = "NAME", .parse = proxy_options_parse_namespace,
+    {.name = "namespace", .commands = OF_CONFIG, .argument = "NAME", .parse = options_value_parse_namespace,
      .offset = FIELD(namespace),
      .help = "Namespace of this pod. Without it the service account's, else default."},
     {.name = "cluster-domain", .commands = OF_CONFIG, .argument = "DOMAIN", .default_value = "cluster.local",
-     .parse = proxy_options_parse_domain, .offset = FIELD(cluster_domain),
+     .parse = options_value_parse_domain, .offset = FIELD(cluster_domain),
      .help = "What the names of Services end in: NAME.NAMESPACE.svc.DOMAIN."},
-    {.name = "dns-server", .commands = OF_RUN, .argument = "ADDRESS:PORT", .parse = proxy_options_parse_dns,
+    {.name = "dns-server", .commands = OF_RUN, .argument = "ADDRESS:PORT", .parse = options_value_parse_dns,
      .offset = FIELD(dns_server),
      .help = "Who is asked for addresses of Services that no document gives. Without it those of /etc/resolv.conf."},
     {.name = "service-profile-default-timeout", .commands = OF_CONFIG, .argument = "DURATION", .default_value = "10s",
-     .parse = proxy_options_parse_profile_default,
+     .parse = options_value_parse_profile_default,
      .help = "Timeout of ServiceProfile routes that set none; 0s turns it off."},
     {.name = "to", .commands = OF_EXPLAIN, .argument = "ADDRESS:PORT|NAMESPACE/NAME:PORT", .parse = options_parse_text,
      .offset = FIELD(to),
      .help = "Where the connection goes: an address as the application dials it, or a Service."},
     {.name = "direction", .commands = OF_EXPLAIN, .argument = "inbound|outbound", .default_value = "outbound",
-     .parse = proxy_options_parse_direction, .offset = FIELD(direction),
+     .parse = options_value_parse_direction, .offset = FIELD(direction),
      .help = "Whether the connection leaves this pod or comes to it."},
-    {.name = "from-namespace", .commands = OF_EXPLAIN, .argument = "NAME", .parse = proxy_options_parse_namespace,
+    {.name = "from-namespace", .commands = OF_EXPLAIN, .argument = "NAME", .parse = options_value_parse_namespace,
      .offset = FIELD(from_namespace),
      .help = "Namespace of the client, whose own routes come first. Without it --namespace."},
     {.name = "header", .letter = 'H', .commands = OF_EXPLAIN, .argument = "'NAME: VALUE'", .parse = options_parse_texts,
      .offset = FIELD(headers), .repeatable = true,
      .help = "Header field of the request."},
-    {.name = "since", .commands = OF_WHY, .argument = "DURATION|TIMESTAMP", .parse = proxy_options_parse_since, .offset = FIELD(since),
+    {.name = "since", .commands = OF_WHY, .argument = "DURATION|TIMESTAMP", .parse = options_value_parse_since, .offset = FIELD(since),
      .help = "Only lines from then on: back from now (10m), or an instant (2026-01-02T03:04:05Z; without an offset UTC)."},
     {.name = "service", .commands = OF_WHY, .argument = "NAME", .parse = options_parse_text, .offset = FIELD(service),
      .help = "Only records of this Service (NAMESPACE/NAME or NAME), or of this server (ADDRESS or ADDRESS:PORT)."},
-    {.name = "reason", .commands = OF_WHY, .argument = "REASON", .parse = proxy_options_parse_reason, .offset = FIELD(reasons),
+    {.name = "reason", .commands = OF_WHY, .argument = "REASON", .parse = options_value_parse_reason, .offset = FIELD(reasons),
      .repeatable = true,
      .help = "Only records of this reason."},
     {.name = "file", .commands = OF_WHY, .argument = "FILE", .parse = options_parse_texts, .offset = FIELD(logs), .repeatable = true,
@@ -356,7 +154,7 @@ static const struct option_row fixed_rows[] = {
     {.name = "within", .commands = OF_READY, .argument = "DURATION", .default_value = "30s", .parse = options_parse_duration,
      .offset = FIELD(within),
      .help = "How long to wait for it."},
-    {.name = "print-docs", .argument = "WHICH", .parse = proxy_options_parse_docs, .offset = FIELD(docs),
+    {.name = "print-docs", .argument = "WHICH", .parse = options_value_parse_docs, .offset = FIELD(docs),
      .help = "Prints a part of the documentation and exits: man, timeouts, reasons, kinds, annotations, metrics, inject."},
 };
 
@@ -410,7 +208,7 @@ static void proxy_options_rows(struct proxy_rows *table)
 		    .aliases = {id == TIMEOUT_DRAIN ? "drain-timeout" : id == TIMEOUT_DRAIN_LEAST ? "drain-least" : NULL},
 		    .argument = "DURATION",
 		    .help = table->help[id],
-		    .parse = proxy_options_parse_timeout,
+		    .parse = options_value_parse_timeout,
 		    .commands = OF_CONFIG,
 		    .offset = FIELD(timeouts) + offsetof(struct timeouts, of) + (size_t)id * sizeof(struct timeout_value),
 		};
@@ -488,23 +286,23 @@ static void proxy_options_write(const struct settings *settings, const struct op
 		text_printf(out, "%lld", (long long)*(const int64_t *)field);
 	else if (row->parse == options_parse_duration)
 		text_string(out, duration_format(*(const int64_t *)field, duration));
-	else if (row->parse == proxy_options_parse_profile_default)
+	else if (row->parse == options_value_parse_profile_default)
 		text_string(out, duration_format(settings->service_profile_default_timeout, duration));
-	else if (row->parse == proxy_options_parse_forwarded)
+	else if (row->parse == options_value_parse_forwarded)
 		text_string(out, (const char *const[]){"false", "true", row->follows}[*(const enum forwarded *)field]);
 	else if (row->parse == options_parse_flag)
 		text_string(out, *(const bool *)field ? "true" : "false");
 	else if (row->parse == options_parse_ports)
 		proxy_options_write_ports(field, out);
-	else if (row->parse == proxy_options_parse_admin || row->parse == proxy_options_parse_dns)
+	else if (row->parse == options_value_parse_admin || row->parse == options_value_parse_dns)
 		proxy_options_write_addr(field, out);
 	else if (row->parse == log_parse_level)
 		text_string(out, log_level_name(*(const enum log_level *)field));
 	else if (row->parse == log_parse_format)
 		text_string(out, *(const enum log_format *)field == LOG_JSON ? "json" : "text");
-	else if (row->parse == proxy_options_parse_malformed)
+	else if (row->parse == options_value_parse_malformed)
 		text_string(out, *(const bool *)field ? "refuse" : "pass");
-	else if (row->parse == options_parse_texts || row->parse == proxy_options_parse_admin_host)
+	else if (row->parse == options_parse_texts || row->parse == options_value_parse_admin_host)
 		for (size_t i = 0; i < ((const struct option_texts *)field)->count; i++)
 			text_printf(out, "%s%s", i ? " " : "", ((const struct option_texts *)field)->items[i]);
 	else if (*(const char *const *)field)

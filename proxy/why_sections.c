@@ -131,7 +131,7 @@ void why_sections_more(const struct why_report *report, const struct why_table *
 	line.length = 0;
 	why_page_count(table->others.count, "time", "times", &line);
 	text_printf(&line, " others of many %s: the table was full %llu times over, and figures above may lack as much", what,
-	            (unsigned long long)(table->others.keys / (table->most / 2) + 1));
+	            (unsigned long long)table->others.keys / (table->most / 2) + 1);
 	why_page_row(&report->page, 2, "", 2, WHY_FAINT, line.data);
 }
 

@@ -6,7 +6,7 @@ enum { SPAN_COLUMNS_MOST = 200 };
 
 static int64_t why_span_floor(int64_t at, int64_t width)
 {
-	int64_t rest = at % width;
+	int64_t rest = width ? at % width : 0;
 
 	return at - (rest < 0 ? rest + width : rest);
 }

@@ -288,6 +288,7 @@ static void admin_html_reload(const struct view *view, FILE *out)
 
 static void admin_html_style(const struct view *view, FILE *out)
 {
+	/* cppcheck-suppress comparePointers; both are labels of one file */
 	fwrite(admin_files_css, 1, (size_t)(admin_files_css_end - admin_files_css), out);
 }
 
@@ -441,6 +442,7 @@ void admin_html_script(struct admin_call *call)
 	FILE *out = admin_pages_open(call->answer);
 
 	if (out)
+		/* cppcheck-suppress comparePointers; both are labels of one file */
 		fwrite(admin_files_js, 1, (size_t)(admin_files_js_end - admin_files_js), out);
 	admin_pages_close(call->answer, out, 200, "text/javascript; charset=utf-8");
 }

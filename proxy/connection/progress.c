@@ -83,7 +83,7 @@ void progress_catch_up(struct conn *conn)
 	if (poll(fds, 2, 0) <= 0)
 		return;
 	/* The server first: its answer is what a client that has gone meanwhile was waiting for. */
-	if (fds[1].revents)
+	if (upstream && fds[1].revents)
 		upstream->leg.source.ready(&upstream->leg.source, (uint32_t)fds[1].revents);
 	if (fds[0].revents && leg_open(&conn->client))
 		conn->client.source.ready(&conn->client.source, (uint32_t)fds[0].revents);

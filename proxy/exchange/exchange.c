@@ -374,7 +374,9 @@ static void exchange_rest_client(struct conn *conn)
 static bool exchange_answer(struct conn *conn, struct cause cause, const char *detail)
 {
 	const struct exchange *exchange = conn->exchange;
-	bool live = exchange_lives_on(conn) && reason_row(cause.reason)->by != BY_CLIENT;
+	/* The server was not reached, or broke: on another connection the client may meet another one. */
+	bool elsewhere = cause.status == 502 || cause.reason == REASON_NO_LOCAL_PORT || cause.reason == REASON_BACKEND_UNRESOLVED;
+	bool live = exchange_lives_on(conn) && reason_row(cause.reason)->by != BY_CLIENT && !elsewhere;
 	struct reply reply = {
 	    .status = cause.status,
 	    .reason = cause.reason,

@@ -46,6 +46,42 @@ const char *reply_phrase(int status)
 	}
 }
 
+/* The error type of RFC 9209, 2.3, for Proxy-Status. */
+static const char *reply_error(const struct reply *reply)
+{
+	switch (reply->reason) {
+	case REASON_CONNECT_REFUSED:
+		return "connection_refused";
+	case REASON_CONNECT_UNREACHABLE:
+		return "destination_ip_unroutable";
+	case REASON_CONNECT_TIMEOUT:
+		return "connection_timeout";
+	case REASON_BACKEND_UNRESOLVED:
+		return "destination_not_found";
+	case REASON_SERVER_TRUNCATED:
+		return "http_response_incomplete";
+	case REASON_SERVER_INVALID:
+		return "http_protocol_error";
+	case REASON_NO_LOCAL_PORT:
+		return "destination_unavailable";
+	case REASON_CONN_LIMIT:
+		return "connection_limit_reached";
+	case REASON_NO_ROUTE:
+		return "http_request_denied";
+	case REASON_ROUTE_INVALID:
+		return "proxy_configuration_error";
+	case REASON_REDIRECT_LOOP:
+		return "proxy_loop_detected";
+	default:
+		break;
+	}
+	if (reply->status == 504)
+		return "http_response_timeout";
+	if (reply->status < 500)
+		return "http_request_error";
+	return reason_row(reply->reason)->by == BY_SERVER ? "connection_terminated" : "proxy_internal_error";
+}
+
 /* A header value holds no control bytes and nothing outside ASCII, whatever a detail quotes. */
 static void reply_header(struct text *out, const char *name, const char *value)
 {
@@ -59,17 +95,20 @@ void reply_write(const struct reply *reply, struct text *out)
 {
 	TEXT_ON_STACK(body, 1024);
 
-	if (reply->body)
+	bool body_wanted = reply->body && reply->reason_headers;
+
+	if (body_wanted)
 		text_printf(&body, "%d %s: %s: %s\n", reply->status, reply_phrase(reply->status), reason_row(reply->reason)->name,
 		            reply->detail);
 	text_printf(out, "HTTP/1.1 %d %s\r\ncontent-length: %zu\r\n", reply->status, reply_phrase(reply->status), body.length);
-	if (reply->body)
+	if (body_wanted)
 		text_string(out, "content-type: text/plain; charset=utf-8\r\n");
 	if (reply->location)
 		reply_header(out, "location", reply->location);
 	if (reply->reason_headers) {
 		reply_header(out, "lapse-reason", reason_row(reply->reason)->name);
 		reply_header(out, "lapse-detail", reply->detail);
+		text_printf(out, "proxy-status: lapse-proxy; error=%s\r\n", reply_error(reply));
 	}
 	if (reply->close)
 		text_string(out, "connection: close\r\n");

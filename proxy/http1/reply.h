@@ -17,7 +17,7 @@ struct reply {
 	const char *location; /* of a redirect, which has neither reason nor body, at most LOCATION_MOST bytes; NULL otherwise */
 	enum reason_id reason;
 	const char *detail;  /* without full stop */
-	bool reason_headers; /* lapse-reason and lapse-detail */
+	bool reason_headers; /* lapse-reason, lapse-detail and Proxy-Status (RFC 9209); without, there is no body either */
 	bool body;           /* the client accepts text and the request was not HEAD */
 	bool close;
 };

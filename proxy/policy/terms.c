@@ -69,7 +69,8 @@ static void *terms_array(struct terms_image *image, size_t count, size_t size)
 /* Most sources are the same few texts. */
 static void terms_timeouts(struct terms_image *image, struct timeouts *timeouts)
 {
-	for (uint8_t id = 0; id < TIMEOUT_COUNT; id++) {
+	_Static_assert(TIMEOUT_COUNT <= UINT8_MAX, "an id is a byte");
+	for (unsigned id = 0; id < TIMEOUT_COUNT; id++) {
 		struct timeout_value *value = &timeouts->of[id];
 		uint8_t same = 0;
 
@@ -117,8 +118,10 @@ static void terms_fields(struct terms_image *image, const struct header_field **
 	terms_bytes(image, count, sizeof *count);
 	copies = terms_array(image, *count, sizeof *copies);
 	for (size_t i = 0; i < *count; i++) {
-		struct header_field field = copies ? (struct header_field){0} : (*fields)[i];
+		struct header_field field = {0};
 
+		if (!copies)
+			field = (*fields)[i];
 		terms_text(image, &field.name);
 		terms_text(image, &field.value);
 		if (copies)

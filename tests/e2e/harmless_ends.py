@@ -3,6 +3,7 @@ import socket
 import threading
 import time
 
+from .harness.documents import configured, service
 from .harness import ALL_WAYS, CLOSED, case, echo, expect, http, ok, request, script, silent, took
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -342,3 +343,44 @@ def bad_options(pod, row):
     done = pod.inside.run([pod.context.proxy, *options], check=False, env=pod.context.environment())
     said = done.stdout + done.stderr
     expect(done.returncode and all(word in said for word in named), f"exit {done.returncode}: {said}")
+
+
+# 9. A stale connection ends as a stale connection.
+
+@case(each={"fin": "fin", "rst": "rst"}, ways=("in4", "in6", "out4"))
+def server_ends_idle(pod, how):
+    """Server FIN or RST on an idle leg is not the client's business where it is still there: its next request succeeds on a fresh one."""
+    app = pod.app(script("request", ok(), how))
+    known = [] if pod.inbound else ["--config", configured(pod, service("web", pod.address)).path]
+    pod.start(*known)
+    peer = pod.dial()
+    for _ in range(3):
+        peer.ask("POST", "/")
+        peer.stays(0.2)
+    expect(app.count == 3, f"{app.count} connections to the app")
+    peer.fin()
+    pod.ended("client_closed_idle", requests=3)
+
+
+@case(each={"fin": "fin", "rst": "rst"}, ways=("out4", "out6"))
+def server_ends_idle_elsewhere(pod, how):
+    """Outbound to an address that is no Service's the server's FIN or RST on its idle connection is the client's at once."""
+    pod.app(script("request", ok(), 0.2, how))
+    pod.start()
+    peer = pod.dial()
+    peer.ask()
+    with took(0.2, late=0.5):
+        peer.ends(how)
+    pod.ended("server_closed_idle", by="server", phase="idle", requests=1)
+
+
+@case(each={"fin": "fin", "rst": "rst"}, ways=("in4", "in6"))
+def server_ends_for_good(pod, how):
+    """Inbound, a server that no longer listens and closes its idle connections: their clients hear it, and go elsewhere."""
+    app = pod.app(script("request", ok(), 0.4, how))
+    pod.start()
+    peer = pod.dial()
+    peer.ask()
+    app.listener.shutdown(socket.SHUT_RDWR)
+    peer.ends(how)
+    pod.ended("server_closed_idle", by="server", phase="idle", requests=1)

@@ -72,8 +72,11 @@ def check_answer(response, status, reason, closes=None, text=False):
     expect(response.get("lapse-reason") == reason, f"lapse-reason {response.get('lapse-reason')!r}, expected {reason}")
     expect(response.get("lapse-detail"), "no lapse-detail")
     extra = {name.lower() for name, _ in response.fields} - {
-        "content-length", "content-type", "lapse-reason", "lapse-detail", "connection", "date"}
+        "content-length", "content-type", "lapse-reason", "lapse-detail", "proxy-status", "connection", "date"}
     expect(not extra, f"unexpected fields {extra}")
+    expect(re.fullmatch(r"lapse-proxy; error=[a-z_]+", response.get("proxy-status", "")), f"proxy-status {response.get('proxy-status')!r}")
+    expect(status != 502 and reason not in ("no_local_port", "backend_unresolved") or response.get("connection") == "close",
+           f"a {status} leaves the client where it is")
     expect(response.get("content-length") == str(len(response.body)), "wrong content-length")
     if text:
         expect(response.body.count(b"\n") == 1 and response.body.endswith(response.get("lapse-detail").encode() + b"\n"),

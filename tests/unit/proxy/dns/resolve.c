@@ -287,10 +287,7 @@ static void answers(void **state)
 static void one_question_each(void **state)
 {
 	const struct step steps[] = {
-		{.rows = ROWS({"only", .ttl = 30, .a = 1, .first = 1}),
-	         .want = NAMES("none", "none"),
-	         .expected = {{"none", RESOLVE_ABSENT}},
-	         .ticks = 5},
+		{.rows = ROWS({"only", .ttl = 30, .a = 1, .first = 1}), .want = NAMES("none", "none"), .expected = {{"none", RESOLVE_ABSENT}}, .ticks = 5},
 	};
 
 	set_up();
@@ -424,11 +421,7 @@ static void fails_without_answer(void **state)
 
 static void mapped_is_no_address(void **state)
 {
-	const struct step steps[] = {
-		{.rows = ROWS({WEB, DNS_MAPPED, .ttl = 30, .aaaa = 1, .first = 1}),
-	         .want = NAMES(WEB),
-	         .expected = {{WEB, RESOLVE_ABSENT}}},
-	};
+	const struct step steps[] = {{.rows = ROWS({WEB, DNS_MAPPED, .ttl = 30, .aaaa = 1, .first = 1}), .want = NAMES(WEB), .expected = {{WEB, RESOLVE_ABSENT}}}};
 
 	RUN(steps);
 }

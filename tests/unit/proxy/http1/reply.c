@@ -24,15 +24,15 @@ static void writes(void **state)
 	} rows[] = {
 	    {{504, NULL, REASON_REQUEST_TIMEOUT, "it took too long", true, true, true},
 	     "HTTP/1.1 504 Gateway Timeout\r\ncontent-length: 55\r\ncontent-type: text/plain; charset=utf-8\r\n"
-	     "lapse-reason: request_timeout\r\nlapse-detail: it took too long\r\nconnection: close\r\n\r\n"
+	     "lapse-reason: request_timeout\r\nlapse-detail: it took too long\r\nproxy-status: lapse-proxy; error=http_response_timeout\r\nconnection: close\r\n\r\n"
 	     "504 Gateway Timeout: request_timeout: it took too long\n"},
 	    {{502, NULL, REASON_CONNECT_REFUSED, "refused", true, false, false},
-	     "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nlapse-reason: connect_refused\r\nlapse-detail: refused\r\n\r\n"},
+	     "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nlapse-reason: connect_refused\r\nlapse-detail: refused\r\n"
+	     "proxy-status: lapse-proxy; error=connection_refused\r\n\r\n"},
 	    {{431, NULL, REASON_HEAD_TOO_LARGE, "x", false, false, true},
 	     "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"},
 	    {{400, NULL, REASON_REQUEST_INVALID, "y", false, true, false},
-	     "HTTP/1.1 400 Bad Request\r\ncontent-length: 36\r\ncontent-type: text/plain; charset=utf-8\r\n\r\n"
-	     "400 Bad Request: request_invalid: y\n"},
+	     "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"},
 	    {{301, "http://a/b\r\nx: y", REASON_NONE, NULL, false, false, true},
 	     "HTTP/1.1 301 Moved Permanently\r\ncontent-length: 0\r\nlocation: http://a/b??x: y\r\nconnection: close\r\n\r\n"},
 	};
@@ -43,6 +43,36 @@ static void writes(void **state)
 		reply_write(&rows[i].reply, &out);
 		assert_false(out.truncated);
 		assert_string_equal(out_bytes, rows[i].expected);
+	}
+}
+
+/* Each reason that has an answer names a type that is registered (RFC 9209, 2.3); what failed at the server is not called ours. */
+static void error_types_are_registered(void **state)
+{
+	static const char *const registered[] = {
+	    "connection_refused", "connection_terminated", "connection_timeout", "connection_limit_reached", "destination_not_found",
+	    "destination_unavailable", "destination_ip_unroutable", "http_request_error", "http_request_denied", "http_response_incomplete",
+	    "http_response_timeout", "http_protocol_error", "proxy_internal_error", "proxy_configuration_error", "proxy_loop_detected",
+	};
+
+	for (int id = REASON_NONE + 1; id < REASON_COUNT; id++) {
+		const struct reason *row = reason_row(id);
+		const struct reply reply = {.status = row->status, .reason = id, .detail = "x", .reason_headers = true};
+		size_t found = 0;
+		TEXT_ON_STACK(out, REPLY_MOST);
+
+		if (!row->status)
+			continue;
+		reply_write(&reply, &out);
+		for (size_t i = 0; i < sizeof registered / sizeof registered[0]; i++) {
+			TEXT_ON_STACK(field, 128);
+
+			text_printf(&field, "\r\nproxy-status: lapse-proxy; error=%s\r\n", registered[i]);
+			found += strstr(out_bytes, field_bytes) != NULL;
+			if (strncmp(registered[i], "proxy_internal", 14) == 0 && strstr(out_bytes, field_bytes))
+				assert_int_not_equal(row->by, BY_SERVER);
+		}
+		assert_int_equal(found, 1);
 	}
 }
 
@@ -63,11 +93,12 @@ static void is_valid(const struct reply *reply)
 	assert_int_equal(head.status, reply->status);
 	assert_int_equal(head.framing, HTTP1_LENGTH);
 	assert_int_equal(head.content_length, out.length - length);
-	assert_int_equal(head.content_length > 0, reply->body);
+	assert_int_equal(head.content_length > 0, reply->body && reply->reason_headers);
 	assert_int_equal(head.keep_alive, !reply->close);
 	for (size_t at = 0; at < length; at++)
 		assert_true(bytes[at] == '\r' || bytes[at] == '\n' || (bytes[at] >= 0x20 && bytes[at] < 0x7f));
 	assert_int_equal(strstr(out_bytes, "lapse-") != NULL, reply->reason_headers);
+	assert_int_equal(strstr(out_bytes, "proxy-status: ") != NULL, reply->reason_headers);
 }
 
 /* Whatever a detail quotes. */
@@ -128,6 +159,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(writes),
+	    cmocka_unit_test(error_types_are_registered),
 	    cmocka_unit_test(is_one_valid_message),
 	    cmocka_unit_test(the_longest_fits),
 	    cmocka_unit_test(phrases),
