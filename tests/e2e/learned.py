@@ -93,7 +93,7 @@ def period_of_the_idle_timeout(pod, learns):
         expect(failures and all("reset" in why or "without a response" in why or "Broken pipe" in why for why in failures),
                f"failures: {failures}")
         raced = [record["reason"] for record in pod.proxy.records() if record["reason"].startswith("keepalive_race")]
-        expect(len(raced) == len(failures), f"{len(failures)} failures, {len(raced)} records of a race")
+        expect(0.8 * len(failures) <= len(raced) <= len(failures), f"{len(failures)} failures, {len(raced)} records of a race")
         expect(not learned(pod) and shown(pod) == ({}, False), "something was learned")
         return
     expect(not failures, f"{len(failures)} of 500 requests failed: {failures[:3]}")

@@ -505,7 +505,7 @@ def redirect_loop_by_uid(pod):
         response = pod.dial().ask(method, "/", body=b"x" * 100 if method == "POST" else b"", status=502)
         check_answer(response, 502, "redirect_loop")
         expect(WHOSE in response.get("lapse-detail"), f"detail: {response.get('lapse-detail')}")
-        pod.record(reason="redirect_loop", by="proxy", phase=("connect", "wait", "request"), msg=FAILED, detail=re.compile(WHOSE),
+        pod.record(reason="redirect_loop", by="proxy", phase=("connect", "wait", "request"), msg=CLOSED, detail=re.compile(WHOSE),
                    server=re.compile(":8080$"))
 
 
@@ -602,24 +602,30 @@ def client_never_reads(pod):
 
 @case()
 def exchange_failed_connection_lives(pod):
-    """After a 502 that leaves the request's framing intact, a connection that lives on carries the next request."""
+    """After a 504 that leaves the request's framing intact, the connection lives on and carries the next request."""
     app_up = []
-    app = pod.app(lambda peer: http()(peer) if app_up else peer.head())
-    pod.start()
+    app = pod.app(lambda peer: http()(peer) if app_up else silent(peer))
+    pod.start(request="500ms")
     peer = pod.dial()
     peer.send(request())
-    response = peer.response()
-    check_answer(response, 502, "server_closed_early")
-    if response.get("connection") == "close":
-        peer.ends("fin")
-        pod.ended("server_closed_early")
-        return
-    pod.record(reason="server_closed_early", msg="request failed")
+    check_answer(peer.response(), 504, "request_timeout", closes=False)
+    pod.record(reason="request_timeout", msg="request failed")
     app_up.append(True)
     peer.ask()
     peer.fin()
     record = pod.ended("client_closed_idle", requests=2)
     expect(app.count == 2 and record["by"] == "client", "wrong count")
+
+
+@case(ways=("in4", "out6"))
+def unreached_server_is_left(pod):
+    """A 502 about reaching the server ends the client's connection, even with a second request behind: so it may meet another server."""
+    pod.start(init=DEAD_PORTS_TOO)
+    peer = pod.dial()
+    peer.send(request() * 2)
+    check_answer(peer.response(), 502, "connect_refused", closes=True)
+    peer.ends("fin")
+    pod.ended("connect_refused", requests=1)
 
 
 @case()

@@ -85,6 +85,7 @@ def attempts_that_fail(pod):
     peer.send(request())
     check_answer(peer.response(), 502, "server_closed_early")
     expect_volumes(pod, 0, 1, 0, 2)
+    peer = pod.dial()
     peer.send(request())
     peer.end()
     pod.record(reason="server_truncated")
@@ -106,6 +107,7 @@ def refused_and_unanswered(pod):
     check_answer(peer.response(), 502, "connect_refused")
     expect_volumes(pod, 0, 1, 0, 1)
     with pod.server.ruled(black_hole(8080)):
+        peer = pod.dial()
         peer.send(request("GET", "/web"))
         check_answer(peer.response(), 504, "connect_timeout")
     expect_volumes(pod, 0, 2, 0, 1)
