@@ -152,7 +152,7 @@ chart: deps
 test-kubernetes:
 	@tests/setup.sh kubernetes
 	@$(MAKE) --no-print-directory all
-	@tests/kubernetes/build.sh node testapp
+	@tests/kubernetes/build.sh node helm testapp
 	@tests/kubernetes/images.sh $(OUT)
 	@/usr/bin/python3 tests/kubernetes/run.py $(CASES)
 

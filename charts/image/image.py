@@ -101,6 +101,14 @@ def layer(tree, links, capabilities):
     return raw.getvalue()
 
 
+def full_name(name):
+    """The name with the registry that is meant: nodes look for lapse:1.0 as docker.io/library/lapse:1.0."""
+    registry, slash, _ = name.partition("/")
+    if slash and (registry == "localhost" or "." in registry or ":" in registry):
+        return name
+    return "docker.io/" + ("" if slash else "library/") + name
+
+
 def image(options, tree, links):
     """The archive's members: an OCI image layout (image-spec 1.0) with one manifest."""
     members = {"oci-layout": b'{"imageLayoutVersion":"1.0.0"}'}
@@ -129,7 +137,7 @@ def image(options, tree, links):
     packed = gzip.compress(plain, 9, mtime=0)
     manifest = {"schemaVersion": 2, "mediaType": MEDIA + "manifest.v1+json", "config": blob("config.v1+json", json.dumps(config).encode()),
                 "layers": [blob("layer.v1.tar+gzip", packed)]}
-    named = {"io.containerd.image.name": options.name, "org.opencontainers.image.ref.name": options.name.rpartition(":")[2]}
+    named = {"io.containerd.image.name": full_name(options.name), "org.opencontainers.image.ref.name": options.name.rpartition(":")[2]}
     index = {"schemaVersion": 2, "mediaType": MEDIA + "index.v1+json",
              "manifests": [{**blob("manifest.v1+json", json.dumps(manifest).encode()), "platform": on, "annotations": named}]}
     members["index.json"] = json.dumps(index).encode()

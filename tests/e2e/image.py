@@ -40,6 +40,20 @@ def unpack(pod, path):
         return json.loads(blob(image, manifest["config"])), archive.getmembers(), root, described
 
 
+NAMES = {"lapse:1": "docker.io/library/lapse:1", "acme/lapse:1": "docker.io/acme/lapse:1", "localhost/lapse:1": "localhost/lapse:1",
+         "registry:5000/lapse:1": "registry:5000/lapse:1"}
+
+
+@case(release_only=True, each=NAMES)
+def names(pod, wanted):
+    """The image has the name that nodes look for: one without a registry is docker.io's."""
+    given = next(name for name in NAMES if NAMES[name] == wanted)
+    path, done = build(pod, "named", given)
+    expect(done.returncode == 0, done.stderr)
+    described = unpack(pod, path)[3]["annotations"]
+    expect(described["io.containerd.image.name"] == wanted and described["org.opencontainers.image.ref.name"] == "1", str(described))
+
+
 @case(release_only=True)
 def image(pod):
     """make image: the two programs and their libraries, no user, lapse-init with its capability, the same bytes each time."""

@@ -43,8 +43,8 @@ def wrong(space):
 
 @case()
 def unknown(space):
-    """An annotation of ours that there is not is one warning, and the pod runs."""
-    address = space.start(pod("web", "native", annotations={"lapse.proxy/time-out-request": "1s"}))
+    """A timeout that there is not, in an annotation, is one warning, and the pod runs."""
+    address = space.start(pod("web", "native", annotations={"lapse.proxy/timeout-requst": "1s"}))
     expect(space.cluster.curl(f"http://{address}:8080/")[0] == 200, "not served")
-    lines = [line for line in space.logs("web").splitlines() if "time-out-request" in line]
+    lines = [line for line in space.logs("web").splitlines() if "timeout-requst" in line]
     expect(len(lines) == 1 and '"warn' in lines[0], f"{lines}")

@@ -15,7 +15,8 @@ SIDES = ("inbound", "outbound", "both")
 
 
 def restart(space, name, ending, server, client):
-    """What the clients of a Deployment saw while it was restarted: quick requests, and slow ones that are under way in pods that end."""
+    """What the clients of a Deployment saw while it was restarted: quick requests, and slow ones that are under way in pods that end.
+    And what the proxies' logs say of it."""
     space.apply(*deployment(name, pod(name, server, grace=40, **ENDINGS[ending])), pod(f"{name}-client", client))
     space.kubectl("rollout", "status", f"deployment/{name}", "--timeout=90s")
     space.ready(f"{name}-client")
@@ -25,6 +26,8 @@ def restart(space, name, ending, server, client):
     loads = {"quick": space.spawn(*load, f"http://{address}/", "24")}
     if ending == "graceful":
         loads["slow"] = space.spawn(*load, f"http://{address}/?sleep=8s", "16")
+    logs = [space.spawn("logs", "-f", "-l", f"app={whose}", "-c", "lapse-proxy", "--prefix", "--max-log-requests=9")
+            for whose, kind in ((name, server), (f"{name}-client", client)) if kind]
     time.sleep(1)
     space.kubectl("rollout", "restart", f"deployment/{name}")
     seen = {}
@@ -34,7 +37,8 @@ def restart(space, name, ending, server, client):
         except (ValueError, IndexError):
             raise Failure(f"{which} load said {said()[-500:]!r}") from None
     space.kubectl("rollout", "status", f"deployment/{name}", "--timeout=90s")
-    return seen
+    told = [line for said in logs for line in said(wait=False).splitlines() if '"level":"warn' in line]
+    return seen, "".join(f"\n{line}" for line in told[:8])
 
 
 def lost(seen):
@@ -43,14 +47,14 @@ def lost(seen):
 
 def restarted(space, ending, kind, side):
     server, client = (kind if side in sides else None for sides in (("inbound", "both"), ("outbound", "both")))
-    seen = restart(space, "with", ending, server, client)
+    seen, told = restart(space, "with", ending, server, client)
     requests = sum(seen["quick"].values())
     expect(requests > 500, f"only {requests} requests: no load")
     if ending != "abrupt":
-        expect(lost(seen) == 0, f"lost: {seen}")
+        expect(lost(seen) == 0, f"lost: {seen}{told}")
         return
-    without = restart(space, "without", ending, None, None)
-    expect(lost(seen) <= 1.5 * lost(without) + 6, f"with Lapse {seen}, without {without}")
+    without, _ = restart(space, "without", ending, None, None)
+    expect(lost(seen) <= 1.5 * lost(without) + 6, f"with Lapse {seen}, without {without}{told}")
 
 
 @case(each={f"{ending} {kind} {side}": (ending, kind, side) for ending in ENDINGS for kind in KINDS for side in SIDES}, limit=240)
@@ -62,5 +66,5 @@ def restarts(space, way):
 @case(each={ending: ending for ending in ENDINGS if ending != "abrupt"}, limit=200)
 def restarts_without(space, ending):
     """Without Lapse this load loses nothing: what the cases with it are measured by."""
-    seen = restart(space, "without", ending, None, None)
+    seen, _ = restart(space, "without", ending, None, None)
     expect(lost(seen) == 0, f"lost without Lapse: {seen}")

@@ -38,7 +38,8 @@ def with_lapse(made, kind="native", init_args=(), proxy_args=()):
     fields = [{"path": path, "fieldRef": {"fieldPath": f"metadata.{path}"}} for path in ("annotations", "labels")]
     spec.setdefault("volumes", []).append({"name": "lapse-podinfo", "downwardAPI": {"items": fields}})
     others = spec.get("initContainers", [])
-    if kind == "native":
+    if kind == "native":  # ends after the application: there is nobody to wait for
+        proxy["args"].append("--drain-least=0s")
         spec["initContainers"] = [init, {**proxy, "restartPolicy": "Always"}, *others]
     else:
         spec["initContainers"] = [*others, init]
