@@ -243,7 +243,7 @@ void exchange_dial_failed(struct conn *conn, int error)
 		return;
 	}
 	upstream_describe_dial(conn, error, &dial);
-	if (error == -ECONNREFUSED && exchange_had_answer(conn)) {
+	if ((error == -ECONNREFUSED || error == -ECONNRESET) && exchange_had_answer(conn)) {
 		exchange_end_unanswered(conn, upstream_dial_cause(error), false, "%s; its earlier connection had ended", dial_bytes);
 		return;
 	}

@@ -83,6 +83,7 @@ static void loss_race(struct conn *conn, int error)
 
 static void loss_before_response(struct conn *conn, int error)
 {
+	bool at_once = !loss_answered(conn) && (loss_at_once(conn) || loss_never_arrived(conn, error));
 	char server[ADDR_TEXT_SIZE];
 	TEXT_ON_STACK(words, 192);
 
@@ -100,8 +101,12 @@ static void loss_before_response(struct conn *conn, int error)
 		exchange_end_unanswered(conn, cause_of(REASON_CLIENT_ABORTED_WAIT), error != 0,
 		                        "the client finished while request %u waited for its response, and the server ended without one",
 		                        conn->requests);
-	} else if (conn->exchange->reused && !loss_answered(conn) && (loss_at_once(conn) || loss_never_arrived(conn, error))) {
+	} else if (conn->exchange->reused && at_once) {
 		loss_race(conn, error);
+	} else if (at_once && exchange_had_answer(conn)) { /* a fresh leg of a server that goes away: connected, never accepted */
+		exchange_end_unanswered(conn, cause_of(error ? REASON_SERVER_RESET : REASON_SERVER_CLOSED_EARLY), error != 0,
+		                        "%s %s the new connection as the request arrived, its earlier one had ended; the client's connection "
+		                        "ends as it would have", server, error ? "reset" : "closed");
 	} else {
 		int64_t worked = conn_now(conn) - conn->instants[INSTANT_ATTEMPT];
 

@@ -279,6 +279,29 @@ def server_rst_ends_body(pod):
 
 
 @case(each={"fin": "fin", "rst": "rst"}, ways=("in4", "out6"))
+def server_ends_redial(pod, how):
+    """A server that goes away ends a request's kept connection and the fresh one that follows: no 502 to a client that had an answer."""
+    seen = []
+
+    def serve(peer):
+        seen.append(peer)
+        peer.head()
+        if len(seen) == 1:
+            peer.send(ok())
+            peer.head()
+        getattr(peer, how)()
+    pod.app(serve)
+    pod.start()
+    peer = pod.dial()
+    peer.ask()
+    peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    peer.ends(how)
+    peer.close()
+    expect(len(seen) == 2, f"{len(seen)} connections")
+    pod.ended("server_closed_early" if how == "fin" else "server_reset", by="server", requests=2, retries=1)
+
+
+@case(each={"fin": "fin", "rst": "rst"}, ways=("in4", "out6"))
 def server_ends_opaque(pod, how):
     """Opaque server FIN reaches the client as FIN, RST as RST: done by server, server_reset."""
     pod.app(script("some", b"bye", 0.1, how))
