@@ -14,6 +14,7 @@ def processors(space, limit):
     """The number of workers follows the container's CPU limit, whichever cgroup version the node has."""
     cpu, wanted = limit
     made = pod("web", "native")
-    next(each for each in made["spec"]["initContainers"] if each["name"] == "lapse-proxy")["resources"] = {"limits": {"cpu": cpu}}
+    proxy = next(each for each in made["spec"]["initContainers"] if each["name"] == "lapse-proxy")
+    proxy["resources"] = {"limits": {"cpu": cpu}, "requests": {"cpu": "10m"}}  # else it asks for all that the node has
     space.start(made)
     expect(workers(space, "web") == wanted, f"{workers(space, 'web')} workers at a limit of {cpu}")
