@@ -16,7 +16,9 @@ uint64_t admission_count(const struct proxy *proxy)
 
 uint64_t admission_most(const struct proxy *proxy)
 {
-	return proxy->max_connections - proxy->max_connections / 4;
+	uint64_t kept = proxy->max_connections / 100;
+
+	return proxy->max_connections - (kept ? kept : proxy->max_connections > 1);
 }
 
 static bool admission_has_room(const struct proxy *proxy, enum direction direction)

@@ -7,7 +7,7 @@
 struct conn;
 struct proxy;
 
-/* Which connections are carried, where --max-connections are the most. A quarter of them is kept for each direction, so that clients
+/* Which connections are carried, where --max-connections are the most. A hundredth of them is kept for each direction, so that clients
  * from outside cannot shut the application's own calls out, nor the other way round. Before one is refused, an idle one gives way: of
  * those of this worker, HTTP between requests or without a byte so far, the one idle longest. */
 

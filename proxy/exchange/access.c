@@ -60,7 +60,7 @@ static const char *access_answer(const struct exchange *exchange)
 	if (exchange->own_answer)
 		return "proxy";
 	if (exchange->through)
-		return "server";
+		return exchange->status ? "server" : "unread";
 	return exchange->status ? "cut" : "none";
 }
 

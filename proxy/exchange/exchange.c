@@ -222,15 +222,10 @@ bool exchange_looped(const struct conn *conn)
 	       origin_dials_looped(conn->worker->proxy->guard.dials, conn->upstream->dial);
 }
 
-static uint32_t exchange_server_mark(const struct addr *destination)
-{
-	return (uint32_t)addr_hash(destination) | 1;
-}
-
 /* The client knows the server's answers: what becomes of a connection that has been idle is for it to expect. */
 bool exchange_had_answer(const struct conn *conn)
 {
-	return conn->answered_by == exchange_server_mark(conn_destination(conn));
+	return conn->answered_by && conn->answered_by == (addr_hash(conn_destination(conn)) | 1);
 }
 
 void exchange_dial_failed(struct conn *conn, int error)
@@ -524,7 +519,8 @@ void exchange_finish_if_complete(struct conn *conn)
 	               exchange->response_body.framing != HTTP1_UNTIL_CLOSE && !conn->close_after;
 	conn->last_status = exchange->response.status;
 	exchange->through = true;
-	conn->answered_by = exchange_server_mark(conn_destination(conn));
+	if (conn->upstream)
+		conn->answered_by = conn->upstream->mark;
 	if (server_keeps) {
 		conn->upstream->uses++;
 		upstream_rest(conn->upstream, exchange->response.keep_alive_timeout_s);

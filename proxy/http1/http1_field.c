@@ -36,13 +36,17 @@ struct http1_slice http1_trimmed(struct http1_slice value)
 
 bool http1_is_host(struct http1_slice value)
 {
+	static const bool odd[256] = {
+	    [0 ... ' '] = true, ['"'] = true, ['#'] = true, ['/'] = true, ['<'] = true, ['>'] = true, ['?'] = true, ['@'] = true, ['\\'] = true,
+	    [0x7f] = true,
+	};
 	bool bracket = false, port = false;
 
 	value = http1_trimmed(value);
 	for (size_t i = 0; i < value.length; i++) {
 		uint8_t byte = value.bytes[i];
 
-		if (byte <= ' ' || byte == 0x7f || strchr("/@?#\\\"<>", byte) || (port && (byte < '0' || byte > '9')))
+		if (odd[byte] || (port && (byte < '0' || byte > '9')))
 			return false;
 		bracket = byte == '[' || (bracket && byte != ']');
 		port |= byte == ':' && !bracket;

@@ -261,6 +261,7 @@ int upstream_dial(struct conn *conn)
 	upstream->worker = worker;
 	upstream->conn = conn;
 	upstream->destination = *destination;
+	upstream->mark = addr_hash(destination) | 1;
 	upstream->timer.fire = upstream_idle_expired;
 	upstream->dialled_us = loop_now_us(worker->loop);
 	if (conn->direction == DIRECTION_INBOUND)
@@ -329,7 +330,7 @@ void upstream_use(struct upstream *upstream)
 {
 	upstream->idle_before = upstream->idle_since ? upstream_age(upstream) : 0;
 	upstream->idle_since = 0;
-	if (upstream->uses)
+	if (upstream->uses && upstream->idle_before >= LEARNED_LEAST_MS)
 		learned_survive(&upstream->worker->learned, &upstream->destination, upstream->idle_before);
 }
 

@@ -33,6 +33,7 @@ struct upstream {
 	uint64_t sent_before, received_before; /* counts of its leg when the conn at hand got it */
 	uint64_t sent_counted, received_counted; /* and those that are in the metrics */
 	uint32_t uses;        /* exchanges finished on it */
+	uint32_t mark;        /* of its destination: a hash, never 0 */
 	bool private : 1;     /* its client's for good: something on it was bound to the connection, or it is not read as HTTP */
 	bool spent : 1;       /* rests on, but so long that it is not to be used any more */
 	bool listened : 1;    /* inbound: a listener for its destination was seen */

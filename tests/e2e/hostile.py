@@ -413,9 +413,10 @@ def split_empty_line_on_idle_connection(pod):
 @case()
 def conn_limit_answer_arrives(pod):
     """The 503 conn_limit is delivered, then FIN, although the request was not read; the connection does not stay."""
-    pod.app()
-    pod.start("--max-connections", "1")
-    pod.dial().ask()
+    app = pod.app(silent)
+    pod.start("--max-connections", "1", "--workers", "1")
+    pod.dial().send(request())
+    until(lambda: app.count, "the first does not get through")
     before = pod.fds_at_start + 2
     with frozen(pod):  # so that the request is there when the connection is accepted
         peer = pod.dial()

@@ -132,7 +132,7 @@ def three_faults(pod, form):
     expect(len(races) == 1 and races[0]["times"] == 3 and races[0]["server"] == f"{pod.address}:8080" and
            400 <= races[0]["least_idle_ms"] <= races[0]["most_idle_ms"] < 3000, f"races: {races}")
     check_page(pod, log, "9 failures", "request_timeout: 4 requests", f"{client(log)} -> default/web",
-               "raise request=300ms", "keepalive_race: 3 connections", "connect_refused: 2 requests", "idleConnection=700ms",
+               "raise request=300ms", "keepalive_race: 3 connections", "connect_refused: 2 connections", "idleConnection=700ms",
                "flag --timeout-idle-connection")
 
 

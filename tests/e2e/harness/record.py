@@ -45,9 +45,9 @@ def check_request(line):
         expect(condition, f"{why} in the access log's {line}")
     answer, reason, status, refused = line.get("answer"), line.get("reason"), line.get("status"), "duration_s" not in line
     must(line.get("direction") in ("inbound", "outbound") and line.get("client") and line.get("server"), "no addresses")
-    must(answer in ("server", "proxy", "cut", "none"), "unknown answer")
+    must(answer in ("server", "proxy", "cut", "none", "unread"), "unknown answer")
     must(line.get("classification") in ("success", "failure"), "no classification")
-    must((status is None) == (answer == "none"), "wrong status")
+    must((status is None) == (answer in ("none", "unread")), "wrong status")
     must(reason is None or reason in REASONS, "unknown reason")
     must(bool(reason) == (answer in ("cut", "none") or answer == "proxy" and status >= 400), "wrong reason")
     must(answer not in ("cut", "none") or line["classification"] == "failure", "a success without an answer")
@@ -56,7 +56,7 @@ def check_request(line):
         return
     must(line.get("method") and line.get("path"), "no request line")
     must(line["duration_s"] >= 0 and line["duration_s"] >= line.get("first_byte_s", 0), "wrong times")
-    must(line["request_bytes"] >= 16 and (line["response_bytes"] > 0 or answer in ("cut", "none")), "wrong bytes")
+    must(line["request_bytes"] >= 16 and (line["response_bytes"] > 0 or answer in ("cut", "none", "unread")), "wrong bytes")
     must(("first_byte_s" in line) == (answer in ("server", "cut")), "wrong first byte")
 
 

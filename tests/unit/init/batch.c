@@ -20,8 +20,7 @@ static void errors_say_what_to_do(void **state)
 		const char *label, *expression, *words, *sentence;
 	} rows[] = {
 		{-EPERM, "change the table", "", "",
-	         "cannot change the table: Operation not permitted; run it with CAP_NET_ADMIN in this network namespace "
-	         "(capabilities: add: [NET_ADMIN])"},
+	         "cannot change the table: Operation not permitted; it needs CAP_NET_ADMIN in this network namespace"},
 		{-ENOENT, "add the rule \"x\" to the chain output", "fib", "",
 	         "cannot add the rule \"x\" to the chain output: No such file or directory; the kernel has no nf_tables expression "
 	         "\"fib\": it needs CONFIG_NFT_FIB_INET"},
