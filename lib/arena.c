@@ -26,14 +26,16 @@ static struct arena_block *arena_block_new(size_t room)
 	size_t size = sizeof(struct arena_block) + room;
 	struct arena_block *block;
 
-	if (size < ARENA_MAPPED)
+	if (size < ARENA_MAPPED) {
 		block = calloc(1, size);
-	else
+	} else {
 		block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (block == NULL || block == MAP_FAILED)
-		return NULL;
-	block->size = room;
-	return block; /* NOLINT(clang-analyzer-unix.Malloc): arena_block_free() knows by the size which of the two it is */
+		if (block == MAP_FAILED)
+			block = NULL;
+	}
+	if (block)
+		block->size = room;
+	return block;
 }
 
 static void arena_block_free(struct arena_block *block)

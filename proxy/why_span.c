@@ -14,7 +14,7 @@ static int64_t why_span_floor(int64_t at, int64_t width)
 /* Buckets twice as wide until both ends fit, and what they held in its new place. */
 static void why_span_widen(struct why_span *span)
 {
-	struct why_span wide = {.first = span->first, .last = span->last, .width = span->width};
+	struct why_span wide = {.first = span->first, .last = span->last, .width = span->width ? span->width : 1000};
 
 	do {
 		wide.width *= 2;

@@ -3,7 +3,7 @@ import subprocess
 import threading
 import time
 
-from .harness import after, case, expect, http, request, took
+from .harness import after, case, expect, http, request, took, until
 
 
 def ready(pod, *arguments):
@@ -29,10 +29,11 @@ def not_ready(pod):
     with took(1):
         done = ready(pod, "--within", "1s")
     expect(done.returncode == 1 and "127.0.0.1:4191/ready did not answer within 1s: Connection refused" in str(done), f"{done}")
-    pod.app(handler=http(after(3)))
+    app = pod.app(handler=http(after(3)))
     pod.start()
     with pod.dial() as peer:
         peer.send(request())
+        until(lambda: app.count, "the request does not get through")
         pod.proxy.admin("/drain", "POST")
         done = ready(pod, "--within", "100ms")
         expect(done.returncode == 1 and "127.0.0.1:4191/ready still says 503 after 100ms" in str(done), f"{done}")

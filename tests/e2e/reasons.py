@@ -278,41 +278,6 @@ def server_rst_ends_body(pod):
     pod.ended("server_reset", by="server", phase="response")
 
 
-@case(each={"fin": "fin", "rst": "rst"}, ways=("in4", "out6"))
-def server_ends_redial(pod, how):
-    """A server that goes away ends a request's kept connection and the fresh one that follows: no 502 to a client that had an answer."""
-    seen = []
-
-    def serve(peer):
-        seen.append(peer)
-        peer.head()
-        if len(seen) == 1:
-            peer.send(ok())
-            peer.head()
-        getattr(peer, how)()
-    pod.app(serve)
-    pod.start()
-    peer = pod.dial()
-    peer.ask()
-    peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    peer.ends(how)
-    peer.close()
-    expect(len(seen) == 2, f"{len(seen)} connections")
-    pod.ended("server_closed_early" if how == "fin" else "server_reset", by="server", requests=2, retries=1)
-
-
-@case(each={"fin": "fin", "rst": "rst"}, ways=("in4", "out6"))
-def server_ends_opaque(pod, how):
-    """Opaque server FIN reaches the client as FIN, RST as RST: done by server, server_reset."""
-    pod.app(script("some", b"bye", 0.1, how))
-    pod.start()
-    peer = pod.dial()
-    peer.send(BINARY)
-    peer.ends(how, data=b"bye")
-    peer.close()
-    pod.ended("done" if how == "fin" else "server_reset", by="server", protocol="opaque")
-
-
 @case(each={"fin": "fin", "rst": "rst"})
 def server_ends_tunnel(pod, how):
     """Server FIN in a tunnel reaches the client as FIN, RST as RST."""
@@ -621,34 +586,6 @@ def client_never_reads(pod):
     expect(record["sent_client"] > 50000, f"sent_client {record['sent_client']}")
     expect(app.ended() == "rst", "the server may go on sending")
     expect(peer.end()[0] == "rst", "no RST to the client")
-
-
-@case()
-def exchange_failed_connection_lives(pod):
-    """After a 504 that leaves the request's framing intact, the connection lives on and carries the next request."""
-    app_up = []
-    app = pod.app(lambda peer: http()(peer) if app_up else silent(peer))
-    pod.start(request="500ms")
-    peer = pod.dial()
-    peer.send(request())
-    check_answer(peer.response(), 504, "request_timeout", closes=False)
-    pod.record(reason="request_timeout", msg="request failed")
-    app_up.append(True)
-    peer.ask()
-    peer.fin()
-    record = pod.ended("client_closed_idle", requests=2)
-    expect(app.count == 2 and record["by"] == "client", "wrong count")
-
-
-@case(ways=("in4", "out6"))
-def unreached_server_is_left(pod):
-    """A 502 about reaching the server ends the client's connection, even with a second request behind: so it may meet another server."""
-    pod.start(init=DEAD_PORTS_TOO)
-    peer = pod.dial()
-    peer.send(request() * 2)
-    check_answer(peer.response(), 502, "connect_refused", closes=True)
-    peer.ends("fin")
-    pod.ended("connect_refused", requests=1)
 
 
 @case()
