@@ -254,8 +254,10 @@ static void steps_are_time(void **state)
 			}
 			if (getenv("SHOW"))
 				print_message("%6lld us %8u steps %6zu bytes %.60s\n", (long long)best, steps, lengths[j], patterns[i]);
+#ifndef __SANITIZE_ADDRESS__ /* which makes a step many times as long */
 			if (best > MOST_US)
 				fail_msg("\"%.60s\" on %zu bytes: %lld us for %u steps", patterns[i], lengths[j], (long long)best, steps);
+#endif
 		}
 	}
 	arena_free(&arena);
