@@ -10,6 +10,7 @@
 #include "lib/buf.h"
 #include "proxy/config/catalog.h"
 #include "proxy/http1/http1.h"
+#include "proxy/http1/http1_field.h"
 #include "proxy/http1/rewrite.h"
 
 static const struct http1_limits limits = {1 << 20, 1 << 20, 1 << 20, 1024};
@@ -102,6 +103,12 @@ static void means_the_same(const struct rewrite *rewrite, enum http1_kind kind, 
 	free(bytes);
 }
 
+/* Documents name hosts and nothing else there; a head with another would be refused. */
+static bool is_no_host(const char *name, const char *value)
+{
+	return strcasecmp(name, "host") == 0 && !http1_is_host((struct http1_slice){(const uint8_t *)value, strlen(value)});
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *texts[TEXTS];
@@ -116,6 +123,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		}
 		texts[i] = (const char *)at;
 		at = nul + 1;
+	}
+	if (is_no_host("host", texts[HOST]) || is_no_host(texts[SET_NAME], texts[SET_VALUE]) || is_no_host(texts[ADD_NAME], texts[ADD_VALUE]) ||
+	    is_no_host(texts[BACKEND_NAME], texts[ADD_VALUE])) {
+		free(copy);
+		return 0;
 	}
 	struct addr client = {.family = data[0] & 1 ? AF_INET : AF_INET6, .bytes = {10, 1}};
 	const struct header_field set = {texts[SET_NAME], texts[SET_VALUE]}, add = {texts[ADD_NAME], texts[ADD_VALUE]},
