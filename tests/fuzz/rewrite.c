@@ -106,7 +106,11 @@ static void means_the_same(const struct rewrite *rewrite, enum http1_kind kind, 
 /* Documents name hosts and nothing else there; a head with another would be refused. */
 static bool is_no_host(const char *name, const char *value)
 {
-	return strcasecmp(name, "host") == 0 && !http1_is_host((struct http1_slice){(const uint8_t *)value, strlen(value)});
+	bool odd = false;
+
+	for (const char *at = value; *at; at++)
+		odd |= *at <= ' ' || *at >= 0x7f;
+	return strcasecmp(name, "host") == 0 && (odd || !http1_is_host((struct http1_slice){(const uint8_t *)value, strlen(value)}));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
