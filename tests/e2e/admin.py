@@ -297,8 +297,7 @@ def connections_tell(pod):
     until(lambda: connections(pod, stage="wait")["matched"] == 1, "the request is not waiting")
     until(lambda: connections(pod, timer="unacknowledged")["matched"] == 0, "what was sent is not acknowledged")
     until(lambda: connections(pod, stage="connect")["matched"] == 0, "the silent one's server is not dialled")
-    shown = connections(pod)
-    expect(shown["open"] == shown["matched"] == 4, f"{shown}")
+    expect((shown := connections(pod))["open"] == shown["matched"] == 4, f"{shown}")
     rows = {row["client"]: row for row in shown["connections"]}
     row = {name: rows[f"{'[%s]' if ':' in peer.local[0] else '%s'}:%d" % peer.local] for name, peer in
            {"asking": asking, "opaque": opaque, "idle": idle, "fresh": fresh}.items()}
