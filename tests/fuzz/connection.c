@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/local_ports.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/sock.h"
@@ -544,7 +545,7 @@ static void begin(void)
 	                            .limits = {(size_t)settings->max_head_size, 100, (size_t)settings->max_target_size, 4096},
 	                            .max_connections = 1000, .half_closed_keepalive_s = 20, .workers = &fuzz.worker, .worker_count = 1,
 	                            .main_loop = fuzz.main_loop};
-	HOLDS(fuzz.proxy.guard.dials && !worker_new(&worker, &fuzz.proxy, fuzz.log_fd));
+	HOLDS(fuzz.proxy.guard.dials && !local_ports_new(&fuzz.proxy.local_ports) && !worker_new(&worker, &fuzz.proxy, fuzz.log_fd));
 	worker->random = 1;
 	fuzz.worker = worker;
 	for (int i = 0; i < CLIENTS; i++) {
@@ -588,6 +589,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (int i = 0; i < fuzz.dial_count; i++)
 		end_close(&fuzz.dials[i].end);
 	origin_dials_free(fuzz.proxy.guard.dials);
+	local_ports_free(fuzz.proxy.local_ports);
 	for (int i = 0; i < POLICIES; i++) {
 		policy_unref(fuzz.policies[i]);
 		fuzz.policies[i] = NULL;
