@@ -20,12 +20,7 @@ struct check {
 
 int check_config_load(const struct settings *settings, struct config **out)
 {
-	const struct config_paths paths = {
-	    .files = settings->config.items,
-	    .count = settings->config.count,
-	    .pod_info = settings->pod_info,
-	    .namespace = settings->namespace,
-	};
+	const struct config_paths paths = proxy_options_paths(settings);
 
 	return config_load(out, &paths, NULL);
 }
@@ -118,7 +113,7 @@ int check_config_run(const struct settings *settings, FILE *out, FILE *errors)
 	check.config = config;
 	check_config_count(&check, 0, &config->diagnostics);
 	if (!check.errors) {
-		policy = policy_new(settings, config, NULL, NULL, NULL, NULL);
+		policy = policy_new(&settings->policy, config, NULL, NULL, NULL, NULL);
 		if (!policy) {
 			config_unref(config);
 			fputs("lapse-proxy: no memory\n", errors);

@@ -143,7 +143,7 @@ static void explain_write_head(const struct explain *explain, const struct expla
 	if (!has_host && line->host)
 		fprintf(to, "Host: %.*s\r\n", (int)line->host_length, line->host);
 	else if (!has_host && explain->named)
-		fprintf(to, "Host: %s.%s.svc.%s:%u\r\n", explain->question.name, explain->question.namespace, settings->cluster_domain,
+		fprintf(to, "Host: %s.%s.svc.%s:%u\r\n", explain->question.name, explain->question.namespace, settings->policy.cluster_domain,
 		        explain->port);
 	else if (!has_host)
 		fprintf(to, "Host: %s\r\n", settings->to);
@@ -155,9 +155,7 @@ static void explain_write_head(const struct explain *explain, const struct expla
 /* The head goes through the parser of the data path, which refuses what it refuses there. */
 static int explain_parse_head(struct explain *explain)
 {
-	const struct settings *settings = explain->settings;
-	const struct http1_limits limits = {(size_t)settings->max_head_size, (size_t)settings->max_head_fields,
-	                                    (size_t)settings->max_target_size, (size_t)settings->max_chunk_extensions};
+	const struct http1_limits limits = proxy_options_limits(explain->settings);
 	const uint8_t *bytes = (const uint8_t *)explain->head;
 	struct http1_scan scan = {0};
 	struct http1_error error;
@@ -382,7 +380,7 @@ static int explain_with_config(struct explain *explain, FILE *out)
 		config_unref(config);
 		return -EBADMSG;
 	}
-	policy = policy_new(explain->settings, config, NULL, NULL, explain->settings->from_namespace, &explain->question);
+	policy = policy_new(&explain->settings->policy, config, NULL, NULL, explain->settings->from_namespace, &explain->question);
 	result = policy ? explain_answer(explain, config->catalog, policy, out) : -ENOMEM;
 	policy_unref(policy);
 	config_unref(config);

@@ -57,6 +57,7 @@ enum {
 /* The process: what main() builds and takes down. */
 struct process {
 	struct settings settings;
+	struct http1_settings http1;
 	struct proxy proxy;
 	struct reload *reload;
 	struct worker *workers[WORKERS_MOST];
@@ -181,7 +182,8 @@ static const struct remembered {
 
 static void main_warn_conntrack(const struct process *process, const struct remembered *row)
 {
-	int64_t keepalive_ms = process->settings.keepalive_idle + process->settings.keepalive_interval, kept_ms, wanted_ms = 0;
+	const struct worker_settings *settings = &process->settings.worker;
+	int64_t keepalive_ms = settings->keepalive_idle + settings->keepalive_interval, kept_ms, wanted_ms = 0;
 	char duration[DURATION_TEXT_SIZE];
 	uint32_t seconds;
 	bool asked = false;
@@ -260,6 +262,13 @@ static void main_drain(struct process *process, const char *who)
 static void main_leave(struct wheel_timer *timer)
 {
 	main_advance_drain(process_of(timer, leave_timer), DRAIN_STARTED);
+}
+
+static void main_print_settings(void *owner, struct json *json)
+{
+	const struct process *process = owner;
+
+	proxy_options_print_changed(&process->settings, json);
 }
 
 static void main_drain_asked(void *owner, const char *who)
@@ -354,7 +363,7 @@ static int main_start_workers(struct process *process)
 		}
 		if (result) {
 			log_message(process->log, LOG_ERROR, "listening on ports %u (inbound) and %u (outbound) failed: %s%s",
-			            settings->inbound_port, settings->outbound_port, strerror(-result),
+			            settings->worker.inbound_port, settings->worker.outbound_port, strerror(-result),
 			            result == -EADDRINUSE ? "; another process has one of them: end it, or give lapse-proxy and "
 			                                    "lapse-init another --inbound-port or --outbound-port"
 			            : result == -EACCES   ? "; ports under 1024 are for root alone: give lapse-proxy and lapse-init ports "
@@ -388,11 +397,12 @@ static void main_publish(void *owner, struct policy *policy)
 static int main_prepare(struct process *process)
 {
 	const struct settings *settings = &process->settings;
+	const struct reload_settings reload = {&settings->policy, proxy_options_paths(settings), settings->dns_server};
 	struct proxy *proxy = &process->proxy;
 	int result;
 
 	process->log_fd = log_open_fd(STDOUT_FILENO);
-	result = log_new(&process->log, process->log_fd, settings->log_format, settings->log_level, LOG_RING);
+	result = log_new(&process->log, process->log_fd, settings->worker.log_format, settings->worker.log_level, LOG_RING);
 	if (!result)
 		result = loop_new(&process->loop, main_idle, process);
 	if (result)
@@ -400,11 +410,13 @@ static int main_prepare(struct process *process)
 	process->log_timer.fire = main_log_retry;
 	process->leave_timer.fire = main_leave;
 	process->worker_count = settings->workers ? (int)settings->workers : main_cpus();
+	process->http1 = (struct http1_settings){proxy_options_limits(settings), settings->refuse_malformed_http};
 	*proxy = (struct proxy){
-	    .settings = settings,
-	    .guard = {settings->inbound_port, settings->outbound_port, origin_dials_new()},
-	    .limits = {(size_t)settings->max_head_size, (size_t)settings->max_head_fields, (size_t)settings->max_target_size,
-	               (size_t)settings->max_chunk_extensions},
+	    .settings = &settings->worker,
+	    .upstream = &settings->upstream,
+	    .exchange = &settings->exchange,
+	    .http1 = &process->http1,
+	    .guard = {settings->worker.inbound_port, settings->worker.outbound_port, origin_dials_new()},
 	    .max_connections = main_connections(settings, process->worker_count, process->log),
 	    .main_loop = process->loop,
 	    .workers = process->workers,
@@ -416,7 +428,7 @@ static int main_prepare(struct process *process)
 	if (!result)
 		result = main_drop_rights(settings, process->log);
 	if (!result) /* with the rights that later readings will have */
-		result = reload_new(&process->reload, settings, process->loop, process->log, main_publish, process);
+		result = reload_new(&process->reload, &reload, process->loop, process->log, main_publish, process);
 	if (!result)
 		proxy->policy = reload_policy(process->reload);
 	return result;
@@ -453,8 +465,9 @@ static int main_start(struct process *process)
 		    .proxy = &process->proxy,
 		    .reload = process->reload,
 		    .drain = main_drain_asked,
+		    .print_settings = main_print_settings,
 		    .owner = process,
-		    .names = {process->hostname, settings->cluster_domain, &settings->admin_hosts},
+		    .names = {process->hostname, settings->policy.cluster_domain, &settings->admin_hosts},
 		    .started_ms = clock_realtime_ms(),
 		};
 
@@ -472,7 +485,7 @@ static int main_start(struct process *process)
 		return result;
 	log_message(process->log, LOG_INFO,
 	            "lapse-proxy %s runs as uid %u: inbound port %u, outbound port %u, admin %s, %d worker%s, at most %llu connections",
-	            LAPSE_VERSION, geteuid(), settings->inbound_port, settings->outbound_port, admin, process->worker_count,
+	            LAPSE_VERSION, geteuid(), settings->worker.inbound_port, settings->worker.outbound_port, admin, process->worker_count,
 	            process->worker_count == 1 ? "" : "s", (unsigned long long)process->proxy.max_connections);
 	self_dial_start(&process->self_dial, process->loop, process->proxy.guard.dials, process->log, &process->proxy.looped);
 	main_notify_ready();

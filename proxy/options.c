@@ -34,10 +34,10 @@ enum {
 
 static const struct option_row fixed_rows[] = {
     {.name = "inbound-port", .commands = OF_RUN, .argument = "PORT", .default_value = "4143", .parse = options_parse_port,
-     .offset = FIELD(inbound_port),
+     .offset = FIELD(worker.inbound_port),
      .help = "Where lapse-init redirects connections that come into the namespace."},
     {.name = "outbound-port", .commands = OF_RUN, .argument = "PORT", .default_value = "4140", .parse = options_parse_port,
-     .offset = FIELD(outbound_port),
+     .offset = FIELD(worker.outbound_port),
      .help = "Where lapse-init redirects connections that leave the namespace."},
     {.name = "admin", .commands = OF_RUN | OF_READY, .argument = "ADDRESS:PORT", .default_value = "127.0.0.1:4191",
      .parse = options_value_parse_admin, .offset = FIELD(admin),
@@ -57,24 +57,24 @@ static const struct option_row fixed_rows[] = {
      .greatest = INT_MAX, .offset = FIELD(max_connections),
      .help = "Connections carried at a time; 0 = as the limit of open files allows."},
     {.name = "opaque-ports", .commands = OF_RUN, .argument = "PORTS", .parse = options_parse_ports,
-     .offset = FIELD(opaque_ports), .repeatable = true,
+     .offset = FIELD(worker.opaque_ports), .repeatable = true,
      .help = "Destination ports carried as opaque TCP without a look at their first bytes, as 3306,8000-8099."},
     {.name = "detect-grace", .commands = OF_RUN, .argument = "DURATION", .default_value = "20ms",
-     .parse = options_parse_duration, .greatest = INT_MAX, .offset = FIELD(detect_grace),
+     .parse = options_parse_duration, .greatest = INT_MAX, .offset = FIELD(worker.detect_grace),
      .help = "How long a silent client is waited for before its server is dialled, which may then speak first."},
     {.name = "keepalive-idle", .commands = OF_RUN, .argument = "DURATION", .default_value = "60s",
-     .parse = options_parse_duration, .least = 1000, .greatest = 32767000, .offset = FIELD(keepalive_idle),
+     .parse = options_parse_duration, .least = 1000, .greatest = 32767000, .offset = FIELD(worker.keepalive_idle),
      .help = "TCP keep-alive on both legs: silence before the first probe."},
     {.name = "keepalive-interval", .commands = OF_RUN, .argument = "DURATION", .default_value = "60s",
-     .parse = options_parse_duration, .least = 1000, .greatest = 32767000, .offset = FIELD(keepalive_interval),
+     .parse = options_parse_duration, .least = 1000, .greatest = 32767000, .offset = FIELD(worker.keepalive_interval),
      .help = "TCP keep-alive on both legs: time between probes."},
     {.name = "keepalive-probes", .commands = OF_RUN, .argument = "N", .default_value = "10", .parse = options_parse_number,
-     .least = 1, .greatest = 127, .offset = FIELD(keepalive_probes),
+     .least = 1, .greatest = 127, .offset = FIELD(worker.keepalive_probes),
      .help = "TCP keep-alive on both legs: unanswered probes before the peer counts as vanished."},
     {.name = "pool-size", .commands = OF_RUN, .argument = "N", .default_value = "0", .parse = options_parse_number,
-     .greatest = 65536, .offset = FIELD(pool_size),
+     .greatest = 65536, .offset = FIELD(upstream.pool_size),
      .help = "Idle server connections kept per destination and worker; 0 = none."},
-    {.name = "no-learned-idle", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(no_learned_idle),
+    {.name = "no-learned-idle", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(upstream.no_learned_idle),
      .help = "Keep idle server connections for serverIdle and send anything on them, whatever the server announces in Keep-Alive or "
              "was seen to do."},
     {.name = "max-head-size", .commands = OF_RUN | OF_EXPLAIN, .argument = "SIZE", .default_value = "64KiB",
@@ -93,23 +93,23 @@ static const struct option_row fixed_rows[] = {
      .offset = FIELD(refuse_malformed_http),
      .help = "What a strict parser refuses goes on as it came, and the connection is not read further; or it is answered with 400 or 502. "
              "Where routes choose, filter or retry it is always refused."},
-    {.name = "no-reason-headers", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(no_reason_headers),
+    {.name = "no-reason-headers", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(exchange.no_reason_headers),
      .help = "Leaves what happened out of synthesised answers: lapse-reason, lapse-detail, Proxy-Status and the line of text."},
-    {.name = "forwarded", .commands = OF_RUN, .parse = options_value_parse_forwarded, .offset = FIELD(forwarded), .follows = "x-forwarded-for",
+    {.name = "forwarded", .commands = OF_RUN, .parse = options_value_parse_forwarded, .offset = FIELD(exchange.forwarded), .follows = "x-forwarded-for",
      .help = "Names the client's address in inbound requests, since the application sees the pod's own: in Forwarded (RFC 7239), or with "
              "--forwarded x-forwarded-for in X-Forwarded-For; appended to what came."},
     {.name = "log-format", .commands = OF_RUN, .argument = "text|json", .default_value = "text", .parse = log_parse_format,
-     .offset = FIELD(log_format),
+     .offset = FIELD(worker.log_format),
      .help = "One line per record, with the same fields in both."},
     {.name = "log-level", .commands = OF_RUN, .argument = "LEVEL", .default_value = "info", .parse = log_parse_level,
-     .offset = FIELD(log_level),
+     .offset = FIELD(worker.log_level),
      .help = "debug, info, warn, error or off."},
-    {.name = "log-paths", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(log_paths),
+    {.name = "log-paths", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(exchange.log_paths),
      .help = "Adds the last method, path and status to HTTP records."},
-    {.name = "access-log", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(access_log),
+    {.name = "access-log", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(exchange.access_log),
      .help = "A line for each HTTP request, with its path, as it ends. --log-rate does not hold these back."},
     {.name = "log-rate", .commands = OF_RUN, .argument = "N", .default_value = "50", .parse = options_parse_number,
-     .greatest = 1000000, .offset = FIELD(log_rate),
+     .greatest = 1000000, .offset = FIELD(worker.log_rate),
      .help = "Records a second for each reason and worker; the next one says how many were held back. 0 = no limit."},
     {.name = "config", .commands = OF_CONFIG, .argument = "PATH", .parse = options_parse_texts, .offset = FIELD(config),
      .repeatable = true,
@@ -120,13 +120,13 @@ static const struct option_row fixed_rows[] = {
      .offset = FIELD(namespace),
      .help = "Namespace of this pod. Without it the service account's, else default."},
     {.name = "cluster-domain", .commands = OF_CONFIG, .argument = "DOMAIN", .default_value = "cluster.local",
-     .parse = options_value_parse_domain, .offset = FIELD(cluster_domain),
+     .parse = options_value_parse_domain, .offset = FIELD(policy.cluster_domain),
      .help = "What the names of Services end in: NAME.NAMESPACE.svc.DOMAIN."},
     {.name = "dns-server", .commands = OF_RUN, .argument = "ADDRESS:PORT", .parse = options_value_parse_dns,
      .offset = FIELD(dns_server),
      .help = "Who is asked for addresses of Services that no document gives. Without it those of /etc/resolv.conf."},
     {.name = "service-profile-default-timeout", .commands = OF_CONFIG, .argument = "DURATION", .default_value = "10s",
-     .parse = options_value_parse_profile_default,
+     .parse = options_value_parse_profile_default, .offset = FIELD(policy),
      .help = "Timeout of ServiceProfile routes that set none; 0s turns it off."},
     {.name = "to", .commands = OF_EXPLAIN, .argument = "ADDRESS:PORT|NAMESPACE/NAME:PORT", .parse = options_parse_text,
      .offset = FIELD(to),
@@ -210,7 +210,7 @@ static void proxy_options_rows(struct proxy_rows *table)
 		    .help = table->help[id],
 		    .parse = options_value_parse_timeout,
 		    .commands = OF_CONFIG,
-		    .offset = FIELD(timeouts) + offsetof(struct timeouts, of) + (size_t)id * sizeof(struct timeout_value),
+		    .offset = FIELD(policy.timeouts) + offsetof(struct timeouts, of) + (size_t)id * sizeof(struct timeout_value),
 		};
 	}
 	table->options = (struct options){
@@ -230,7 +230,7 @@ int proxy_options_parse(int argc, char **argv, char **environment, struct settin
 
 	proxy_options_rows(&table);
 	*settings = (struct settings){0};
-	timeouts_init_unset(&settings->timeouts);
+	timeouts_init_unset(&settings->policy.timeouts);
 	result = options_parse(&table.options, argc, argv, environment, settings, command, error);
 	return result ? result : options_check(settings, *command == COMMAND_RUN, error);
 }
@@ -243,19 +243,39 @@ void proxy_options_look_at_environment(char **environment, struct text *unknown,
 	options_environment_look(&table.options, environment, unknown, services);
 }
 
+struct config_paths proxy_options_paths(const struct settings *settings)
+{
+	return (struct config_paths){
+	    .files = settings->config.items,
+	    .count = settings->config.count,
+	    .pod_info = settings->pod_info,
+	    .namespace = settings->namespace,
+	};
+}
+
+struct http1_limits proxy_options_limits(const struct settings *settings)
+{
+	return (struct http1_limits){
+	    .head_bytes = (size_t)settings->max_head_size,
+	    .fields = (size_t)settings->max_head_fields,
+	    .target_bytes = (size_t)settings->max_target_size,
+	    .chunk_extension_bytes = (size_t)settings->max_chunk_extensions,
+	};
+}
+
 void proxy_options_free(struct settings *settings)
 {
-	ports_free(&settings->opaque_ports);
+	ports_free(&settings->worker.opaque_ports);
 	options_texts_free(&settings->admin_hosts);
 	options_texts_free(&settings->config);
 	options_texts_free(&settings->headers);
 	options_texts_free(&settings->logs);
 	options_texts_free(&settings->reasons);
-	free((char *)settings->service_profile_default_source);
-	settings->service_profile_default_source = NULL;
+	free((char *)settings->policy.service_profile_default_source);
+	settings->policy.service_profile_default_source = NULL;
 	for (int id = 0; id < TIMEOUT_COUNT; id++)
-		free((char *)settings->timeouts.of[id].source);
-	timeouts_init_unset(&settings->timeouts);
+		free((char *)settings->policy.timeouts.of[id].source);
+	timeouts_init_unset(&settings->policy.timeouts);
 }
 
 static void proxy_options_write_addr(const void *field, struct text *out)
@@ -287,7 +307,7 @@ static void proxy_options_write(const struct settings *settings, const struct op
 	else if (row->parse == options_parse_duration)
 		text_string(out, duration_format(*(const int64_t *)field, duration));
 	else if (row->parse == options_value_parse_profile_default)
-		text_string(out, duration_format(settings->service_profile_default_timeout, duration));
+		text_string(out, duration_format(settings->policy.service_profile_default_timeout, duration));
 	else if (row->parse == options_value_parse_forwarded)
 		text_string(out, (const char *const[]){"false", "true", row->follows}[*(const enum forwarded *)field]);
 	else if (row->parse == options_parse_flag)

@@ -9,7 +9,7 @@
 
 static int options_check_drain(const struct settings *settings, struct text *error)
 {
-	const struct timeout_value *least = &settings->timeouts.of[TIMEOUT_DRAIN_LEAST], *drain = &settings->timeouts.of[TIMEOUT_DRAIN];
+	const struct timeout_value *least = &settings->policy.timeouts.of[TIMEOUT_DRAIN_LEAST], *drain = &settings->policy.timeouts.of[TIMEOUT_DRAIN];
 	char least_text[DURATION_TEXT_SIZE], drain_text[DURATION_TEXT_SIZE];
 
 	if (drain->milliseconds <= 0 || least->milliseconds <= drain->milliseconds)
@@ -22,16 +22,16 @@ static int options_check_drain(const struct settings *settings, struct text *err
 /* 0, or -EINVAL with a sentence: each listener has a port of its own. */
 static int options_check_ports(const struct settings *settings, struct text *error)
 {
-	const char *both = settings->inbound_port == settings->outbound_port                                ? "--outbound-port"
-	                   : settings->admin.family && settings->admin.port == settings->inbound_port  ? "--admin"
+	const char *both = settings->worker.inbound_port == settings->worker.outbound_port                                ? "--outbound-port"
+	                   : settings->admin.family && settings->admin.port == settings->worker.inbound_port  ? "--admin"
 	                                                                                               : NULL;
 
 	if (both) {
-		text_printf(error, "--inbound-port and %s are both %u; give each its own port", both, settings->inbound_port);
+		text_printf(error, "--inbound-port and %s are both %u; give each its own port", both, settings->worker.inbound_port);
 		return -EINVAL;
 	}
-	if (settings->admin.family && settings->admin.port == settings->outbound_port) {
-		text_printf(error, "--outbound-port and --admin are both %u; give each its own port", settings->outbound_port);
+	if (settings->admin.family && settings->admin.port == settings->worker.outbound_port) {
+		text_printf(error, "--outbound-port and --admin are both %u; give each its own port", settings->worker.outbound_port);
 		return -EINVAL;
 	}
 	return 0;

@@ -176,10 +176,10 @@ int options_value_parse_timeout(const struct option_call *call, void *field, str
 	return result;
 }
 
-/* Two members of the settings, which are the field. */
+/* Two members of the policy's settings, which are the field. */
 int options_value_parse_profile_default(const struct option_call *call, void *field, struct text *accepted)
 {
-	struct settings *settings = field;
+	struct policy_settings *settings = field;
 	struct timeout_value fresh;
 	int result = options_value_read_timeout(call, &fresh, accepted);
 

@@ -7,6 +7,7 @@
 
 struct addr;
 struct admin_answer;
+struct json;
 struct log;
 struct loop;
 struct proxy;
@@ -23,6 +24,7 @@ struct admin_context {
 	struct proxy *proxy;
 	struct reload *reload;
 	void (*drain)(void *owner, const char *who); /* begins to shut down; who: for the log */
+	void (*print_settings)(void *owner, struct json *json); /* a member of /config: what is set otherwise than its default */
 	void *owner;
 	struct admin_host_names names;
 	int64_t started_ms; /* wall clock, when the process began */

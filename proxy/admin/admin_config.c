@@ -19,7 +19,6 @@
 #include "proxy/dns/resolve_channel.h"
 #include "proxy/explain_print.h"
 #include "proxy/http1/http1.h"
-#include "proxy/options.h"
 #include "proxy/policy/policy.h"
 #include "proxy/policy/regex.h"
 #include "proxy/server/learned.h"
@@ -302,7 +301,7 @@ static void admin_config_learned(struct json *json, const struct proxy *proxy)
 	struct known *known = admin_config_gather(proxy, &count, &no_memory);
 
 	json_open(json, "learned_server_idle", '{');
-	json_bool(json, "enabled", !proxy->settings->no_learned_idle);
+	json_bool(json, "enabled", !proxy->upstream->no_learned_idle);
 	json_open(json, "servers", '[');
 	for (size_t first = 0, end; first < count; first = end) {
 		for (end = first + 1; end < count && addr_equal(&known[first].view.destination, &known[end].view.destination);)
@@ -391,7 +390,7 @@ static void admin_config_print(const struct admin_call *call, const struct asked
 	admin_config_learned(&json, proxy);
 	admin_config_documents(&json, &status, policy);
 	admin_config_conntrack(&json);
-	proxy_options_print_changed(proxy->settings, &json);
+	call->context->print_settings(call->context->owner, &json);
 	json_close(&json, '}');
 	fputc('\n', out);
 }

@@ -16,7 +16,6 @@
 #include "proxy/config/watch.h"
 #include "proxy/dns/resolve.h"
 #include "proxy/metrics/series.h"
-#include "proxy/options.h"
 #include "proxy/policy/policy.h"
 
 enum {
@@ -25,12 +24,11 @@ enum {
 };
 
 struct reload {
-	const struct settings *settings;
+	struct reload_settings settings;
 	struct loop *loop;
 	struct log *log;
 	void (*publish)(void *owner, struct policy *policy);
 	void *owner;
-	struct config_paths paths;
 	struct config *config;
 	struct policy *policy;
 	struct series *series;     /* owned; lives over all policies */
@@ -86,7 +84,7 @@ static void reload_say_read(const struct reload *reload, const struct config *co
 {
 	TEXT_ON_STACK(kinds, 512);
 
-	if (!reload->paths.count) {
+	if (!reload->settings.paths.count) {
 		log_message(reload->log, LOG_INFO, "configuration read in %lld ms: %zu annotation%s and %zu label%s of the pod; %zu warning%s",
 		            (long long)milliseconds, config->podinfo.annotation_count, config->podinfo.annotation_count == 1 ? "" : "s",
 		            config->podinfo.label_count, config->podinfo.label_count == 1 ? "" : "s", config->diagnostics.warnings,
@@ -120,8 +118,8 @@ static int reload_want_names(struct reload *reload, const struct policy *policy)
 
 	if (count && !reload->resolver) {
 		result = resolver_new(&reload->resolver, reload->loop, reload->log, reload_resolved, reload);
-		if (!result && reload->settings->dns_server.family)
-			result = resolver_use_server(reload->resolver, &reload->settings->dns_server);
+		if (!result && reload->settings.dns_server.family)
+			result = resolver_use_server(reload->resolver, &reload->settings.dns_server);
 	}
 	if (!result && reload->resolver)
 		result = resolver_want(reload->resolver, names, count);
@@ -132,7 +130,7 @@ static int reload_want_names(struct reload *reload, const struct policy *policy)
 static int reload_build(struct reload *reload, struct config *config)
 {
 	int64_t start = clock_monotonic_ms();
-	struct policy *policy = policy_new(reload->settings, config, reload->resolver, reload->series, NULL, NULL);
+	struct policy *policy = policy_new(reload->settings.policy, config, reload->resolver, reload->series, NULL, NULL);
 	int result;
 
 	if (!policy)
@@ -189,7 +187,7 @@ static int reload_read(struct reload *reload)
 	reload->tried_ms = clock_realtime_ms();
 	reload->refusal[0] = '\0';
 	reload->refusals = 0;
-	result = config_load(&config, &reload->paths, reload->config);
+	result = config_load(&config, &reload->settings.paths, reload->config);
 	if (result) {
 		reload_refuse(reload, &(struct diagnostics){0}, result);
 		return result;
@@ -208,7 +206,7 @@ static int reload_read(struct reload *reload)
 	config_unref(reload->config);
 	reload->config = config;
 	reload->read_ms = reload->tried_ms;
-	if (reload->paths.count || reload->paths.pod_info)
+	if (reload->settings.paths.count || reload->settings.paths.pod_info)
 		reload_say_read(reload, config, clock_monotonic_ms() - start);
 	return 0;
 }
@@ -245,7 +243,7 @@ static void reload_changed(void *owner)
 	reload_now(owner);
 }
 
-int reload_new(struct reload **out, const struct settings *settings, struct loop *loop, struct log *log,
+int reload_new(struct reload **out, const struct reload_settings *settings, struct loop *loop, struct log *log,
                void (*publish)(void *owner, struct policy *policy), void *owner)
 {
 	struct reload *reload = calloc(1, sizeof *reload);
@@ -254,19 +252,18 @@ int reload_new(struct reload **out, const struct settings *settings, struct loop
 	if (!reload)
 		return -ENOMEM;
 	*reload = (struct reload){
-	    .settings = settings,
+	    .settings = *settings,
 	    .loop = loop,
 	    .log = log,
 	    .publish = publish,
 	    .owner = owner,
-	    .paths = {settings->config.items, settings->config.count, settings->pod_info, settings->namespace},
 	    .rebuild = {.fire = reload_rebuild},
 	    .series = series_new(),
 	};
 	if (!reload->series)
 		result = -ENOMEM;
-	if (!result && (reload->paths.count || reload->paths.pod_info)) /* first, so that no change is missed */
-		result = watch_new(&reload->watch, loop, log, &reload->paths, reload_changed, reload);
+	if (!result && (reload->settings.paths.count || reload->settings.paths.pod_info)) /* first, so that no change is missed */
+		result = watch_new(&reload->watch, loop, log, &reload->settings.paths, reload_changed, reload);
 	if (!result)
 		result = reload_read(reload);
 	if (result)

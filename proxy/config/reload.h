@@ -5,20 +5,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct config;
+#include "lib/addr.h"
+#include "proxy/config/config.h"
+
 struct log;
 struct loop;
 struct policy;
+struct policy_settings;
 struct reload;
 struct series;
-struct settings;
 
 /* The configuration of a running proxy: documents, pod information and DNS answers made into policies, again whenever one of them
  * changes. A reading with errors changes nothing: the policy at hand stays. One thread. */
 
+struct reload_settings {
+	const struct policy_settings *policy;
+	struct config_paths paths;
+	struct addr dns_server; /* AF_UNSPEC: those of /etc/resolv.conf */
+};
+
 /* Reads everything for the first time. publish(owner, policy) is called from the loop with every later policy, which it may keep
- * references to. settings, loop and log are borrowed. 0; -EBADMSG: the documents are wrong, the log says how; another -errno. */
-int reload_new(struct reload **out, const struct settings *settings, struct loop *loop, struct log *log,
+ * references to. What settings refers to, loop and log are borrowed. 0; -EBADMSG: the documents are wrong, the log says how; another -errno. */
+int reload_new(struct reload **out, const struct reload_settings *settings, struct loop *loop, struct log *log,
                void (*publish)(void *owner, struct policy *policy), void *owner);
 void reload_free(struct reload *reload); /* NULL is fine */
 

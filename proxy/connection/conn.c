@@ -30,7 +30,6 @@
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/exchange.h"
 #include "proxy/metrics/metrics.h"
-#include "proxy/options.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
@@ -350,7 +349,7 @@ static void conn_server_connected(struct conn *conn, uint32_t events)
 {
 	struct leg *leg = &conn->upstream->leg;
 	int error = sock_error(leg->source.fd);
-	const struct settings *settings = conn->worker->proxy->settings;
+	const struct worker_settings *settings = conn->worker->proxy->settings;
 
 	if (!error && !(events & EPOLLOUT))
 		return;
@@ -406,7 +405,7 @@ void conn_half_closed(struct conn *conn)
 {
 	enum { PROBES_MOST = 127 }; /* MAX_TCP_KEEPCNT */
 	const struct proxy *proxy = conn->worker->proxy;
-	const struct settings *settings = proxy->settings;
+	const struct worker_settings *settings = proxy->settings;
 	int64_t patience = settings->keepalive_interval / 1000 * (int64_t)settings->keepalive_probes;
 	int seconds = proxy->half_closed_keepalive_s, probes;
 

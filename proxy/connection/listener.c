@@ -19,8 +19,8 @@
 #include "proxy/connection/record.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/access.h"
+#include "proxy/exchange/exchange.h"
 #include "proxy/http1/reply.h"
-#include "proxy/options.h"
 
 enum {
 	BACKLOG = 4096,   /* net.core.somaxconn cuts it */
@@ -32,7 +32,7 @@ enum {
 #define listener_of(pointer, member) ((struct listener *)(void *)((char *)(pointer) - offsetof(struct listener, member)))
 
 /* Over --max-connections: a client that has sent a request already learns why. */
-static bool listener_answer_limit(int fd, const struct settings *settings, const char *fact)
+static bool listener_answer_limit(int fd, const struct exchange_settings *settings, const char *fact)
 {
 	static const struct advice nothing_known = {.timer = TIMEOUT_NONE};
 	TEXT_ON_STACK(detail, ADVICE_DETAIL_SIZE);
@@ -101,7 +101,7 @@ static void listener_accepted(struct listener *listener, int fd, const struct so
 		text_printf(&fact, "%llu connections are open, %llu being the most, %llu of one direction, and no idle one could give way",
 		            (unsigned long long)admission_count(proxy), (unsigned long long)proxy->max_connections,
 		            (unsigned long long)admission_most(proxy));
-		cause.answered = listener_answer_limit(fd, proxy->settings, fact_bytes);
+		cause.answered = listener_answer_limit(fd, proxy->exchange, fact_bytes);
 		if (cause.answered)
 			access_refused(conn, REASON_CONN_LIMIT, reason_row(REASON_CONN_LIMIT)->status);
 		conn_close(conn, cause, "%s", fact_bytes);
@@ -162,7 +162,7 @@ static void listener_ready(struct loop_source *source, uint32_t events)
 
 int listener_open(struct listener *listener, struct worker *worker, enum direction direction, uint16_t port)
 {
-	const struct settings *settings = worker->proxy->settings;
+	const struct worker_settings *settings = worker->proxy->settings;
 	struct addr addr = {.family = AF_INET6, .port = port};
 	int fd = sock_listen(&addr, BACKLOG, true);
 

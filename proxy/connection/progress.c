@@ -13,7 +13,6 @@
 #include "proxy/connection/pump.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/exchange.h"
-#include "proxy/options.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
@@ -115,7 +114,7 @@ static bool progress_vanished(struct leg *leg, int64_t now, int64_t limit)
 
 const char *progress_vanished_words(const struct conn *conn, const struct leg *leg, struct text *out)
 {
-	const struct settings *settings = conn->worker->proxy->settings;
+	const struct worker_settings *settings = conn->worker->proxy->settings;
 	char idle[DURATION_TEXT_SIZE], interval[DURATION_TEXT_SIZE];
 
 	if (leg->vanished)

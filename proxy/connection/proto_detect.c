@@ -16,7 +16,6 @@
 #include "proxy/connection/worker.h"
 #include "proxy/http1/unread.h"
 #include "proxy/metrics/metrics.h"
-#include "proxy/options.h"
 #include "proxy/server/upstream.h"
 
 static void proto_detect_dial_failed(struct conn *conn, int error)
@@ -216,7 +215,7 @@ static void proto_detect_drain(struct conn *conn)
 
 void proto_detect_start(struct conn *conn)
 {
-	const struct settings *settings = conn->worker->proxy->settings;
+	const struct worker_settings *settings = conn->worker->proxy->settings;
 
 	conn_enter(conn, STAGE_DETECT);
 	if (conn->refusal || ports_contain(&settings->opaque_ports, conn->server_addr.port)) {

@@ -11,7 +11,6 @@
 #include "proxy/connection/tls_hello.h"
 #include "proxy/connection/worker.h"
 #include "proxy/metrics/metrics.h"
-#include "proxy/options.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 

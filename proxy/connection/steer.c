@@ -12,7 +12,6 @@
 #include "proxy/exchange/exchange.h"
 #include "proxy/http1/reply.h"
 #include "proxy/http1/rewrite.h"
-#include "proxy/options.h"
 #include "proxy/policy/filter.h"
 #include "proxy/policy/policy.h"
 #include "proxy/policy/route.h"
@@ -182,9 +181,9 @@ bool steer_request(struct conn *conn, const uint8_t *bytes, size_t head_length, 
 	struct route_request request;
 	struct policy_choice choice;
 
-	if (conn->worker->proxy->settings->forwarded && conn->direction == DIRECTION_INBOUND) {
+	if (conn->worker->proxy->exchange->forwarded && conn->direction == DIRECTION_INBOUND) {
 		rewrite->forwarded = &conn->client_addr;
-		rewrite->x_forwarded_for = conn->worker->proxy->settings->forwarded == FORWARDED_X_FOR;
+		rewrite->x_forwarded_for = conn->worker->proxy->exchange->forwarded == FORWARDED_X_FOR;
 	}
 	if (conn->aimed != conn->worker->terms.turn && !steer_aim(conn)) {
 		exchange_no_memory(conn);

@@ -17,7 +17,6 @@
 #include "proxy/connection/record.h"
 #include "proxy/exchange/exchange.h"
 #include "proxy/metrics/metrics.h"
-#include "proxy/options.h"
 #include "proxy/policy/policy.h"
 #include "proxy/server/upstream.h"
 
@@ -161,7 +160,7 @@ static void worker_idle(void *owner)
 
 int worker_new(struct worker **out, struct proxy *proxy, int log_fd)
 {
-	const struct settings *settings = proxy->settings;
+	const struct worker_settings *settings = proxy->settings;
 	struct worker *worker = calloc(1, sizeof *worker);
 	int result = -ENOMEM;
 
@@ -170,7 +169,7 @@ int worker_new(struct worker **out, struct proxy *proxy, int log_fd)
 	worker->proxy = proxy;
 	worker->random = (uint64_t)clock_realtime_ms() * 2 + 1 + (uint64_t)(uintptr_t)worker;
 	worker->metrics = metrics_new();
-	worker->learned.off = settings->no_learned_idle;
+	worker->learned.off = proxy->upstream->no_learned_idle;
 	worker->drain_timer.fire = worker_drain_expired;
 	worker->log_timer.fire = worker_log_retry;
 	worker->conn_memory = slab_new(sizeof(struct conn));

@@ -9,31 +9,45 @@
 
 #include "lib/buf.h"
 #include "lib/log.h"
+#include "lib/ports.h"
 #include "lib/reason.h"
-#include "lib/timeouts.h"
 #include "lib/wheel.h"
 #include "proxy/connection/listener.h"
 #include "proxy/connection/origin.h"
-#include "proxy/http1/http1.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/learned.h"
 #include "proxy/server/upstream.h"
 
 struct conn;
+struct exchange_settings;
+struct http1_settings;
 struct loop;
 struct metrics;
 struct policy;
 struct pump_pipe;
-struct settings;
 struct slab;
+struct upstream_settings;
 struct walk_part;
+
+/* What the owner set for listeners, connections and the log. */
+struct worker_settings {
+	uint16_t inbound_port, outbound_port;
+	struct ports opaque_ports;
+	int64_t detect_grace; /* ms */
+	int64_t keepalive_idle, keepalive_interval, keepalive_probes; /* ms, ms, count */
+	enum log_level log_level;
+	enum log_format log_format;
+	int64_t log_rate; /* close records a second and reason, 0 = no limit */
+};
 
 /* What all workers share: constant while they run, but for the counters. */
 struct proxy {
-	const struct settings *settings;
+	const struct worker_settings *settings;
+	const struct upstream_settings *upstream; /* carried for the wings above, each for its own */
+	const struct exchange_settings *exchange;
+	const struct http1_settings *http1;
 	struct policy *policy;           /* main's; a worker has its own hold of one */
 	struct origin_guard guard;
-	struct http1_limits limits;
 	atomic_bool looped;              /* at start a dial of ours was redirected back to us: lapse-init redirects our uid */
 	struct local_ports *local_ports;
 	uint64_t max_connections;

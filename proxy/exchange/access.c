@@ -10,7 +10,6 @@
 #include "proxy/connection/record.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/exchange.h"
-#include "proxy/options.h"
 #include "proxy/policy/route.h"
 
 enum {
@@ -135,7 +134,7 @@ void access_refused(struct conn *conn, enum reason_id reason, int status)
 	struct log_line line;
 	size_t length = 0;
 
-	if (!conn->worker->proxy->settings->access_log || !log_wants(conn->worker->log, LOG_INFO))
+	if (!conn->worker->proxy->exchange->access_log || !log_wants(conn->worker->log, LOG_INFO))
 		return;
 	while (length < buf_length(in) && length < LINE_MOST && buf_bytes(in)[length] != '\r' && buf_bytes(in)[length] != '\n')
 		length++;

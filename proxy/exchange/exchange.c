@@ -16,7 +16,6 @@
 #include "proxy/http1/reply.h"
 #include "proxy/metrics/metrics.h"
 #include "proxy/metrics/series.h"
-#include "proxy/options.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
@@ -63,7 +62,7 @@ int exchange_begin(struct conn *conn, const struct http1_head *head)
 	conn->instants[INSTANT_HEAD] = 0;
 	conn->instants[INSTANT_REQUEST] = conn_now(conn);
 	conn_touch(conn);
-	if (conn->worker->proxy->settings->log_paths)
+	if (conn->worker->proxy->exchange->log_paths)
 		exchange_remember(conn, head);
 	conn_enter(conn, STAGE_EXCHANGE);
 	PROBE_REQUEST_START(conn->id, conn->requests, head->method.bytes, head->method.length, head->target.bytes, head->target.length);
@@ -114,7 +113,7 @@ static void exchange_count(struct conn *conn)
 	metrics_observe(metrics, METRIC_REQUEST_SECONDS, conn->direction, 0, duration_us);
 	PROBE_REQUEST_END(conn->id, conn->requests, exchange->status, exchange->attempt, duration_us);
 	conn_count_bytes(conn);
-	if (conn->worker->proxy->settings->access_log)
+	if (conn->worker->proxy->exchange->access_log)
 		access_end(conn, class == CLASS_SUCCESS);
 }
 
@@ -261,7 +260,7 @@ static void exchange_let_go(struct conn *conn)
 void exchange_acquire(struct conn *conn)
 {
 	const struct http1_head *request = &conn->exchange->request;
-	bool shared = conn->worker->proxy->settings->pool_size, twice = request->idempotent && request->content_length <= EXCHANGE_REPLAY_MOST;
+	bool shared = conn->worker->proxy->upstream->pool_size, twice = request->idempotent && request->content_length <= EXCHANGE_REPLAY_MOST;
 
 	if (conn->upstream && !upstream_usable(conn->upstream)) {
 		upstream_observe_rest(conn->upstream);
@@ -376,7 +375,7 @@ static bool exchange_answer(struct conn *conn, struct cause cause, const char *d
 	    .status = cause.status,
 	    .reason = cause.reason,
 	    .detail = detail,
-	    .reason_headers = !conn->worker->proxy->settings->no_reason_headers,
+	    .reason_headers = !conn->worker->proxy->exchange->no_reason_headers,
 	    .body = exchange && exchange->request.accepts_text && !exchange->request.is_head,
 	    .close = !live,
 	};
@@ -536,7 +535,7 @@ void exchange_finish_if_complete(struct conn *conn)
 
 const struct http1_limits *exchange_limits(const struct conn *conn)
 {
-	return &conn->worker->proxy->limits;
+	return &conn->worker->proxy->http1->limits;
 }
 
 void exchange_no_memory(struct conn *conn)

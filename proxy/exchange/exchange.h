@@ -14,6 +14,12 @@ struct access;
 struct conn;
 struct terms;
 
+/* What the owner set for requests. */
+struct exchange_settings {
+	bool log_paths, access_log, no_reason_headers;
+	enum forwarded { FORWARDED_NONE, FORWARDED_RFC7239, FORWARDED_X_FOR } forwarded; /* what names the client to inbound requests */
+};
+
 /* A request is kept for another attempt up to this many bytes. */
 enum { EXCHANGE_REPLAY_MOST = 65536 };
 

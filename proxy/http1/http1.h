@@ -19,6 +19,12 @@ struct http1_limits {
 	size_t chunk_extension_bytes; /* per message */
 };
 
+/* What the owner set for messages: their limits, and whether one that is refused ends the connection instead of going on unread. */
+struct http1_settings {
+	struct http1_limits limits;
+	bool refuse_malformed;
+};
+
 enum http1_kind { HTTP1_REQUEST, HTTP1_RESPONSE };
 
 /* Why a message is refused. For a response every reason is REASON_SERVER_INVALID. */

@@ -22,7 +22,6 @@
 #include "proxy/http1/http1_response.h"
 #include "proxy/http1/rewrite.h"
 #include "proxy/http1/unread.h"
-#include "proxy/options.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
@@ -55,7 +54,7 @@ static void proto_http1_refuse_head(struct conn *conn, struct input *input, size
 {
 	if (unread_may(conn))
 		unread_start(conn, HTTP1_REQUEST, error, (struct http1_slice){input->bytes, input->length}, nothing);
-	else if (conn->worker->proxy->settings->access_log && input_hold(input, &conn->client, skipped))
+	else if (conn->worker->proxy->exchange->access_log && input_hold(input, &conn->client, skipped))
 		exchange_no_memory(conn);
 	else
 		exchange_refuse(conn, error);
@@ -124,7 +123,7 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 		return;
 	}
 	exchange = conn->exchange;
-	if (conn->worker->proxy->settings->access_log)
+	if (conn->worker->proxy->exchange->access_log)
 		access_begin(conn, bytes, head_length, head);
 	if (http1_body_feed(&exchange->request_body, HTTP1_REQUEST, bytes + head_length, length - head_length, exchange_limits(conn),
 	                    &body, &error)) {

@@ -10,7 +10,6 @@
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/exchange.h"
 #include "proxy/metrics/metrics.h"
-#include "proxy/options.h"
 #include "proxy/policy/policy.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
@@ -27,7 +26,7 @@ bool unread_may(const struct conn *conn)
 {
 	const struct policy *policy = conn->worker->terms.policy;
 
-	return !conn->worker->proxy->settings->refuse_malformed_http && !unread_would_skip(conn->exchange) &&
+	return !conn->worker->proxy->http1->refuse_malformed && !unread_would_skip(conn->exchange) &&
 	       !policy_target_decides(policy_target(policy, conn->direction, &conn->server_addr));
 }
 

@@ -15,7 +15,14 @@ struct budget;
 struct config;
 struct resolver;
 struct series;
-struct settings;
+
+/* What the owner set: the level of flags, and the names of the cluster. */
+struct policy_settings {
+	struct timeouts timeouts; /* unset where neither flag nor environment speaks; sources are owned */
+	const char *cluster_domain;
+	int64_t service_profile_default_timeout;    /* ms, 0 = off */
+	const char *service_profile_default_source; /* owned: "built-in ServiceProfile default", "flag --service-…", … */
+};
 
 /* Which rules and timeouts apply to what: one snapshot of all levels, made of the settings, the documents and what DNS says.
  * Constant but for its counters; shared by all workers; reference counted. */
@@ -40,7 +47,7 @@ struct policy_question {
  * question: NULL but for explain. With one a Service without a known address counts as there, inbound targets are made of Services
  * that do not select this pod too, and the Service that it names has targets even if no document speaks of it.
  * NULL when there is no memory. */
-struct policy *policy_new(const struct settings *settings, struct config *config, const struct resolver *resolver,
+struct policy *policy_new(const struct policy_settings *settings, struct config *config, const struct resolver *resolver,
                           struct series *series, const char *from_namespace, const struct policy_question *question);
 struct policy *policy_ref(struct policy *policy);
 void policy_unref(struct policy *policy); /* any thread; NULL is fine */

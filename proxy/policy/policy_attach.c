@@ -4,7 +4,6 @@
 
 #include "lib/clock.h"
 #include "proxy/metrics/series.h"
-#include "proxy/options.h"
 #include "proxy/policy/policy_data.h"
 #include "proxy/policy/route_table.h"
 
@@ -371,7 +370,7 @@ static const struct profile *policy_attach_find_profile(const struct attachment 
 static void policy_attach_profile_rule(struct attachment *attachment, const struct profile *profile, struct policy_rule *rule,
                                        const struct profile_route *route)
 {
-	const struct settings *settings = attachment->build->settings;
+	const struct policy_settings *settings = attachment->build->settings;
 	struct arena *arena = &attachment->build->policy->arena;
 	struct retry *retry;
 

@@ -5,7 +5,6 @@
 
 #include "proxy/dns/resolve.h"
 #include "proxy/metrics/series.h"
-#include "proxy/options.h"
 #include "proxy/policy/policy_data.h"
 
 void *policy_build_alloc(struct policy_build *build, size_t count, size_t size)
@@ -437,7 +436,7 @@ static void policy_build_all(struct policy_build *build)
 	policy_build_endpoints(build, KIND_LOAD_BALANCER);
 }
 
-struct policy *policy_new(const struct settings *settings, struct config *config, const struct resolver *resolver,
+struct policy *policy_new(const struct policy_settings *settings, struct config *config, const struct resolver *resolver,
                           struct series *series, const char *from_namespace, const struct policy_question *question)
 {
 	struct policy *policy = calloc(1, sizeof *policy);

@@ -128,7 +128,7 @@ struct policy_link {
 
 struct policy_build {
 	struct policy *policy;
-	const struct settings *settings;
+	const struct policy_settings *settings;
 	const struct config *config; /* NULL */
 	const struct resolver *resolver;
 	struct series *series;

@@ -17,7 +17,6 @@
 #include "proxy/connection/pump.h"
 #include "proxy/connection/worker.h"
 #include "proxy/metrics/metrics.h"
-#include "proxy/options.h"
 #include "proxy/policy/policy.h"
 #include "proxy/policy/terms.h"
 
@@ -372,10 +371,10 @@ void upstream_release(struct conn *conn)
 
 	if (!upstream)
 		return;
-	if (worker->pool.count >= (size_t)worker->proxy->settings->pool_size)
+	if (worker->pool.count >= (size_t)worker->proxy->upstream->pool_size)
 		for (other = *upstream_bucket(worker, &upstream->destination); other; other = other->next)
 			held += addr_equal(&other->destination, &upstream->destination);
-	if (upstream->private || held >= worker->proxy->settings->pool_size || worker->leaving || !upstream_usable(upstream) || !upstream_detach(upstream))
+	if (upstream->private || held >= worker->proxy->upstream->pool_size || worker->leaving || !upstream_usable(upstream) || !upstream_detach(upstream))
 		upstream_drop(conn, false);
 }
 

@@ -16,6 +16,12 @@ struct conn;
 struct text;
 struct worker;
 
+/* What the owner set for server connections. */
+struct upstream_settings {
+	int64_t pool_size; /* idle ones kept per destination and worker */
+	bool no_learned_idle;
+};
+
 /* A connection to a server: attached to one conn, which owns it, or idle in the worker's pool. */
 struct upstream {
 	struct loop_deferred deferred;

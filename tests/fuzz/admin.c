@@ -326,20 +326,27 @@ static void choose_port(void)
 	close(fd);
 }
 
+static void print_settings(void *owner, struct json *json)
+{
+	proxy_options_print_changed(&fuzz.settings, json);
+}
+
 static void prepare(void)
 {
 	static char program[] = "lapse-proxy", option[] = "--admin-host", names[] = "web.shop.svc,web.shop";
 	static char *words[] = {program, option, names, NULL}, *environment[] = {NULL};
+	struct reload_settings reload;
 	TEXT_ON_STACK(error, 256);
 	int command, log_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
 	HOLDS(!proxy_options_parse(3, words, environment, &fuzz.settings, &command, &error));
-	fuzz.settings.inbound_port = fuzz.settings.outbound_port = 0;
+	fuzz.settings.worker.inbound_port = fuzz.settings.worker.outbound_port = 0;
 	HOLDS(!log_new(&fuzz.log, log_fd, LOG_TEXT, LOG_INFO, 4096));
 	HOLDS(!loop_new(&fuzz.loop, idle, NULL));
-	fuzz.proxy = (struct proxy){.settings = &fuzz.settings, .guard.dials = origin_dials_new(), .main_loop = fuzz.loop,
+	reload = (struct reload_settings){.policy = &fuzz.settings.policy, .paths = proxy_options_paths(&fuzz.settings)};
+	fuzz.proxy = (struct proxy){.settings = &fuzz.settings.worker, .upstream = &fuzz.settings.upstream, .guard.dials = origin_dials_new(), .main_loop = fuzz.loop,
 	                            .workers = &fuzz.worker, .worker_count = 1, .max_connections = 100};
-	HOLDS(!reload_new(&fuzz.reload, &fuzz.settings, fuzz.loop, fuzz.log, publish, NULL));
+	HOLDS(!reload_new(&fuzz.reload, &reload, fuzz.loop, fuzz.log, publish, NULL));
 	fuzz.proxy.policy = reload_policy(fuzz.reload);
 	HOLDS(!worker_new(&fuzz.worker, &fuzz.proxy, log_fd));
 	listener_close(&fuzz.worker->inbound);
@@ -362,7 +369,7 @@ static int sockets(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct admin_context context = {
-	    .log = fuzz.log, .proxy = &fuzz.proxy, .reload = fuzz.reload, .drain = drain, .loop = fuzz.loop,
+	    .log = fuzz.log, .proxy = &fuzz.proxy, .reload = fuzz.reload, .drain = drain, .print_settings = print_settings, .loop = fuzz.loop,
 	    .names = {"pod-0", "cluster.local", &fuzz.settings.admin_hosts},
 	};
 	uint8_t *copy;

@@ -132,7 +132,7 @@ static void change_policy(unsigned number)
 {
 	fuzz.policy = number;
 	if (!fuzz.policies[number])
-		fuzz.policies[number] = policy_new(&fuzz.settings[number], fuzz.config[number], NULL, NULL, NULL, NULL);
+		fuzz.policies[number] = policy_new(&fuzz.settings[number].policy, fuzz.config[number], NULL, NULL, NULL, NULL);
 	HOLDS(fuzz.policies[number]);
 	if (fuzz.worker)
 		worker_set_policy(fuzz.worker, fuzz.policies[number]);
@@ -501,12 +501,12 @@ static void prepare(void)
 	fuzz.trace = getenv("CONNECTION_TRACE") != NULL;
 	for (int i = 0; i < POLICIES; i++) {
 		HOLDS(!proxy_options_parse(1, words, environment, &fuzz.settings[i], &command, &error));
-		fuzz.settings[i].inbound_port = fuzz.settings[i].outbound_port = 0;
-		fuzz.settings[i].log_level = LOG_DEBUG;
-		fuzz.settings[i].log_rate = 0;
+		fuzz.settings[i].worker.inbound_port = fuzz.settings[i].worker.outbound_port = 0;
+		fuzz.settings[i].worker.log_level = LOG_DEBUG;
+		fuzz.settings[i].worker.log_rate = 0;
 		for (int timer = 0; timer < TIMEOUT_COUNT && i == 1; timer++)
 			if (short_ms[timer])
-				fuzz.settings[i].timeouts.of[timer] = (struct timeout_value){short_ms[timer], "flag"};
+				fuzz.settings[i].policy.timeouts.of[timer] = (struct timeout_value){short_ms[timer], "flag"};
 		if (connection_documents[i])
 			fuzz.config[i] = read_documents(connection_documents[i]);
 	}
@@ -529,11 +529,11 @@ static void begin(void)
 	struct worker *worker;
 
 	fuzz.flags = next_byte();
-	settings->pool_size = fuzz.flags & SHARING ? 2 : 0;
+	settings->upstream.pool_size = fuzz.flags & SHARING ? 2 : 0;
 	settings->refuse_malformed_http = fuzz.flags & REFUSING;
-	settings->access_log = fuzz.flags & ACCESS_LOG;
+	settings->exchange.access_log = fuzz.flags & ACCESS_LOG;
 	settings->max_head_size = settings->max_target_size = fuzz.flags & SMALL ? 200 : 16384;
-	settings->opaque_ports = (struct ports){&port, fuzz.flags & OPAQUE_PORT ? 1 : 0};
+	settings->worker.opaque_ports = (struct ports){&port, fuzz.flags & OPAQUE_PORT ? 1 : 0};
 	HOLDS(!ftruncate(fuzz.log_fd, 0) && !lseek(fuzz.log_fd, 0, SEEK_SET));
 	fuzz.now_us = fuzz.timeout = fuzz.steps = fuzz.rounds = fuzz.spins = fuzz.last = fuzz.dial_count = 0;
 	fuzz.filled = 0;
@@ -541,8 +541,10 @@ static void begin(void)
 	fuzz.forgotten = false;
 	fuzz.quiet = true;
 	change_policy(fuzz.flags >> 6);
-	fuzz.proxy = (struct proxy){.settings = settings, .policy = fuzz.policies[fuzz.policy], .guard.dials = origin_dials_new(),
-	                            .limits = {(size_t)settings->max_head_size, 100, (size_t)settings->max_target_size, 4096},
+	fuzz.http1 = (struct http1_settings){{(size_t)settings->max_head_size, 100, (size_t)settings->max_target_size, 4096},
+	                                     settings->refuse_malformed_http};
+	fuzz.proxy = (struct proxy){.settings = &settings->worker, .upstream = &settings->upstream, .exchange = &settings->exchange,
+	                            .http1 = &fuzz.http1, .policy = fuzz.policies[fuzz.policy], .guard.dials = origin_dials_new(),
 	                            .max_connections = 1000, .half_closed_keepalive_s = 20, .workers = &fuzz.worker, .worker_count = 1,
 	                            .main_loop = fuzz.main_loop};
 	HOLDS(fuzz.proxy.guard.dials && !local_ports_new(&fuzz.proxy.local_ports) && !worker_new(&worker, &fuzz.proxy, fuzz.log_fd));

@@ -71,6 +71,7 @@ struct dial {
 static struct {
 	struct settings settings[POLICIES];
 	struct config *config[POLICIES];
+	struct http1_settings http1;
 	struct proxy proxy;
 	struct loop *main_loop;
 	int log_fd, listeners[SERVERS], filler[8], entrance;

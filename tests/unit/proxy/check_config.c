@@ -56,7 +56,7 @@ static void reads_and_says(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		char path[] = "/tmp/lapse-check-XXXXXX.yaml", *texts[2] = {NULL};
 		const char *paths[] = {path};
-		struct settings settings = {.config = {paths, 1}, .json = rows[i].json, .cluster_domain = "cluster.local"};
+		struct settings settings = {.config = {paths, 1}, .json = rows[i].json, .policy.cluster_domain = "cluster.local"};
 		size_t sizes[2], length = strlen(rows[i].document);
 		FILE *out = open_memstream(&texts[0], &sizes[0]), *errors = open_memstream(&texts[1], &sizes[1]);
 		int fd = mkstemps(path, 5), status;
@@ -64,8 +64,8 @@ static void reads_and_says(void **state)
 		assert_true(fd >= 0 && out && errors);
 		assert_int_equal(write(fd, rows[i].document, length), length);
 		close(fd);
-		timeouts_init_unset(&settings.timeouts);
-		settings.service_profile_default_source = "built-in ServiceProfile default";
+		timeouts_init_unset(&settings.policy.timeouts);
+		settings.policy.service_profile_default_source = "built-in ServiceProfile default";
 		status = check_config_run(&settings, out, errors);
 		unlink(path);
 		fclose(out);
@@ -83,7 +83,7 @@ static void reads_and_says(void **state)
 /* Nothing to check is no success. */
 static void asks_for_a_path(void **state)
 {
-	const struct settings settings = {.cluster_domain = "cluster.local"};
+	const struct settings settings = {.policy.cluster_domain = "cluster.local"};
 	char *texts[2] = {NULL};
 	size_t sizes[2];
 	FILE *out = open_memstream(&texts[0], &sizes[0]), *errors = open_memstream(&texts[1], &sizes[1]);

@@ -220,8 +220,8 @@ static void lapse_proxy_takes_its_arguments(void **state)
 	text_init(&text, said, sizeof said);
 	if (proxy_options_parse(argc, argv, environment, &settings, &command, &text))
 		fail_msg("%s", said);
-	assert_int_equal(settings.timeouts.of[TIMEOUT_DRAIN].milliseconds, 28000);
-	assert_int_equal(settings.opaque_ports.count, 1);
+	assert_int_equal(settings.policy.timeouts.of[TIMEOUT_DRAIN].milliseconds, 28000);
+	assert_int_equal(settings.worker.opaque_ports.count, 1);
 	proxy_options_free(&settings);
 	arena_free(&arena);
 	done(&ran);

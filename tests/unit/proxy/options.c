@@ -41,36 +41,36 @@ static void defaults(void **state)
 
 	assert_int_equal(parse(none, none, &settings, &command, &error), 0);
 	assert_int_equal(command, COMMAND_RUN);
-	assert_int_equal(settings.inbound_port, 4143);
-	assert_int_equal(settings.outbound_port, 4140);
+	assert_int_equal(settings.worker.inbound_port, 4143);
+	assert_int_equal(settings.worker.outbound_port, 4140);
 	assert_string_equal(addr_format(&settings.admin, admin), "127.0.0.1:4191");
 	assert_int_equal(settings.uid, 2102);
 	assert_int_equal(settings.workers, 0);
 	assert_int_equal(settings.max_connections, 0);
-	assert_int_equal(settings.log_level, LOG_INFO);
-	assert_int_equal(settings.log_format, LOG_TEXT);
-	assert_int_equal(settings.log_rate, 50);
-	assert_int_equal(settings.detect_grace, 20);
-	assert_int_equal(settings.keepalive_idle, 60000);
-	assert_int_equal(settings.keepalive_interval, 60000);
-	assert_int_equal(settings.keepalive_probes, 10);
+	assert_int_equal(settings.worker.log_level, LOG_INFO);
+	assert_int_equal(settings.worker.log_format, LOG_TEXT);
+	assert_int_equal(settings.worker.log_rate, 50);
+	assert_int_equal(settings.worker.detect_grace, 20);
+	assert_int_equal(settings.worker.keepalive_idle, 60000);
+	assert_int_equal(settings.worker.keepalive_interval, 60000);
+	assert_int_equal(settings.worker.keepalive_probes, 10);
 	assert_int_equal(settings.max_head_size, 65536);
 	assert_int_equal(settings.max_head_fields, 128);
 	assert_int_equal(settings.max_target_size, 16384);
 	assert_int_equal(settings.max_chunk_extensions, 1024);
-	assert_false(settings.log_paths || settings.no_reason_headers || settings.forwarded);
-	assert_false(ports_contain(&settings.opaque_ports, 3306));
+	assert_false(settings.exchange.log_paths || settings.exchange.no_reason_headers || settings.exchange.forwarded);
+	assert_false(ports_contain(&settings.worker.opaque_ports, 3306));
 	assert_int_equal(settings.docs, DOCS_NONE);
 	assert_true(settings.config.count == 0 && settings.headers.count == 0 && settings.words.count == 0 && !settings.json);
 	assert_true(!settings.pod_info && !settings.namespace && !settings.to && !settings.from_namespace);
-	assert_string_equal(settings.cluster_domain, "cluster.local");
+	assert_string_equal(settings.policy.cluster_domain, "cluster.local");
 	assert_int_equal(settings.dns_server.family, AF_UNSPEC);
 	assert_int_equal(settings.direction, DIRECTION_OUTBOUND);
-	assert_int_equal(settings.service_profile_default_timeout, 10000);
-	assert_string_equal(settings.service_profile_default_source, "built-in ServiceProfile default");
+	assert_int_equal(settings.policy.service_profile_default_timeout, 10000);
+	assert_string_equal(settings.policy.service_profile_default_source, "built-in ServiceProfile default");
 	for (int id = 0; id < TIMEOUT_COUNT; id++) {
-		assert_int_equal(settings.timeouts.of[id].milliseconds, TIMEOUT_UNSET);
-		assert_null(settings.timeouts.of[id].source);
+		assert_int_equal(settings.policy.timeouts.of[id].milliseconds, TIMEOUT_UNSET);
+		assert_null(settings.policy.timeouts.of[id].source);
 	}
 	proxy_options_free(&settings);
 	proxy_options_free(&settings);
@@ -88,13 +88,13 @@ static void flags(void **state)
 
 	assert_int_equal(parse(arguments, environment, &settings, &command, &error), 0);
 	assert_int_equal(command, COMMAND_RUN);
-	assert_true(settings.log_paths && settings.no_reason_headers && settings.forwarded);
+	assert_true(settings.exchange.log_paths && settings.exchange.no_reason_headers && settings.exchange.forwarded);
 	assert_int_equal(settings.workers, 3);
 	assert_int_equal(settings.uid, 77);
 	assert_int_equal(settings.admin.family, AF_UNSPEC);
-	assert_int_equal(settings.log_format, LOG_JSON);
-	assert_int_equal(settings.log_level, LOG_DEBUG);
-	assert_int_equal(settings.inbound_port, 4143); /* an empty variable says nothing */
+	assert_int_equal(settings.worker.log_format, LOG_JSON);
+	assert_int_equal(settings.worker.log_level, LOG_DEBUG);
+	assert_int_equal(settings.worker.inbound_port, 4143); /* an empty variable says nothing */
 	assert_int_equal(settings.max_head_size, 2048);
 	proxy_options_free(&settings);
 }
@@ -108,11 +108,11 @@ static void opaque_ports_add_up(void **state)
 	TEXT_ON_STACK(error, 512);
 
 	assert_int_equal(parse(arguments, environment, &settings, &command, &error), 0);
-	assert_true(ports_contain(&settings.opaque_ports, 3306));
-	assert_true(ports_contain(&settings.opaque_ports, 8099));
-	assert_true(ports_contain(&settings.opaque_ports, 5432));
-	assert_false(ports_contain(&settings.opaque_ports, 25)); /* the command line replaces the environment */
-	assert_false(ports_contain(&settings.opaque_ports, 8100));
+	assert_true(ports_contain(&settings.worker.opaque_ports, 3306));
+	assert_true(ports_contain(&settings.worker.opaque_ports, 8099));
+	assert_true(ports_contain(&settings.worker.opaque_ports, 5432));
+	assert_false(ports_contain(&settings.worker.opaque_ports, 25)); /* the command line replaces the environment */
+	assert_false(ports_contain(&settings.worker.opaque_ports, 8100));
 	proxy_options_free(&settings);
 }
 
@@ -157,7 +157,7 @@ static void configuration(void **state)
 	assert_int_equal(settings.config.count, 2);
 	assert_string_equal(settings.config.items[0], "a.yaml");
 	assert_string_equal(settings.config.items[1], "dir");
-	assert_string_equal(settings.cluster_domain, "k8s.example-1.org");
+	assert_string_equal(settings.policy.cluster_domain, "k8s.example-1.org");
 	assert_string_equal(addr_format(&settings.dns_server, server), "[fd00::a]:53");
 	assert_string_equal(settings.namespace, "team-1");
 	assert_string_equal(settings.pod_info, "/pod");
@@ -212,10 +212,10 @@ static void explain(void **state)
 	assert_string_equal(settings.from_namespace, "b");
 	assert_int_equal(settings.direction, DIRECTION_INBOUND);
 	assert_true(settings.json);
-	assert_int_equal(settings.service_profile_default_timeout, 0);
-	assert_string_equal(settings.service_profile_default_source,
+	assert_int_equal(settings.policy.service_profile_default_timeout, 0);
+	assert_string_equal(settings.policy.service_profile_default_source,
 	                    "environment variable LAPSE_SERVICE_PROFILE_DEFAULT_TIMEOUT");
-	assert_string_equal(settings.timeouts.of[TIMEOUT_REQUEST].source, "environment variable LAPSE_TIMEOUT_REQUEST");
+	assert_string_equal(settings.policy.timeouts.of[TIMEOUT_REQUEST].source, "environment variable LAPSE_TIMEOUT_REQUEST");
 	proxy_options_free(&settings);
 }
 
@@ -241,7 +241,7 @@ static void each_timeout_has_flag_and_variable(void **state)
 			snprintf(source, sizeof source, given & 1 ? "flag %s" : "environment variable %s",
 			         given & 1 ? flag : variable);
 			for (int other = 0; other < TIMEOUT_COUNT; other++) {
-				const struct timeout_value *value = &settings.timeouts.of[other];
+				const struct timeout_value *value = &settings.policy.timeouts.of[other];
 
 				if (other != id) {
 					assert_int_equal(value->milliseconds, TIMEOUT_UNSET);
@@ -251,7 +251,7 @@ static void each_timeout_has_flag_and_variable(void **state)
 				assert_string_equal(value->source, source);
 			}
 			proxy_options_free(&settings);
-			assert_null(settings.timeouts.of[id].source);
+			assert_null(settings.policy.timeouts.of[id].source);
 		}
 }
 
@@ -283,8 +283,8 @@ static void timeout_values(void **state)
 
 		if (parse(arguments, none, &settings, &command, &error))
 			fail_msg("%s: %s", rows[i].argument, error_bytes);
-		assert_int_equal(settings.timeouts.of[rows[i].id].milliseconds, rows[i].milliseconds);
-		assert_string_equal(settings.timeouts.of[rows[i].id].source, rows[i].source);
+		assert_int_equal(settings.policy.timeouts.of[rows[i].id].milliseconds, rows[i].milliseconds);
+		assert_string_equal(settings.policy.timeouts.of[rows[i].id].source, rows[i].source);
 		proxy_options_free(&settings);
 	}
 }
@@ -301,8 +301,8 @@ static void sources_are_owned(void **state)
 	assert_int_equal(proxy_options_parse(2, argv, environment, &settings, &command, &error), 0);
 	memset(argument, 'x', sizeof argument - 1);
 	memset(variable, 'x', sizeof variable - 1);
-	assert_string_equal(settings.timeouts.of[TIMEOUT_CONNECT].source, "flag --timeout-connect");
-	assert_string_equal(settings.timeouts.of[TIMEOUT_REQUEST].source, "environment variable LAPSE_TIMEOUT_REQUEST");
+	assert_string_equal(settings.policy.timeouts.of[TIMEOUT_CONNECT].source, "flag --timeout-connect");
+	assert_string_equal(settings.policy.timeouts.of[TIMEOUT_REQUEST].source, "environment variable LAPSE_TIMEOUT_REQUEST");
 	proxy_options_free(&settings);
 }
 

@@ -73,7 +73,7 @@ static inline void world_new(struct world *world, const char *documents, const c
 	assert_int_equal(config_load(&world->config, &paths, NULL), 0);
 	if (world->config->diagnostics.errors)
 		fail_msg("%s", world->config->diagnostics.first->text);
-	world->policy = policy_new(&world->settings, world->config, NULL, NULL, NULL, question);
+	world->policy = policy_new(&world->settings.policy, world->config, NULL, NULL, NULL, question);
 	assert_non_null(world->policy);
 }
 
