@@ -48,7 +48,7 @@ PROXY := main options options_check options_value inject inject_description inje
 	$(addprefix http1/,proto_http1 http1 http1_field http1_plain http1_response unread rewrite reply) \
 	$(addprefix exchange/,exchange loss access retry) \
 	$(addprefix server/,upstream learned) \
-	$(addprefix metrics/,metrics series) \
+	$(addprefix metrics/,metrics series words) \
 	$(addprefix admin/,walk admin admin_host admin_pages admin_metrics admin_config admin_view admin_html admin_files) \
 	$(addprefix config/,reload config watch podinfo annotations linkerd diagnostics yaml yaml_tree fields catalog manifest manifest_kubelb manifest_service \
 	  manifest_ingress manifest_profile manifest_route manifest_rule manifest_filter manifest_reference manifest_text) \

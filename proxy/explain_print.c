@@ -224,7 +224,7 @@ void explain_print_json(const struct explanation *explanation, FILE *out)
 
 	json_open(&json, NULL, '{');
 	json_string(&json, "to", explanation->to);
-	json_string(&json, "direction", origin_direction_name(explanation->direction));
+	json_string(&json, "direction", words_direction(explanation->direction));
 	json_string(&json, "service", explanation->service);
 	json_bool(&json, "service_documented", explanation->service && !explanation->undocumented);
 	explain_print_json_route(&json, explanation);
@@ -272,7 +272,7 @@ static void explain_print_row(FILE *out, const char *label, const char *format, 
 static void explain_print_asked(const struct explanation *explanation, FILE *out)
 {
 	fputs("Asked\n", out);
-	explain_print_row(out, "to", "%s, %s", explanation->to, origin_direction_name(explanation->direction));
+	explain_print_row(out, "to", "%s, %s", explanation->to, words_direction(explanation->direction));
 	if (explanation->from_namespace)
 		explain_print_row(out, "from namespace", "%s", explanation->from_namespace);
 	explain_print_row(out, "request", "%s", explanation->request ? explanation->request : "none: a connection of opaque bytes");

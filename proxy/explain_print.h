@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "proxy/connection/origin.h"
+#include "proxy/metrics/words.h"
 #include "proxy/policy/policy.h"
 
 /* What becomes of the header fields of one name: first all that are removed, then those set, then those added. */

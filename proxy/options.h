@@ -8,10 +8,10 @@
 #include "lib/addr.h"
 #include "lib/options.h"
 #include "proxy/config/config.h"
-#include "proxy/connection/origin.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/exchange.h"
 #include "proxy/http1/http1.h"
+#include "proxy/metrics/words.h"
 #include "proxy/policy/policy.h"
 #include "proxy/server/upstream.h"
 

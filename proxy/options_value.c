@@ -10,7 +10,7 @@
 #include "lib/duration.h"
 #include "lib/text.h"
 #include "proxy/admin/admin_host.h"
-#include "proxy/connection/origin.h"
+#include "proxy/metrics/words.h"
 #include "proxy/options.h"
 
 enum { DOMAIN_MOST = 180 }; /* of a name's 253 characters, with a Service and a namespace before it */
@@ -113,7 +113,7 @@ int options_value_parse_domain(const struct option_call *call, void *field, stru
 int options_value_parse_direction(const struct option_call *call, void *field, struct text *accepted)
 {
 	for (enum direction direction = DIRECTION_INBOUND; direction <= DIRECTION_OUTBOUND; direction++)
-		if (strcmp(call->value, origin_direction_name(direction)) == 0) {
+		if (strcmp(call->value, words_direction(direction)) == 0) {
 			*(enum direction *)field = direction;
 			return 0;
 		}

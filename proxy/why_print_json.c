@@ -68,7 +68,7 @@ static void why_print_json_phases(struct json *json, const uint64_t phases[stati
 	json_open(json, "phases", '{');
 	for (unsigned phase = 0; phase < PHASE_COUNT; phase++)
 		if (phases[phase])
-			json_number(json, conn_phase_name(phase), (int64_t)phases[phase]);
+			json_number(json, words_phase(phase), (int64_t)phases[phase]);
 	if (phases[PHASE_COUNT])
 		json_number(json, "other", (int64_t)phases[PHASE_COUNT]);
 	json_close(json, '}');

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "lib/clock.h"
-#include "proxy/connection/conn.h"
+#include "proxy/metrics/words.h"
 
 static const struct {
 	const char *name;
@@ -104,7 +104,7 @@ static int64_t why_record_seconds(struct why_slice slice)
 static unsigned why_record_phase(struct why_slice name)
 {
 	for (unsigned phase = 0; phase < PHASE_COUNT; phase++)
-		if (why_slice_is(name, conn_phase_name(phase)))
+		if (why_slice_is(name, words_phase(phase)))
 			return phase;
 	return PHASE_COUNT;
 }

@@ -44,7 +44,7 @@ struct why_record {
 	int64_t at_ms;                            /* since 1970, with every kind from WHY_UNKNOWN on */
 	enum reason_id reason;                    /* REASON_NONE: a request that went well */
 	enum reason_by by;                        /* of CLOSED and FAILED; never BY_PEER */
-	unsigned phase;                           /* as conn_phase_name() counts, PHASE_COUNT = another; of CLOSED and FAILED */
+	unsigned phase;                           /* as words_phase() counts, PHASE_COUNT = another; of CLOSED and FAILED */
 	bool outbound;
 	uint64_t requests, suppressed, retries;
 	int64_t duration_us;                      /* of REQUEST, -1 = none */

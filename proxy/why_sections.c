@@ -27,7 +27,7 @@ static void why_sections_phases(const uint64_t phases[static PHASE_COUNT + 1], s
 		for (unsigned phase = 0; phase < PHASE_COUNT; phase++)
 			if (!(taken >> phase & 1) && (most == PHASE_COUNT || phases[phase] > phases[most]))
 				most = phase;
-		text_printf(out, "%s%s", shown ? ", " : "", conn_phase_name(most));
+		text_printf(out, "%s%s", shown ? ", " : "", words_phase(most));
 		if (shown || phases[most] < left) {
 			text_char(out, ' ');
 			why_page_number(phases[most], out);

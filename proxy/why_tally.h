@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "lib/reason.h"
-#include "proxy/connection/conn.h"
+#include "proxy/metrics/words.h"
 #include "proxy/why_record.h"
 #include "proxy/why_span.h"
 #include "proxy/why_table.h"

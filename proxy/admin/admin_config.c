@@ -91,7 +91,7 @@ static void admin_config_target(struct json *json, enum direction direction, con
 	uint16_t port;
 
 	json_open(json, NULL, '{');
-	json_string(json, "direction", origin_direction_name(direction));
+	json_string(json, "direction", words_direction(direction));
 	json_string(json, "service", policy_target_name(target));
 	if (policy_target_service(target, &namespace, &name, &port) && port)
 		json_number(json, "port", port);

@@ -143,7 +143,7 @@ static void admin_html_id(const struct view *view, const struct walk_row *row, F
 
 static void admin_html_direction(const struct view *view, const struct walk_row *row, FILE *out)
 {
-	admin_html_filter(view, VIEW_DIRECTION, origin_direction_name(row->direction), out);
+	admin_html_filter(view, VIEW_DIRECTION, words_direction(row->direction), out);
 }
 
 /* A click on the address chooses its host. */
@@ -176,12 +176,12 @@ static void admin_html_service(const struct view *view, const struct walk_row *r
 
 static void admin_html_protocol(const struct view *view, const struct walk_row *row, FILE *out)
 {
-	admin_html_filter(view, VIEW_PROTOCOL, detect_name(row->protocol), out);
+	admin_html_filter(view, VIEW_PROTOCOL, words_protocol(row->protocol), out);
 }
 
 static void admin_html_stage(const struct view *view, const struct walk_row *row, FILE *out)
 {
-	admin_html_filter(view, VIEW_STAGE, conn_phase_name(row->phase), out);
+	admin_html_filter(view, VIEW_STAGE, words_phase(row->phase), out);
 	if (row->half_closed)
 		fprintf(out, " <span class=quiet>%s finished</span>", row->client_finished ? "client" : "server");
 }

@@ -53,16 +53,6 @@ static int admin_view_read_number(const char *value, uint64_t least, uint64_t mo
 	return 0;
 }
 
-static const char *admin_view_direction(unsigned value)
-{
-	return origin_direction_name((enum direction)value);
-}
-
-static const char *admin_view_protocol(unsigned value)
-{
-	return detect_name((enum protocol)value);
-}
-
 static const char *admin_view_timer(unsigned value)
 {
 	return value == TIMEOUT_NONE ? "none" : timeouts_name((enum timeout_id)value);
@@ -70,17 +60,17 @@ static const char *admin_view_timer(unsigned value)
 
 static int admin_view_read_direction(struct view *view, const char *value)
 {
-	return admin_view_read_name(value, DIRECTION_OUTBOUND + 1, admin_view_direction, &view->walk.filter.direction);
+	return admin_view_read_name(value, DIRECTION_OUTBOUND + 1, words_direction, &view->walk.filter.direction);
 }
 
 static int admin_view_read_protocol(struct view *view, const char *value)
 {
-	return admin_view_read_name(value, PROTOCOL_OPAQUE + 1, admin_view_protocol, &view->walk.filter.protocol);
+	return admin_view_read_name(value, PROTOCOL_OPAQUE + 1, words_protocol, &view->walk.filter.protocol);
 }
 
 static int admin_view_read_stage(struct view *view, const char *value)
 {
-	return admin_view_read_name(value, PHASE_COUNT, conn_phase_name, &view->walk.filter.phase);
+	return admin_view_read_name(value, PHASE_COUNT, words_phase, &view->walk.filter.phase);
 }
 
 static int admin_view_read_timer(struct view *view, const char *value)
@@ -168,15 +158,15 @@ static const struct {
 	unsigned choices;
 	const char *(*choice)(unsigned at);
 } parameters[VIEW_PARAMETERS] = {
-    [VIEW_DIRECTION] = {"direction", admin_view_read_direction, "inbound or outbound", DIRECTION_OUTBOUND + 1, admin_view_direction},
+    [VIEW_DIRECTION] = {"direction", admin_view_read_direction, "inbound or outbound", DIRECTION_OUTBOUND + 1, words_direction},
     [VIEW_CLIENT] = {"client", admin_view_read_client, "an address, as 10.1.0.7, 10.1.0.7:40112, [::1]:80 or 10.1.0.0/16"},
     [VIEW_SERVER] = {"server", admin_view_read_server, "an address, as 10.1.0.9, 10.1.0.9:8080, [::1]:80 or 10.1.0.0/16"},
     [VIEW_SERVICE] = {"service", admin_view_read_service, "NAMESPACE/NAME"},
     [VIEW_PROTOCOL] = {"protocol", admin_view_read_protocol, "undetected, http/1.1, http/2, tls or opaque", PROTOCOL_OPAQUE + 1,
-                       admin_view_protocol},
+                       words_protocol},
     [VIEW_STAGE] = {"stage", admin_view_read_stage,
                     "accept, detect, connect, opaque, idle, head, exchange (request, wait, backoff or response), tunnel or closing",
-                    PHASE_COUNT, conn_phase_name},
+                    PHASE_COUNT, words_phase},
     [VIEW_TIMER] = {"timer", admin_view_read_timer, "a timeout's name, as idleConnection, or none", TIMEOUT_NONE + 1, admin_view_timer},
     [VIEW_ID] = {"id", admin_view_read_id, "the number of a connection"},
     [VIEW_SORT] = {"sort", admin_view_read_sort, "deadline or age"},
@@ -203,12 +193,12 @@ static void admin_view_print_row(struct json *json, const struct walk_row *row)
 
 	json_open(json, NULL, '{');
 	json_number(json, "id", (int64_t)row->id);
-	json_string(json, "direction", origin_direction_name(row->direction));
+	json_string(json, "direction", words_direction(row->direction));
 	json_string(json, "client", row->client.family ? addr_format(&row->client, text) : NULL);
 	json_string(json, "server", row->server.family ? addr_format(&row->server, text) : NULL);
 	json_string(json, "service", row->service);
-	json_string(json, "protocol", detect_name(row->protocol));
-	json_string(json, "stage", conn_phase_name(row->phase));
+	json_string(json, "protocol", words_protocol(row->protocol));
+	json_string(json, "stage", words_phase(row->phase));
 	json_number(json, "age_ms", row->age);
 	json_number(json, "idle_ms", row->idle);
 	if (row->left == INT64_MAX)

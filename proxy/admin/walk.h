@@ -8,8 +8,7 @@
 
 #include "lib/addr.h"
 #include "lib/timeouts.h"
-#include "proxy/connection/detect.h"
-#include "proxy/connection/origin.h"
+#include "proxy/metrics/words.h"
 
 struct conn;
 struct proxy;

@@ -201,7 +201,7 @@ static void closing_count(struct conn *conn)
 	metrics_add(metrics, METRIC_CONNECTIONS_CLOSED, conn->direction, ending->reason, ending->by, ending->phase, 1);
 	metrics_add(metrics, METRIC_CONNECTIONS_ACTIVE, conn->direction, 0, 0, 0, -1);
 	metrics_observe(metrics, METRIC_CONNECTION_SECONDS, conn->direction, conn->protocol, open_ms * 1000);
-	PROBE_CLOSE(conn->id, reason_row(ending->reason)->name, reason_by_name(ending->by), conn_phase_name(ending->phase), open_ms);
+	PROBE_CLOSE(conn->id, reason_row(ending->reason)->name, reason_by_name(ending->by), words_phase(ending->phase), open_ms);
 	metrics_add_named(metrics, NAMED_SERVICE_CLOSED, conn->terms->service_series, conn->direction, ending->reason, 1);
 	if (conn->unread)
 		metrics_add(metrics, METRIC_UNREAD_ACTIVE, conn->direction, 0, 0, 0, -1);

@@ -42,27 +42,25 @@ enum { CLIENT = 1, SERVER = 2 };
 #define ALWAYS (T(MAX_CONNECTION) | T(UNACKNOWLEDGED))
 
 static const struct {
-	const char *name;
 	uint32_t timers;
 	uint8_t reads;
 	uint32_t may_enter;
 	uint8_t alarms;
 } stages[] = {
-    [STAGE_ACCEPT] = {"accept", 0, 0, S(DETECT) | ENDS, 0},
-    [STAGE_DETECT] = {"detect", ALWAYS | T(DETECT) | T(CONNECT) | T(TCP_IDLE), CLIENT | SERVER,
+    [STAGE_ACCEPT] = {0, 0, S(DETECT) | ENDS, 0},
+    [STAGE_DETECT] = {ALWAYS | T(DETECT) | T(CONNECT) | T(TCP_IDLE), CLIENT | SERVER,
                       S(CONNECT) | S(OPAQUE) | S(IDLE) | ENDS, A(GRACE) | A(DRAIN_GRACE)},
-    [STAGE_CONNECT] = {"connect", ALWAYS | T(CONNECT), 0, S(OPAQUE) | ENDS, 0},
-    [STAGE_OPAQUE] = {"opaque", ALWAYS | T(TCP_IDLE) | T(HALF_CLOSE), CLIENT | SERVER, ENDS, A(HALF_CLOSED)},
-    [STAGE_IDLE] = {"idle", ALWAYS | T(IDLE_CONNECTION), CLIENT | SERVER, S(HEAD) | S(TUNNEL) | ENDS, A(TURN)},
-    [STAGE_HEAD] = {"head", ALWAYS | T(REQUEST_HEADERS) | T(STREAM_IDLE), CLIENT | SERVER, S(EXCHANGE) | S(TUNNEL) | ENDS, 0},
-    [STAGE_EXCHANGE] = {"exchange", ALWAYS | T(REQUEST) | T(BACKEND_REQUEST) | T(STREAM_IDLE) | T(CONNECT), CLIENT | SERVER,
+    [STAGE_CONNECT] = {ALWAYS | T(CONNECT), 0, S(OPAQUE) | ENDS, 0},
+    [STAGE_OPAQUE] = {ALWAYS | T(TCP_IDLE) | T(HALF_CLOSE), CLIENT | SERVER, ENDS, A(HALF_CLOSED)},
+    [STAGE_IDLE] = {ALWAYS | T(IDLE_CONNECTION), CLIENT | SERVER, S(HEAD) | S(TUNNEL) | ENDS, A(TURN)},
+    [STAGE_HEAD] = {ALWAYS | T(REQUEST_HEADERS) | T(STREAM_IDLE), CLIENT | SERVER, S(EXCHANGE) | S(TUNNEL) | ENDS, 0},
+    [STAGE_EXCHANGE] = {ALWAYS | T(REQUEST) | T(BACKEND_REQUEST) | T(STREAM_IDLE) | T(CONNECT), CLIENT | SERVER,
                         S(IDLE) | S(TUNNEL) | ENDS, A(BACKOFF) | A(ATTEMPT)},
-    [STAGE_TUNNEL] = {"tunnel",
-                      ALWAYS | T(STREAM_IDLE) | T(HALF_CLOSE) | T(CONNECT) | T(IDLE_CONNECTION) | T(REQUEST_HEADERS) | T(REQUEST) |
+    [STAGE_TUNNEL] = {ALWAYS | T(STREAM_IDLE) | T(HALF_CLOSE) | T(CONNECT) | T(IDLE_CONNECTION) | T(REQUEST_HEADERS) | T(REQUEST) |
                           T(BACKEND_REQUEST), /* the last four while it is unread (http1/unread.h) */
                       CLIENT | SERVER, ENDS, A(HALF_CLOSED)},
-    [STAGE_LINGER] = {"closing", 0, CLIENT, S(CLOSED), A(LINGER)},
-    [STAGE_CLOSED] = {"closed", 0, 0, 0, 0},
+    [STAGE_LINGER] = {0, CLIENT, S(CLOSED), A(LINGER)},
+    [STAGE_CLOSED] = {0, 0, 0, 0},
 };
 
 _Static_assert(sizeof stages / sizeof stages[0] == STAGE_COUNT, "one row per stage");
@@ -72,11 +70,6 @@ _Static_assert(sizeof stages / sizeof stages[0] == STAGE_COUNT, "one row per sta
 #undef S
 
 #define conn_of(pointer, member) ((struct conn *)(void *)((char *)(pointer) - offsetof(struct conn, member)))
-
-const char *conn_stage_name(enum stage stage)
-{
-	return stages[stage].name;
-}
 
 int64_t conn_now(const struct conn *conn)
 {
@@ -95,7 +88,7 @@ void conn_enter(struct conn *conn, enum stage stage)
 		conn->broken = true;
 		return;
 	}
-	PROBE_STAGE(conn->id, stages[conn->stage].name, stages[stage].name);
+	PROBE_STAGE(conn->id, words_phase(conn->stage), words_phase(stage));
 	conn->stage = stage;
 }
 
@@ -130,13 +123,6 @@ unsigned conn_phase(const struct conn *conn)
 	if ((!conn->upstream && !refused) || exchange->refusal == REASON_BACKEND_UNRESOLVED)
 		return STAGE_CONNECT;
 	return exchange->request_body.complete ? PHASE_WAIT : PHASE_REQUEST;
-}
-
-const char *conn_phase_name(unsigned phase)
-{
-	static const char *const names[] = {"request", "wait", "backoff", "response"};
-
-	return phase < STAGE_COUNT ? stages[phase].name : names[phase - STAGE_COUNT];
 }
 
 static void conn_count_way(struct conn *conn, enum metric_leg leg, enum metric_way way, uint64_t now, uint64_t *counted)
@@ -247,7 +233,7 @@ void conn_settle(struct conn *conn)
 	int result;
 
 	if (conn->broken && conn->ending.reason == REASON_NONE) {
-		conn_close(conn, cause_of(REASON_INTERNAL_ERROR), "a step out of stage %s that the proxy does not know", stages[conn->stage].name);
+		conn_close(conn, cause_of(REASON_INTERNAL_ERROR), "a step out of stage %s that the proxy does not know", words_phase(conn->stage));
 		return;
 	}
 	if (conn->stage == STAGE_CLOSED)

@@ -9,37 +9,18 @@
 #include "lib/timeouts.h"
 #include "lib/wheel.h"
 #include "proxy/connection/deadline.h"
-#include "proxy/connection/detect.h"
 #include "proxy/connection/leg.h"
-#include "proxy/connection/origin.h"
+#include "proxy/metrics/words.h"
 #include "proxy/http1/http1.h"
 
 struct exchange;
+struct origin;
 struct policy_target;
 struct proto;
 struct terms;
 struct tls_hello;
 struct upstream;
 struct worker;
-
-/* Where a connection is in its life. What holds in each stage, which timers run in it, which sides are read and what may come
- * next stands in the stage table of conn.c. */
-enum stage {
-	STAGE_ACCEPT,   /* nothing is known yet; never waited in */
-	STAGE_DETECT,   /* first bytes awaited; after the grace the server may be dialled, or connected and silent */
-	STAGE_CONNECT,  /* opaque: the protocol is decided, the server is being dialled */
-	STAGE_OPAQUE,   /* both legs up, bytes move both ways */
-	STAGE_IDLE,     /* HTTP, no byte of a request has come; the server leg may be kept */
-	STAGE_HEAD,     /* part of a request head is here */
-	STAGE_EXCHANGE, /* one request is under way: conn->exchange is set */
-	STAGE_TUNNEL,   /* after 101 or a 2xx to CONNECT: as OPAQUE, under streamIdle */
-	STAGE_LINGER,   /* ended, its reason is fixed; what is owed to the client is flushed, what it still sends is discarded */
-	STAGE_CLOSED,   /* both sockets closed; only the sweep may touch it */
-	STAGE_COUNT,
-};
-
-/* Where in its life a connection is, in the record's words: its stage, but for an exchange one of these. */
-enum phase { PHASE_REQUEST = STAGE_COUNT, PHASE_WAIT, PHASE_BACKOFF, PHASE_RESPONSE, PHASE_COUNT };
 
 /* TCP_INFO of the client's and the server's socket at an end, as tcp(7) names it, and what it had not acknowledged. */
 struct ending_legs {
@@ -129,11 +110,8 @@ void conn_enter(struct conn *conn, enum stage stage);
 void conn_arm(struct conn *conn, enum alarm alarm, int64_t at);
 void conn_disarm(struct conn *conn);
 
-const char *conn_stage_name(enum stage stage);
-
-/* A stage or an enum phase; and "idle", "head", "request", "wait", "response", … */
+/* A stage or an enum phase. */
 unsigned conn_phase(const struct conn *conn);
-const char *conn_phase_name(unsigned phase);
 
 /* The next of its timers that is due. `unacknowledged` only while something is. */
 struct deadline conn_next_timer(const struct conn *conn);

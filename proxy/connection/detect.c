@@ -137,13 +137,3 @@ enum protocol detect_protocol(const uint8_t *bytes, size_t length)
 		return PROTOCOL_TLS;
 	return http1 == FIT_MORE || http2 == FIT_MORE || tls == FIT_MORE ? PROTOCOL_UNDETECTED : PROTOCOL_OPAQUE;
 }
-
-const char *detect_name(enum protocol protocol)
-{
-	static const char *const names[] = {
-	    [PROTOCOL_UNDETECTED] = "undetected", [PROTOCOL_HTTP1] = "http/1.1", [PROTOCOL_HTTP2] = "http/2",
-	    [PROTOCOL_TLS] = "tls", [PROTOCOL_OPAQUE] = "opaque",
-	};
-
-	return names[protocol];
-}

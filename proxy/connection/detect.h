@@ -5,13 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum protocol {
-	PROTOCOL_UNDETECTED, /* more bytes are needed */
-	PROTOCOL_HTTP1,
-	PROTOCOL_HTTP2,
-	PROTOCOL_TLS,
-	PROTOCOL_OPAQUE,
-};
+#include "proxy/metrics/words.h"
 
 /* What the first bytes a client sent are. Pure: a prefix gets PROTOCOL_UNDETECTED or the verdict of every longer one.
  * HTTP/1: a whole request line; HTTP/2: the whole preface (RFC 9113 §3.4); TLS: a handshake record of version 3.x whose first message
@@ -29,8 +23,5 @@ size_t detect_skip_empty_lines(const uint8_t *bytes, size_t length);
 
 /* Whether they begin like one, with `token SP` behind any number of empty lines: lenient servers answer such a line too. */
 bool detect_begins_request(const uint8_t *bytes, size_t length);
-
-/* "undetected", "http/1.1", "http/2", "tls", "opaque" */
-const char *detect_name(enum protocol protocol);
 
 #endif

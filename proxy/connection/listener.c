@@ -15,6 +15,7 @@
 #include "proxy/connection/advice.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/detect.h"
 #include "proxy/connection/proto_detect.h"
 #include "proxy/connection/record.h"
 #include "proxy/connection/worker.h"

@@ -16,11 +16,6 @@ struct origin_dials {
 	_Atomic uint32_t marks[65536]; /* by local port: origin_mark(), origin_looped_mark(), 0 = no dial of ours */
 };
 
-const char *origin_direction_name(enum direction direction)
-{
-	return direction == DIRECTION_INBOUND ? "inbound" : "outbound";
-}
-
 struct origin_dials *origin_dials_new(void)
 {
 	return calloc(1, sizeof(struct origin_dials));

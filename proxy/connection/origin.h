@@ -6,10 +6,7 @@
 
 #include "lib/addr.h"
 #include "lib/reason.h"
-
-enum direction { DIRECTION_INBOUND, DIRECTION_OUTBOUND };
-
-const char *origin_direction_name(enum direction direction);
+#include "proxy/metrics/words.h"
 
 /* Where a redirected connection came from and where it wanted to go. */
 struct origin {

@@ -33,7 +33,7 @@ static void proto_detect_decided(struct conn *conn, enum protocol protocol)
 	metrics_add(metrics, METRIC_DETECTED, conn->direction, protocol, 0, 0, 1);
 	metrics_observe(metrics, METRIC_DETECT_SECONDS, conn->direction, 0,
 	                (conn_now(conn) - conn->instants[INSTANT_ACCEPTED]) * 1000);
-	PROBE_DETECT(conn->id, detect_name(protocol));
+	PROBE_DETECT(conn->id, words_protocol(protocol));
 }
 
 /* Opaque from here on; what the client sent is held in its leg. */

@@ -30,7 +30,7 @@ static void record_protocol(struct log_line *line, const struct conn *conn)
 	if (conn->protocol == PROTOCOL_HTTP1 && conn->requests && conn->http_minor == 0)
 		log_string(line, "protocol", "http/1.0");
 	else
-		log_string(line, "protocol", detect_name(conn->protocol));
+		log_string(line, "protocol", words_protocol(conn->protocol));
 }
 
 static void record_timer(struct log_line *line, const struct conn *conn, enum timeout_id timer)
@@ -114,7 +114,7 @@ static void record_http(struct log_line *line, const struct conn *conn)
 
 void record_subject(struct log_line *line, const struct conn *conn)
 {
-	log_string(line, "direction", origin_direction_name(conn->direction));
+	log_string(line, "direction", words_direction(conn->direction));
 	record_protocol(line, conn);
 	record_addresses(line, &conn->client_addr, &conn->server_addr);
 	if (conn->terms->service)
@@ -194,7 +194,7 @@ static void record_write(struct conn *conn, const struct ending *ending, const c
 	if (!record_begin(&line, worker, level, message, ending->reason, &suppressed))
 		return;
 	log_string(&line, "by", reason_by_name(ending->by));
-	log_string(&line, "phase", conn_phase_name(ending->phase));
+	log_string(&line, "phase", words_phase(ending->phase));
 	record_subject(&line, conn);
 	record_rule(&line, conn);
 	if (conn->protocol == PROTOCOL_HTTP1)
@@ -261,7 +261,7 @@ void record_unborn(struct worker *worker, const struct origin *origin)
 		return;
 	log_string(&line, "by", reason_by_name(row->by));
 	log_string(&line, "phase", "accept");
-	log_string(&line, "direction", origin_direction_name(origin->direction));
+	log_string(&line, "direction", words_direction(origin->direction));
 	record_addresses(&line, &origin->client, &origin->destination);
 	log_seconds(&line, "open_s", 0);
 	log_seconds(&line, "idle_s", 0);

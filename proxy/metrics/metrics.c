@@ -13,16 +13,6 @@ enum { DIMENSIONS = 4 };
 
 /* --- dimensions --- */
 
-static const char *metrics_direction(unsigned value)
-{
-	return origin_direction_name((enum direction)value);
-}
-
-static const char *metrics_protocol(unsigned value)
-{
-	return detect_name((enum protocol)value);
-}
-
 static const char *metrics_reason(unsigned value)
 {
 	return reason_row((enum reason_id)value)->name;
@@ -120,11 +110,11 @@ static const struct {
 	const char *(*name)(unsigned value);
 } dimensions[] = {
     [DIMENSION_NONE] = {NULL, SIZE_NONE, false, NULL},
-    [DIMENSION_DIRECTION] = {"direction", SIZE_DIRECTION, false, metrics_direction},
-    [DIMENSION_PROTOCOL] = {"protocol", SIZE_PROTOCOL, false, metrics_protocol},
+    [DIMENSION_DIRECTION] = {"direction", SIZE_DIRECTION, false, words_direction},
+    [DIMENSION_PROTOCOL] = {"protocol", SIZE_PROTOCOL, false, words_protocol},
     [DIMENSION_REASON] = {"reason", SIZE_REASON, true, metrics_reason},
     [DIMENSION_BY] = {"by", SIZE_BY, true, metrics_by},
-    [DIMENSION_PHASE] = {"phase", SIZE_PHASE, true, conn_phase_name},
+    [DIMENSION_PHASE] = {"phase", SIZE_PHASE, true, words_phase},
     [DIMENSION_TIMER] = {"timer", SIZE_TIMER, true, metrics_timer},
     [DIMENSION_LEVEL] = {"level", SIZE_LEVEL, true, metrics_level_name},
     [DIMENSION_DIAL] = {"result", SIZE_DIAL, false, metrics_dial_name},
@@ -461,7 +451,7 @@ static int metrics_print_name(struct metrics *const *all, size_t count, enum met
 	for (unsigned value = 0; any && value < size && !result; value++) {
 		if (dimensions[dimension].sparse && !values[value])
 			continue;
-		result = metrics_line(out, "%s{direction=\"%s\",%s=\"", named[family].name, metrics_direction(direction),
+		result = metrics_line(out, "%s{direction=\"%s\",%s=\"", named[family].name, words_direction(direction),
 		                      kind_labels[named[family].kind]);
 		if (!result) /* it may be longer than a line */
 			result = buf_append(out, label, strlen(label));

@@ -9,9 +9,7 @@
 
 #include "lib/reason.h"
 #include "lib/timeouts.h"
-#include "proxy/connection/conn.h"
-#include "proxy/connection/detect.h"
-#include "proxy/connection/origin.h"
+#include "proxy/metrics/words.h"
 
 struct buf;
 struct series;

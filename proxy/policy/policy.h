@@ -8,7 +8,7 @@
 #include "lib/addr.h"
 #include "lib/reason.h"
 #include "lib/timeouts.h"
-#include "proxy/connection/origin.h"
+#include "proxy/metrics/words.h"
 #include "proxy/policy/route.h"
 
 struct budget;

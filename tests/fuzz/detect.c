@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		HOLDS(verdict >= PROTOCOL_UNDETECTED && verdict <= PROTOCOL_OPAQUE);
 		HOLDS(first == PROTOCOL_UNDETECTED || verdict == first);
 		HOLDS(length > 0 || verdict == PROTOCOL_UNDETECTED);
-		HOLDS(detect_name(verdict)[0]);
+		HOLDS(words_protocol(verdict)[0]);
 		first = verdict;
 	}
 	first = detect_protocol(data, size);

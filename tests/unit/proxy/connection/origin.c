@@ -53,12 +53,6 @@ static struct addr addr_of(const char *text)
 	return addr;
 }
 
-static void names(void **state)
-{
-	assert_string_equal(origin_direction_name(DIRECTION_INBOUND), "inbound");
-	assert_string_equal(origin_direction_name(DIRECTION_OUTBOUND), "outbound");
-}
-
 struct fixture {
 	int fds[2];
 	struct origin_guard guard;
@@ -232,7 +226,6 @@ static void asks_in_the_family_of_the_destination(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(names),
 	    cmocka_unit_test(judges),
 	    cmocka_unit_test(straight_to_the_port_is_not_redirected),
 	    cmocka_unit_test(our_own_dial_is_a_loop),
