@@ -8,8 +8,8 @@
 #include "init/batch.h"
 #include "init/image.h"
 #include "init/plan.h"
+#include "init/report.h"
 #include "init/rules.h"
-#include "init/show.h"
 #include "lib/text.h"
 
 static bool check_equal(const struct image_item *a, const struct image_item *b)
@@ -18,29 +18,41 @@ static bool check_equal(const struct image_item *a, const struct image_item *b)
 	       !strcmp(a->comment, b->comment);
 }
 
-/* Rules are the last items of an image; those of the plan are known in nft's own words. */
-static void check_print(const char *sign, const struct image_item *item, const struct plan_rule *rule, FILE *to)
+static void check_print_text(const char *sign, const struct image_item *item, FILE *to)
 {
-	TEXT_ON_STACK(shown, SHOW_TEXT_SIZE);
-
-	if (!to)
-		return;
 	switch (item->kind) {
 	case IMAGE_SET:
-		fprintf(to, "%s set %s %s\n", sign, item->name, item->content);
+		fprintf(to, "%s set %s { %s }\n", sign, item->name, item->content);
 		break;
 	case IMAGE_CHAIN:
-		fprintf(to, "%s chain %s %s\n", sign, item->name, item->content);
+		fprintf(to, "%s chain %s { %s }\n", sign, item->name, item->content);
 		break;
 	case IMAGE_RULE:
-		if (rule) {
-			show_rule(rule, &shown);
-			fprintf(to, "%s %s: %s\n", sign, item->name, shown.data);
-		} else {
-			fprintf(to, "%s %s: %scomment \"%s\"\n", sign, item->name, item->content, item->comment);
-		}
+		fprintf(to, item->comment[0] ? "%s %s: %s comment \"%s\"\n" : "%s %s: %s\n", sign, item->name, item->text, item->comment);
 		break;
 	}
+}
+
+static void check_print(bool missing, const struct image_item *item, struct report *report)
+{
+	static const char *const kinds[] = {[IMAGE_SET] = "set", [IMAGE_CHAIN] = "chain", [IMAGE_RULE] = "rule"};
+	struct json *json = &report->json;
+	bool rule = item->kind == IMAGE_RULE;
+
+	if (!report->to)
+		return;
+	if (!report->as_json) {
+		check_print_text(missing ? "-" : "+", item, report->to);
+		return;
+	}
+	json_open(json, NULL, '{');
+	json_bool(json, "missing", missing);
+	json_string(json, "kind", kinds[item->kind]);
+	json_string(json, rule ? "chain" : "name", item->name);
+	json_string(json, "text", rule ? item->text : item->content);
+	if (rule)
+		json_string(json, "comment", item->comment);
+	json_close(json, '}');
 }
 
 static bool check_follows(const struct image_item *item, const struct image *image, size_t from)
@@ -51,9 +63,9 @@ static bool check_follows(const struct image_item *item, const struct image *ima
 	return false;
 }
 
-size_t check_compare(const struct plan *plan, const struct image *expected, const struct image *found, FILE *to)
+size_t check_compare(const struct image *expected, const struct image *found, struct report *report)
 {
-	size_t first_rule = expected->count - plan->rule_count, i = 0, j = 0, differences = 0;
+	size_t i = 0, j = 0, differences = 0;
 
 	while (i < expected->count || j < found->count) {
 		const struct image_item *want = i < expected->count ? &expected->items[i] : NULL;
@@ -66,11 +78,11 @@ size_t check_compare(const struct plan *plan, const struct image *expected, cons
 		}
 		differences++;
 		if (want && (!have || !check_follows(want, found, j))) {
-			check_print("-", want, i >= first_rule ? &plan->rules[i - first_rule] : NULL, to);
+			check_print(true, want, report);
 			i++;
 		} else {
 			assert(have); /* the loop goes on while either is left */
-			check_print("+", have, NULL, to);
+			check_print(false, have, report);
 			j++;
 		}
 	}
@@ -90,7 +102,7 @@ static int check_expect(const struct plan *plan, struct image *out)
 	return status;
 }
 
-int check_rules(struct netlink *netlink, const struct plan *plan, FILE *to, struct text *error)
+int check_rules(struct netlink *netlink, const struct plan *plan, struct report *report, struct text *error)
 {
 	struct image expected = {0}, found = {0};
 	size_t differences;
@@ -100,6 +112,7 @@ int check_rules(struct netlink *netlink, const struct plan *plan, FILE *to, stru
 		text_string(error, "out of memory");
 		return status;
 	}
+	report_list(report, "differences");
 	status = image_read(netlink, &found);
 	if (status == -ENOENT) {
 		text_string(error, "the table inet " PLAN_TABLE " is not installed; run lapse-init install");
@@ -107,7 +120,7 @@ int check_rules(struct netlink *netlink, const struct plan *plan, FILE *to, stru
 	} else if (status) {
 		batch_explain(status, "read the table inet " PLAN_TABLE, "", "", error);
 	} else {
-		differences = check_compare(plan, &expected, &found, to);
+		differences = check_compare(&expected, &found, report);
 		if (differences) {
 			text_printf(error,
 			            "the table inet " PLAN_TABLE " is not as these options make it: %zu difference%s (- missing, "

@@ -19,6 +19,7 @@
 #include "init/batch.h"
 #include "init/netlink.h"
 #include "init/plan.h"
+#include "init/rule_text.h"
 #include "init/show.h"
 #include "lib/text.h"
 
@@ -30,6 +31,7 @@ struct image_key {
 
 struct image_keys {
 	char *set; /* owned */
+	enum plan_type type;
 	struct image_key *list; /* owned */
 	size_t count, room;
 };
@@ -85,26 +87,106 @@ static int image_take_chain(struct image *image, const struct nftnl_chain *chain
 /* --- rules --- */
 
 struct image_rule {
-	struct text content;
+	struct text content, text;
+	struct rule_text words;
 	uint64_t packets, bytes;
-	char text[2048];
+	char content_bytes[2048], text_bytes[2048];
 };
+
+/* An attribute of at most RULE_TEXT_DATA bytes; NULL when it is longer or not there. */
+static const void *image_data(const struct nftnl_expr *expr, uint16_t attribute, size_t *length)
+{
+	uint32_t bytes = 0;
+	const void *data = nftnl_expr_is_set(expr, attribute) ? nftnl_expr_get(expr, attribute, &bytes) : NULL;
+
+	*length = bytes;
+	return bytes <= RULE_TEXT_DATA ? data : NULL;
+}
+
+static bool image_say_bitwise(struct rule_text *words, const struct nftnl_expr *expr)
+{
+	size_t length, xor_length;
+	const void *mask = image_data(expr, NFTNL_EXPR_BITWISE_MASK, &length), *xor = image_data(expr, NFTNL_EXPR_BITWISE_XOR, &xor_length);
+
+	return mask && xor && length == xor_length && nftnl_expr_get_u32(expr, NFTNL_EXPR_BITWISE_OP) == NFT_BITWISE_BOOL &&
+	       rule_text_mask(words, mask, xor, length);
+}
+
+static bool image_say_range(struct rule_text *words, const struct nftnl_expr *expr)
+{
+	size_t length, to_length;
+	const void *from = image_data(expr, NFTNL_EXPR_RANGE_FROM_DATA, &length), *to = image_data(expr, NFTNL_EXPR_RANGE_TO_DATA, &to_length);
+
+	return from && to && length == to_length && rule_text_range(words, nftnl_expr_get_u32(expr, NFTNL_EXPR_RANGE_OP), from, to, length);
+}
+
+static bool image_say_immediate(struct rule_text *words, const struct nftnl_expr *expr, const char *raw)
+{
+	size_t length;
+	const void *data = image_data(expr, NFTNL_EXPR_IMM_DATA, &length);
+
+	if (nftnl_expr_is_set(expr, NFTNL_EXPR_IMM_VERDICT))
+		return rule_text_verdict(words, (int32_t)nftnl_expr_get_u32(expr, NFTNL_EXPR_IMM_VERDICT),
+		                         nftnl_expr_is_set(expr, NFTNL_EXPR_IMM_CHAIN) ? nftnl_expr_get_str(expr, NFTNL_EXPR_IMM_CHAIN) : NULL);
+	return data && rule_text_immediate(words, data, length, raw);
+}
+
+/* What the expression says in nft's words; false when it is none of those that are known. */
+static bool image_say(struct rule_text *words, const char *name, const struct nftnl_expr *expr, const char *raw)
+{
+	const void *data;
+	size_t length;
+
+	if (!strcmp(name, "meta") && nftnl_expr_is_set(expr, NFTNL_EXPR_META_DREG))
+		return rule_text_meta(words, nftnl_expr_get_u32(expr, NFTNL_EXPR_META_KEY), nftnl_expr_get_u32(expr, NFTNL_EXPR_META_DREG));
+	if (!strcmp(name, "ct") && nftnl_expr_is_set(expr, NFTNL_EXPR_CT_DREG) && !nftnl_expr_is_set(expr, NFTNL_EXPR_CT_DIR))
+		return rule_text_ct(words, nftnl_expr_get_u32(expr, NFTNL_EXPR_CT_KEY), nftnl_expr_get_u32(expr, NFTNL_EXPR_CT_DREG));
+	if (!strcmp(name, "payload") && nftnl_expr_is_set(expr, NFTNL_EXPR_PAYLOAD_DREG))
+		return rule_text_payload(words, nftnl_expr_get_u32(expr, NFTNL_EXPR_PAYLOAD_BASE),
+		                         nftnl_expr_get_u32(expr, NFTNL_EXPR_PAYLOAD_OFFSET), nftnl_expr_get_u32(expr, NFTNL_EXPR_PAYLOAD_LEN),
+		                         nftnl_expr_get_u32(expr, NFTNL_EXPR_PAYLOAD_DREG));
+	if (!strcmp(name, "fib"))
+		return rule_text_fib(words, nftnl_expr_get_u32(expr, NFTNL_EXPR_FIB_RESULT), nftnl_expr_get_u32(expr, NFTNL_EXPR_FIB_FLAGS));
+	if (!strcmp(name, "socket"))
+		return rule_text_socket(words, nftnl_expr_get_u32(expr, NFTNL_EXPR_SOCKET_KEY));
+	if (!strcmp(name, "bitwise"))
+		return image_say_bitwise(words, expr);
+	if (!strcmp(name, "range"))
+		return image_say_range(words, expr);
+	if (!strcmp(name, "cmp")) {
+		data = image_data(expr, NFTNL_EXPR_CMP_DATA, &length);
+		return data && rule_text_compare(words, nftnl_expr_get_u32(expr, NFTNL_EXPR_CMP_OP), data, length);
+	}
+	if (!strcmp(name, "lookup") && !nftnl_expr_is_set(expr, NFTNL_EXPR_LOOKUP_DREG))
+		return rule_text_lookup(words, nftnl_expr_get_str(expr, NFTNL_EXPR_LOOKUP_SET),
+		                        nftnl_expr_get_u32(expr, NFTNL_EXPR_LOOKUP_FLAGS) & NFT_LOOKUP_F_INV);
+	if (!strcmp(name, "immediate"))
+		return image_say_immediate(words, expr, raw);
+	if (!strcmp(name, "redir"))
+		return rule_text_redirect(words, nftnl_expr_get_u32(expr, NFTNL_EXPR_REDIR_FLAGS));
+	return false;
+}
 
 static int image_take_expr(struct nftnl_expr *expr, void *context)
 {
 	struct image_rule *rule = context;
 	const char *name = nftnl_expr_get_str(expr, NFTNL_EXPR_NAME);
+	TEXT_ON_STACK(raw, 300);
 	char text[256];
 
 	if (!strcmp(name, "counter")) {
 		rule->packets = nftnl_expr_get_u64(expr, NFTNL_EXPR_CTR_PACKETS);
 		rule->bytes = nftnl_expr_get_u64(expr, NFTNL_EXPR_CTR_BYTES);
 		text_string(&rule->content, "[ counter ] ");
+		rule_text_counter(&rule->words);
 		return 0;
 	}
 	if (nftnl_expr_snprintf(text, sizeof text, expr, NFTNL_OUTPUT_DEFAULT, 0) < 0)
 		text[0] = '\0';
-	text_printf(&rule->content, "[ %s %s] ", name, text);
+	text_printf(&raw, "[ %s %s]", name, text);
+	text_printf(&rule->content, "%s ", raw.data);
+	if (!image_say(&rule->words, name, expr, raw.data))
+		rule_text_other(&rule->words, raw.data);
 	return 0;
 }
 
@@ -129,31 +211,35 @@ static int image_take_rule(struct image *image, struct nftnl_rule *rule)
 
 	if (!image_is_ours(nftnl_rule_get_str(rule, NFTNL_RULE_TABLE)))
 		return 0;
-	text_init(&found.content, found.text, sizeof found.text);
+	text_init(&found.content, found.content_bytes, sizeof found.content_bytes);
+	text_init(&found.text, found.text_bytes, sizeof found.text_bytes);
+	rule_text_begin(&found.words, &found.text);
 	nftnl_expr_foreach(rule, image_take_expr, &found);
+	rule_text_end(&found.words);
 	userdata = nftnl_rule_get_data(rule, NFTNL_RULE_USERDATA, &length);
 	if (userdata)
 		nftnl_udata_parse(userdata, length, image_take_userdata, &comment);
 	error = image_add(image, IMAGE_RULE, nftnl_rule_get_str(rule, NFTNL_RULE_CHAIN), found.content.data, comment.data, &item);
-	if (!error) {
-		item->packets = found.packets;
-		item->bytes = found.bytes;
-	}
-	return error;
+	if (error)
+		return error;
+	item->packets = found.packets;
+	item->bytes = found.bytes;
+	item->text = strdup(found.text.data);
+	return item->text ? 0 : -ENOMEM;
 }
 
 /* --- sets --- */
 
-static const char *image_type_name(uint32_t flags, uint32_t length)
+static enum plan_type image_type(uint32_t flags, uint32_t length)
 {
-	if (!(flags & NFT_SET_INTERVAL))
-		return "names";
-	return length == 2 ? "ports" : length == 4 ? "IPv4" : "IPv6";
+	if (length == 16)
+		return flags & NFT_SET_INTERVAL ? PLAN_TYPE_IPV6 : PLAN_TYPE_INTERFACE;
+	return length == 2 ? PLAN_TYPE_PORT : PLAN_TYPE_IPV4;
 }
 
 static int image_take_set(struct image_build *build, const struct nftnl_set *set)
 {
-	const char *name = nftnl_set_get_str(set, NFTNL_SET_NAME), *type;
+	const char *name = nftnl_set_get_str(set, NFTNL_SET_NAME);
 	struct image_keys *keys;
 
 	if (!image_is_ours(nftnl_set_get_str(set, NFTNL_SET_TABLE)))
@@ -162,11 +248,11 @@ static int image_take_set(struct image_build *build, const struct nftnl_set *set
 	if (!keys)
 		return -ENOMEM;
 	build->keys = keys;
-	keys[build->key_count] = (struct image_keys){.set = strdup(name)};
+	keys[build->key_count] = (struct image_keys){
+		.set = strdup(name), .type = image_type(nftnl_set_get_u32(set, NFTNL_SET_FLAGS), nftnl_set_get_u32(set, NFTNL_SET_KEY_LEN))};
 	if (!keys[build->key_count++].set)
 		return -ENOMEM;
-	type = image_type_name(nftnl_set_get_u32(set, NFTNL_SET_FLAGS), nftnl_set_get_u32(set, NFTNL_SET_KEY_LEN));
-	return image_add(&build->image, IMAGE_SET, name, type, "", NULL);
+	return image_add(&build->image, IMAGE_SET, name, "", "", NULL);
 }
 
 static int image_take_element(const struct nlattr *element, void *context)
@@ -231,29 +317,26 @@ static void image_key_before(const struct image_key *key, size_t length, uint8_t
 		i--;
 }
 
-static void image_show_range(const struct image_keys *keys, size_t at, enum plan_type type, FILE *to)
+static void image_show_range(const struct image_keys *keys, size_t at, const char *separator, FILE *to)
 {
-	size_t length = plan_key_length(type);
+	size_t length = plan_key_length(keys->type);
 	struct plan_range range = {0};
 	TEXT_ON_STACK(shown, SHOW_TEXT_SIZE);
 
 	memcpy(range.first, keys->list[at].bytes, sizeof range.first);
-	if (type == PLAN_TYPE_INTERFACE)
+	if (keys->type == PLAN_TYPE_INTERFACE)
 		memcpy(range.last, range.first, sizeof range.last);
 	else if (at + 1 < keys->count && keys->list[at + 1].end)
 		image_key_before(&keys->list[at + 1], length, range.last);
 	else
 		memset(range.last, 0xff, length);
-	show_range(type, &range, &shown);
-	fprintf(to, " %s", shown.data);
+	show_range(keys->type, &range, &shown);
+	fprintf(to, "%s %s", separator, shown.data);
 }
 
 static int image_finish_set(struct image_item *item, struct image_keys *keys)
 {
-	enum plan_type type = !strcmp(item->content, "ports")  ? PLAN_TYPE_PORT
-	                      : !strcmp(item->content, "IPv4") ? PLAN_TYPE_IPV4
-	                      : !strcmp(item->content, "IPv6") ? PLAN_TYPE_IPV6
-	                                                       : PLAN_TYPE_INTERFACE;
+	const char *separator = "";
 	char *content = NULL;
 	size_t size;
 	FILE *to = open_memstream(&content, &size);
@@ -262,10 +345,13 @@ static int image_finish_set(struct image_item *item, struct image_keys *keys)
 		return -ENOMEM;
 	if (keys->count)
 		qsort(keys->list, keys->count, sizeof *keys->list, image_compare_keys);
-	fprintf(to, "%s {", item->content);
-	for (size_t i = 0; i < keys->count; i++)
-		if (!keys->list[i].end)
-			image_show_range(keys, i, type, to);
+	fprintf(to, "type %s; elements = {", show_type_name(keys->type));
+	for (size_t i = 0; i < keys->count; i++) {
+		if (keys->list[i].end)
+			continue;
+		image_show_range(keys, i, separator, to);
+		separator = ",";
+	}
 	fputs(" }", to);
 	if (fclose(to)) {
 		free(content);
@@ -434,6 +520,7 @@ void image_free(struct image *image)
 		free(image->items[i].name);
 		free(image->items[i].content);
 		free(image->items[i].comment);
+		free(image->items[i].text);
 	}
 	free(image->items);
 	*image = (struct image){0};

@@ -13,8 +13,9 @@ enum image_kind { IMAGE_SET, IMAGE_CHAIN, IMAGE_RULE };
 struct image_item {
 	enum image_kind kind;
 	char *name;    /* owned; of the set or chain, for a rule of its chain */
-	char *content; /* owned; set: type and ranges, chain: its head, rule: its expressions as libnftnl prints them, uncounted */
+	char *content; /* owned; set and chain: what nft has in the braces, rule: its expressions as libnftnl prints them, uncounted */
 	char *comment; /* owned; of a rule, else "" */
+	char *text;    /* owned; a rule in nft's words, without its comment; NULL for others */
 	uint64_t packets, bytes; /* a rule's counter */
 };
 

@@ -8,6 +8,7 @@
 
 #include "init/options.h"
 #include "init/plan.h"
+#include "init/report.h"
 #include "lib/text.h"
 
 enum { LISTENERS_STATE = 0x0a }; /* TCP_LISTEN */
@@ -111,9 +112,10 @@ static int listeners_check_once(const struct init_options *options, const struct
 }
 
 /* A proxy may be about to start or to end, and another check listens for its probe. */
-int listeners_check(const struct init_options *options, const struct plan *plan, FILE *to, struct text *error)
+int listeners_check(const struct init_options *options, const struct plan *plan, struct report *report, struct text *error)
 {
 	enum { TRIES = 40, RETRY_MS = 50 };
+	TEXT_ON_STACK(note, 256);
 	int status = 1;
 
 	for (int turn = 0; turn < TRIES && status == 1; turn++) {
@@ -124,6 +126,7 @@ int listeners_check(const struct init_options *options, const struct plan *plan,
 	}
 	if (status >= 0)
 		return status;
-	fprintf(to, "listeners: not looked for, /proc/net/tcp cannot be read: %s\n", strerror(-status));
+	text_printf(&note, "not looked for, /proc/net/tcp cannot be read: %s", strerror(-status));
+	report_note(report, "listeners", note.data);
 	return 0;
 }

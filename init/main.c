@@ -18,6 +18,7 @@
 #include "init/options.h"
 #include "init/plan.h"
 #include "init/probe.h"
+#include "init/report.h"
 #include "init/rules.h"
 #include "init/show.h"
 #include "init/status.h"
@@ -291,57 +292,81 @@ static int main_remove(struct main_job *job)
 static void main_check_for_socket(struct main_job *job)
 {
 	TEXT_ON_STACK(unused, 1024);
+	struct report none = {.to = NULL};
 	bool lacks_socket = false;
 
-	if (check_rules(job->netlink, &job->plan, NULL, &unused) == 1)
+	if (check_rules(job->netlink, &job->plan, &none, &unused) == 1)
 		main_send(job, MAIN_TRY, &job->plan, &lacks_socket, &unused);
 	if (lacks_socket)
 		main_plan_without_socket(job);
 }
 
+static void main_report_conntrack(struct report *report, const char *state, uint32_t wanted, uint32_t found)
+{
+	if (!report->as_json) {
+		fprintf(report->to, "- conntrack %s %us\n+ conntrack %s %us\n", state, wanted, state, found);
+		return;
+	}
+	json_open(&report->json, NULL, '{');
+	json_string(&report->json, "state", state);
+	json_number(&report->json, "wanted_s", wanted);
+	json_number(&report->json, "found_s", found);
+	json_close(&report->json, '}');
+}
+
 /* Whether conntrack keeps what install was told to set: as the rules, lines of - and +. How many states differ. */
-static int main_check_conntrack(const struct main_job *job)
+static int main_check_conntrack(const struct main_job *job, struct report *report)
 {
 	const uint32_t *wanted = job->options->conntrack_seconds;
 	uint32_t found[CONNTRACK_STATE_COUNT] = {0};
 	int differences = 0;
 
+	report_list(report, "conntrack");
 	(void)conntrack_apply_read(job->netlink, found); /* what cannot be read stays 0 and differs */
 	for (int i = 0; i < CONNTRACK_STATE_COUNT; i++) {
 		if (!wanted[i] || wanted[i] == found[i])
 			continue;
-		printf("- conntrack %s %us\n+ conntrack %s %us\n", conntrack_state_name((enum conntrack_state)i), wanted[i],
-		       conntrack_state_name((enum conntrack_state)i), found[i]);
+		main_report_conntrack(report, conntrack_state_name((enum conntrack_state)i), wanted[i], found[i]);
 		differences++;
 	}
 	return differences;
 }
 
-static int main_check(struct main_job *job)
+/* 0; 1: not as it should be; or -errno: it cannot be told. `error` says what. */
+static int main_check_all(struct main_job *job, struct report *report, struct text *error)
 {
-	TEXT_ON_STACK(error, 1024);
-	int status;
+	int status = job->netlink ? 0 : job->netlink_error;
 
-	if (!job->netlink) {
-		batch_explain(job->netlink_error, "open a netfilter socket", "", "", &error);
-		return main_fail(job, EXIT_RUNTIME, &error, job->netlink_error);
+	if (status) {
+		batch_explain(status, "open a netfilter socket", "", "", error);
+		return status;
 	}
 	main_note_mesh(job);
 	main_check_for_socket(job);
-	status = check_rules(job->netlink, &job->plan, stdout, &error);
-	if (status < 0)
-		return main_fail(job, EXIT_RUNTIME, &error, status);
-	if (!status && main_check_conntrack(job)) {
-		text_string(&error, "conntrack's timeouts are not as these options make them (- asked for, + in force); lapse-init install "
-		                    "sets them");
+	status = check_rules(job->netlink, &job->plan, report, error);
+	if (!status && main_check_conntrack(job, report)) {
+		text_string(error, "conntrack's timeouts are not as these options make them (- asked for, + in force); lapse-init install "
+		                   "sets them");
 		status = 1;
 	}
 	if (!status && !job->options->without_proxy)
-		status = listeners_check(job->options, &job->plan, stdout, &error);
+		status = listeners_check(job->options, &job->plan, report, error);
 	if (!status)
-		status = probe_redirect(job->options, &job->plan, stdout, &error);
+		status = probe_redirect(job->options, &job->plan, report, error);
+	return status;
+}
+
+static int main_check(struct main_job *job)
+{
+	TEXT_ON_STACK(error, 1024);
+	struct report report;
+	int status;
+
+	report_begin(&report, stdout, job->options->json);
+	status = main_check_all(job, &report, &error);
+	report_end(&report, !status, error.length ? error.data : strerror(-status));
 	if (status)
-		return main_fail(job, EXIT_CHECK, &error, status);
+		return main_fail(job, status < 0 ? EXIT_RUNTIME : EXIT_CHECK, &error, status);
 	fflush(stdout);
 	log_message(job->log, LOG_INFO, "the rules are as these options make them%s",
 	            job->options->without_proxy ? "" : ", and a proxy listens where they lead to");
@@ -357,7 +382,7 @@ static int main_status(struct main_job *job)
 		batch_explain(job->netlink_error, "open a netfilter socket", "", "", &error);
 		return main_fail(job, EXIT_RUNTIME, &error, job->netlink_error);
 	}
-	status = status_print(job->netlink, stdout, &error);
+	status = status_print(job->netlink, job->options->json, stdout, &error);
 	return status ? main_fail(job, EXIT_RUNTIME, &error, status) : EXIT_OK;
 }
 

@@ -258,7 +258,7 @@ static int options_parse_docs(const struct option_call *call, void *field, struc
 }
 
 /* Which commands an option belongs to. */
-enum { OF_INSTALL = 1 << INIT_INSTALL, OF_REMOVE = 1 << INIT_REMOVE, OF_CHECK = 1 << INIT_CHECK, OF_HALF_CLOSED = 1 << INIT_HALF_CLOSED };
+enum { OF_INSTALL = 1 << INIT_INSTALL, OF_REMOVE = 1 << INIT_REMOVE, OF_CHECK = 1 << INIT_CHECK, OF_STATUS = 1 << INIT_STATUS, OF_HALF_CLOSED = 1 << INIT_HALF_CLOSED };
 
 static const struct option_row options_rows[] = {
 	{"inbound-port", {"incoming-proxy-port"}, "PORT", "4143", "Where connections from other hosts are redirected to.",
@@ -309,8 +309,8 @@ static const struct option_row options_rows[] = {
 	 options_parse_flag, FIELD(keep_tcp_tw_reuse)},
 	{"dry-run", {"simulate"}, NULL, NULL, "Change nothing; print the rules as text that nft -f takes.", options_parse_flag,
 	 FIELD(dry_run), .commands = OF_INSTALL | OF_REMOVE},
-	{"json", {NULL}, NULL, NULL, "Print one JSON object a line in place of the table.", options_parse_flag, FIELD(json),
-	 .commands = OF_HALF_CLOSED},
+	{"json", {NULL}, NULL, NULL, "Print JSON in place of text: one object, of half-closed one a line.", options_parse_flag, FIELD(json),
+	 .commands = OF_CHECK | OF_STATUS | OF_HALF_CLOSED},
 	{"watch", {NULL}, NULL, NULL,
 	 "Go on until SIGINT or SIGTERM: a line whenever a flow becomes half-closed, changes, ends or is forgotten.",
 	 options_parse_flag, FIELD(watch), .commands = OF_HALF_CLOSED},

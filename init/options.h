@@ -57,7 +57,8 @@ struct init_options {
 	const char *netns; /* NULL or "" = this one */
 	enum log_format log_format;
 	enum log_level log_level;
-	bool json, watch, all_namespaces; /* half-closed */
+	bool json;                        /* half-closed, status, check */
+	bool watch, all_namespaces;       /* half-closed */
 	bool without_proxy;               /* check */
 	int64_t min_age_ms;
 	struct ignored_options ignored;

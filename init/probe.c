@@ -15,6 +15,7 @@
 
 #include "init/options.h"
 #include "init/plan.h"
+#include "init/report.h"
 #include "lib/addr.h"
 #include "lib/ports.h"
 #include "lib/sock.h"
@@ -180,26 +181,45 @@ static enum probe_result probe_family(const struct init_options *options, int fa
 	return result;
 }
 
-/* 0 or 1, as probe_redirect(). */
-static int probe_report(enum probe_result result, const char *version, const struct addr *target, uint16_t port, FILE *to,
-                        struct text *error)
+static void probe_print(enum probe_result result, const char *version, const char *target, uint16_t port, FILE *to)
 {
-	char shown[ADDR_TEXT_SIZE];
-
-	addr_format(target, shown);
 	switch (result) {
 	case PROBE_ARRIVED:
-		fprintf(to, "%s probe: a connection to %s arrived at port %u with its destination known\n", version, shown, port);
-		return 0;
+		fprintf(to, "%s probe: a connection to %s arrived at port %u with its destination known\n", version, target, port);
+		break;
 	case PROBE_TAKEN:
-		fprintf(to, "%s probe: a connection to %s was accepted by the listener on port %u\n", version, shown, port);
-		return 0;
+		fprintf(to, "%s probe: a connection to %s was accepted by the listener on port %u\n", version, target, port);
+		break;
 	case PROBE_NO_ROUTE:
 		fprintf(to, "%s probe: not sent, there is no route to an address that is not skipped\n", version);
-		return 0;
+		break;
 	case PROBE_LOST:
 		break;
 	}
+}
+
+/* 0 or 1, as probe_redirect(). */
+static int probe_report(enum probe_result result, const char *version, const struct addr *target, uint16_t port, struct report *report,
+                        struct text *error)
+{
+	static const char *const names[] = {
+		[PROBE_ARRIVED] = "arrived", [PROBE_TAKEN] = "accepted", [PROBE_NO_ROUTE] = "no route", [PROBE_LOST] = "lost"};
+	struct json *json = &report->json;
+	char shown[ADDR_TEXT_SIZE];
+
+	addr_format(target, shown);
+	if (report->as_json) {
+		json_open(json, NULL, '{');
+		json_string(json, "version", version);
+		json_string(json, "result", names[result]);
+		json_string(json, "to", result == PROBE_NO_ROUTE ? NULL : shown);
+		json_number(json, "port", port);
+		json_close(json, '}');
+	} else {
+		probe_print(result, version, shown, port, report->to);
+	}
+	if (result != PROBE_LOST)
+		return 0;
 	text_printf(error,
 	            "the %s probe to %s did not arrive at port %u within %d s although the rules are there; is the interface lo "
 	            "up, and do other firewall rules come first?",
@@ -229,7 +249,7 @@ static enum probe_result probe_try(const struct init_options *options, int famil
 	return result;
 }
 
-static int probe_version(const struct init_options *options, int family, FILE *to, struct text *error)
+static int probe_version(const struct init_options *options, int family, struct report *report, struct text *error)
 {
 	const char *version = family == AF_INET ? "IPv4" : "IPv6";
 	int listener = 0;
@@ -241,20 +261,21 @@ static int probe_version(const struct init_options *options, int family, FILE *t
 		            options->outbound_port, version, strerror(-listener));
 		return 1;
 	}
-	return probe_report(result, version, &target, options->outbound_port, to, error);
+	return probe_report(result, version, &target, options->outbound_port, report, error);
 }
 
-int probe_redirect(const struct init_options *options, const struct plan *plan, FILE *to, struct text *error)
+int probe_redirect(const struct init_options *options, const struct plan *plan, struct report *report, struct text *error)
 {
 	int status = 0;
 
 	if (geteuid() == options->proxy_uid.id || (options->proxy_gid.set && getegid() == options->proxy_gid.id)) {
-		fputs("probe: not sent, it would be taken for the proxy's own; run check as another user\n", to);
+		report_note(report, "probe", "not sent, it would be taken for the proxy's own; run check as another user");
 		return 0;
 	}
+	report_list(report, "probes");
 	if (plan->ipv4)
-		status = probe_version(options, AF_INET, to, error);
+		status = probe_version(options, AF_INET, report, error);
 	if (!status && plan->ipv6)
-		status = probe_version(options, AF_INET6, to, error);
+		status = probe_version(options, AF_INET6, report, error);
 	return status;
 }

@@ -169,7 +169,7 @@ void show_range(enum plan_type type, const struct plan_range *range, struct text
 	}
 }
 
-static const char *show_type_name(enum plan_type type)
+const char *show_type_name(enum plan_type type)
 {
 	switch (type) {
 	case PLAN_TYPE_PORT:

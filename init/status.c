@@ -3,15 +3,26 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "init/batch.h"
 #include "init/conntrack_apply.h"
 #include "init/image.h"
 #include "init/plan.h"
+#include "init/show.h"
 #include "init/tw_reuse.h"
 #include "lib/conntrack.h"
+#include "lib/json.h"
 #include "lib/text.h"
+
+/* "{ 22, 80-89 }" */
+static const char *status_elements(const struct image_item *set)
+{
+	const char *open = strchr(set->content, '{');
+
+	return open ? open : set->content;
+}
 
 static void status_print_rules(const struct image *image, FILE *to)
 {
@@ -20,7 +31,7 @@ static void status_print_rules(const struct image *image, FILE *to)
 		const struct image_item *set = &image->items[i];
 
 		if (set->kind == IMAGE_SET)
-			fprintf(to, "  set %-19s %s\n", set->name, set->content);
+			fprintf(to, "  set %-19s %s\n", set->name, status_elements(set));
 	}
 	for (size_t i = 0; i < image->count; i++) {
 		const struct image_item *chain = &image->items[i];
@@ -33,7 +44,7 @@ static void status_print_rules(const struct image *image, FILE *to)
 
 			if (rule->kind == IMAGE_RULE && !strcmp(rule->name, chain->name))
 				fprintf(to, "    %10" PRIu64 " packets %12" PRIu64 " bytes  %s\n", rule->packets, rule->bytes,
-				        rule->comment);
+				        rule->comment[0] ? rule->comment : rule->text);
 		}
 	}
 }
@@ -98,7 +109,116 @@ static void status_print_table_use(FILE *to)
 		fprintf(to, "  drop         %10" PRIu64 "%s\n", dropped, dropped ? "  (connections lost: the table was full)" : "");
 }
 
-int status_print(struct netlink *netlink, FILE *to, struct text *error)
+/* --- as JSON --- */
+
+static void status_json_set(const struct image_item *set, struct json *json)
+{
+	const char *at = status_elements(set) + 1;
+	char element[SHOW_TEXT_SIZE];
+
+	json_open(json, NULL, '{');
+	json_string(json, "name", set->name);
+	json_open(json, "elements", '[');
+	while (at += strspn(at, " ,\""), *at && *at != '}') {
+		size_t length = strcspn(at, " ,\"");
+
+		snprintf(element, sizeof element, "%.*s", (int)length, at);
+		json_string(json, NULL, element);
+		at += length;
+	}
+	json_close(json, ']');
+	json_close(json, '}');
+}
+
+static void status_json_chain(const struct image *image, const struct image_item *chain, struct json *json)
+{
+	json_open(json, NULL, '{');
+	json_string(json, "name", chain->name);
+	json_string(json, "hook", chain->content[0] ? chain->content : NULL);
+	json_open(json, "rules", '[');
+	for (size_t i = 0; i < image->count; i++) {
+		const struct image_item *rule = &image->items[i];
+
+		if (rule->kind != IMAGE_RULE || strcmp(rule->name, chain->name))
+			continue;
+		json_open(json, NULL, '{');
+		json_number(json, "packets", (int64_t)rule->packets);
+		json_number(json, "bytes", (int64_t)rule->bytes);
+		json_string(json, "text", rule->text);
+		json_string(json, "comment", rule->comment);
+		json_close(json, '}');
+	}
+	json_close(json, ']');
+	json_close(json, '}');
+}
+
+static void status_json_rules(const struct image *image, struct json *json)
+{
+	json_string(json, "table", "inet " PLAN_TABLE);
+	json_open(json, "sets", '[');
+	for (size_t i = 0; i < image->count; i++)
+		if (image->items[i].kind == IMAGE_SET)
+			status_json_set(&image->items[i], json);
+	json_close(json, ']');
+	json_open(json, "chains", '[');
+	for (size_t i = 0; i < image->count; i++)
+		if (image->items[i].kind == IMAGE_CHAIN)
+			status_json_chain(image, &image->items[i], json);
+	json_close(json, ']');
+}
+
+static void status_json_conntrack(struct netlink *netlink, struct json *json)
+{
+	uint32_t seconds[CONNTRACK_STATE_COUNT] = {0};
+	const char *way = conntrack_apply_read(netlink, seconds);
+	uint64_t value;
+
+	json_open(json, "conntrack", '{');
+	json_string(json, "by", way);
+	json_open(json, "timeouts_s", '{');
+	for (int i = 0; i < CONNTRACK_STATE_COUNT; i++)
+		if (seconds[i])
+			json_number(json, conntrack_state_name((enum conntrack_state)i), seconds[i]);
+	json_close(json, '}');
+	if (!conntrack_setting_read("nf_conntrack_count", &value))
+		json_number(json, "entries", (int64_t)value);
+	if (!conntrack_setting_read("nf_conntrack_max", &value))
+		json_number(json, "entries_most", (int64_t)value);
+	if (!status_sum_column("insert_failed", &value))
+		json_number(json, "insert_failed", (int64_t)value);
+	if (!status_sum_column("drop", &value))
+		json_number(json, "drop", (int64_t)value);
+	json_close(json, '}');
+}
+
+static void status_print_json(struct netlink *netlink, const struct image *image, bool installed, FILE *to)
+{
+	struct json json = {.to = to};
+	int reuse = tw_reuse_read();
+
+	json_open(&json, NULL, '{');
+	json_bool(&json, "installed", installed);
+	if (installed)
+		status_json_rules(image, &json);
+	status_json_conntrack(netlink, &json);
+	if (reuse >= 0)
+		json_number(&json, "tcp_tw_reuse", reuse);
+	json_close(&json, '}');
+	fputc('\n', to);
+}
+
+static void status_print_text(struct netlink *netlink, const struct image *image, bool installed, FILE *to)
+{
+	if (installed)
+		status_print_rules(image, to);
+	else
+		fputs("table inet " PLAN_TABLE ": not installed\n", to);
+	status_print_timeouts(netlink, to);
+	status_print_table_use(to);
+	tw_reuse_print(to);
+}
+
+int status_print(struct netlink *netlink, bool as_json, FILE *to, struct text *error)
 {
 	struct image image = {0};
 	int status = image_read(netlink, &image);
@@ -107,13 +227,7 @@ int status_print(struct netlink *netlink, FILE *to, struct text *error)
 		batch_explain(status, "read the table inet " PLAN_TABLE, "", "", error);
 		return status;
 	}
-	if (status)
-		fputs("table inet " PLAN_TABLE ": not installed\n", to);
-	else
-		status_print_rules(&image, to);
-	status_print_timeouts(netlink, to);
-	status_print_table_use(to);
-	tw_reuse_print(to);
+	(as_json ? status_print_json : status_print_text)(netlink, &image, !status, to);
 	image_free(&image);
 	return 0;
 }

@@ -9,8 +9,7 @@
 
 static const char tw_reuse_path[] = "/proc/sys/net/ipv4/tcp_tw_reuse";
 
-/* The value, 0 to 2, or -errno. */
-static int tw_reuse_read(void)
+int tw_reuse_read(void)
 {
 	int fd = open(tw_reuse_path, O_RDONLY | O_CLOEXEC), value = -EINVAL;
 	char digit;

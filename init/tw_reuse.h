@@ -11,7 +11,8 @@ struct log;
 /* Sets it to 1 where /proc/sys may be written, reads it back, and logs what it was and is, or why it stays. */
 void tw_reuse_apply(struct log *log);
 
-/* A line about what is in force; none where there is no such setting. */
+/* What is in force, 0 to 2, or -errno where there is no such setting; and a line about it. */
+int tw_reuse_read(void);
 void tw_reuse_print(FILE *to);
 
 #endif

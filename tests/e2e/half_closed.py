@@ -299,7 +299,7 @@ def missing_rights(pod):
     expect(done.returncode == 1 and "CONFIG_NETFILTER_NETLINK" in said(done), f"exit {done.returncode}: {said(done)}")
     for arguments in (("--min-age", "soon"), ("--all-namespaces", "--netns", pod.inside.path)):
         pod.init("half-closed", *arguments, exit_code=64)
-    expect("half-closed" in said(pod.init("status", "--json", exit_code=64)), "the option's command is not named")
+    expect("half-closed" in said(pod.init("status", "--watch", exit_code=64)), "the option's command is not named")
 
 
 @case()

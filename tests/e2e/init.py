@@ -158,6 +158,55 @@ def check_damaged(pod):
     pod.init("check", "--without-proxy", "--skip-inbound-ports", "22", exit_code=95)
 
 
+HAND_MADE = ("ip daddr 192.0.2.0/24 udp dport 53 counter accept", "ip6 saddr fd00::/9 tcp sport 7 drop",
+             'iifname "eth*" ct state established,new meta mark 0x00000007 return', "tcp dport 99-120 limit rate 5/second accept")
+
+
+@case(limit=90)
+def check_prints_rules_as_nft_does(pod):
+    """check: rules that somebody added by hand, or an install with other options, read as nft has them."""
+    pod.init("--skip-interfaces", "eth7", "--proxy-gid", "9")
+    for rule in HAND_MADE:
+        pod.inside.run(["nft", "add", "rule", "inet", "lapse", "prerouting", *rule.split()])
+    lines = pod.init("check", "--without-proxy", exit_code=95).stdout.splitlines()
+    for rule in HAND_MADE[:3]:
+        expect(f"+ prerouting: {rule}" in lines, f"{rule!r} is not in {lines}")
+    expect(any("limit rate 5/second" in line for line in lines), f"what is not known is not shown: {lines}")
+    listing = re.sub(" packets 0 bytes 0", "", pod.inside.run(["nft", "list", "table", "inet", "lapse"]).stdout)
+    for line in lines[1:-1]:
+        rule = re.sub(r"^\+ \w+: ", "", line)
+        expect(rule in listing or "[" in rule, f"nft does not list {rule!r}: {listing}")
+
+
+@case(limit=90)
+def as_json(pod):
+    """status and check as JSON: numbers are numbers, booleans are booleans, and a failure says why."""
+    answer = json.loads(pod.init("status", "--json").stdout)
+    expect(answer["installed"] is False and "chains" not in answer, f"not installed: {answer}")
+    answer = json.loads(pod.init("check", "--json", "--without-proxy", exit_code=95).stdout)
+    expect(answer["ok"] is False and "not installed" in answer["reason"], f"check: {answer}")
+    lay_out(pod)
+    path(pod.client, pod.inside.v4, 8080)
+    answer = json.loads(pod.init("status", "--json").stdout)
+    chain = next(chain for chain in answer["chains"] if chain["name"] == "prerouting")
+    rule = next(rule for rule in chain["rules"] if rule["comment"] == "inbound to the proxy")
+    expect(answer["installed"] is True and rule["packets"] == 1 and rule["bytes"] >= 40, f"status: {answer}")
+    expect("redirect to :4143" in rule["text"] and "4191" in next(s for s in answer["sets"] if s["name"] == "skip_inbound_ports")["elements"],
+           f"status: {answer}")
+    conntrack = answer["conntrack"]
+    expect(conntrack["timeouts_s"]["close_wait"] == 60 and conntrack["entries_most"] == 262144 and conntrack["insert_failed"] == 0,
+           f"status: {conntrack}")
+    expect(answer["tcp_tw_reuse"] in (0, 1, 2), f"status: {answer}")
+    answer = json.loads(pod.init("check", "--json", "--without-proxy").stdout)
+    expect(answer["ok"] is True and answer["reason"] is None and answer["differences"] == [], f"check: {answer}")
+    expect([(probe["version"], probe["result"], probe["port"]) for probe in answer["probes"]] ==
+           [("IPv4", "accepted", 4140), ("IPv6", "accepted", 4140)], f"check: {answer}")
+    answer = json.loads(pod.init("check", "--json", "--without-proxy", "--close-wait-timeout", "2h", exit_code=95).stdout)
+    expect(answer["conntrack"] == [{"state": "close_wait", "wanted_s": 7200, "found_s": 60}], f"check: {answer}")
+    denied = json.loads(pod.init("check", "--json", user=NO_CAPABILITY, exit_code=1).stdout)
+    expect(denied["ok"] is False and denied["reason"], f"check without a capability: {denied}")
+
+
 @case(limit=90)
 def check_probe(pod):
     """check: 95 when the table is as planned but another table keeps connections from the redirect."""

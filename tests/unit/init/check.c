@@ -13,7 +13,9 @@
 #include "init/image.h"
 #include "init/options.h"
 #include "init/plan.h"
+#include "init/report.h"
 #include "init/rules.h"
+#include "init/show.h"
 #include "lib/text.h"
 
 /* A plan and the image of the messages that install it. */
@@ -51,8 +53,10 @@ static char *compare(const struct made *expected, const struct image *found, siz
 	char *shown = NULL;
 	size_t size;
 	FILE *to = open_memstream(&shown, &size);
+	struct report report;
 
-	assert_int_equal(check_compare(&expected->plan, &expected->image, found, to), differences);
+	report_begin(&report, to, false);
+	assert_int_equal(check_compare(&expected->image, found, &report), differences);
 	fclose(to);
 	return shown;
 }
@@ -66,10 +70,10 @@ static void the_image_holds_all(void **state)
 	items = made.image.items;
 	assert_int_equal(made.image.count, 5 + 4 + made.plan.rule_count);
 	assert_string_equal(items[0].name, "skip_interfaces");
-	assert_string_equal(items[0].content, "names { \"eth0\" \"net1\" }");
-	assert_string_equal(items[1].content, "IPv4 { 10.0.0.0/8 240.0.0.0/4 }");
-	assert_string_equal(items[2].content, "IPv6 { fd00::/8 }");
-	assert_string_equal(items[4].content, "ports { 4140 4143 4191 }");
+	assert_string_equal(items[0].content, "type ifname; elements = { \"eth0\", \"net1\" }");
+	assert_string_equal(items[1].content, "type ipv4_addr; elements = { 10.0.0.0/8, 240.0.0.0/4 }");
+	assert_string_equal(items[2].content, "type ipv6_addr; elements = { fd00::/8 }");
+	assert_string_equal(items[4].content, "type inet_service; elements = { 4140, 4143, 4191 }");
 	assert_int_equal(items[5].kind, IMAGE_CHAIN);
 	assert_string_equal(items[5].name, "invalid");
 	assert_string_equal(items[7].content, "type nat hook prerouting priority -100; policy accept;");
@@ -106,8 +110,7 @@ static void a_missing_rule_shows(void **state)
 	assert_string_equal(shown, "- output: meta skgid 3 counter accept comment \"from the proxy, by group\"\n");
 	free(shown);
 	shown = compare(&two, &one.image, 1);
-	assert_string_equal(shown, "+ output: [ meta load skgid => reg 1 ] [ cmp eq reg 1 0x00000003 ] [ counter ] "
-	                           "[ immediate reg 0 accept ] comment \"from the proxy, by group\"\n");
+	assert_string_equal(shown, "+ output: meta skgid 3 counter accept comment \"from the proxy, by group\"\n");
 	free(shown);
 	unmake(&one);
 	unmake(&two);
@@ -121,8 +124,66 @@ static void changed_things_show_both_ways(void **state)
 	make(&one, "--skip-inbound-ports=22", NULL);
 	make(&two, "--skip-inbound-ports=23", NULL);
 	shown = compare(&one, &two.image, 2);
-	assert_string_equal(shown, "- set skip_inbound_ports ports { 22 4140 4143 4191 }\n"
-	                           "+ set skip_inbound_ports ports { 23 4140 4143 4191 }\n");
+	assert_string_equal(shown, "- set skip_inbound_ports { type inet_service; elements = { 22, 4140, 4143, 4191 } }\n"
+	                           "+ set skip_inbound_ports { type inet_service; elements = { 23, 4140, 4143, 4191 } }\n");
+	free(shown);
+	unmake(&one);
+	unmake(&two);
+}
+
+/* What the kernel has of a rule reads as what is sent to it. */
+static void rules_read_back_as_they_are_shown(void **state)
+{
+	static const char *const arguments[][2] = {
+		{"--skip-interfaces=eth1", "--skip-subnets=10.0.0.0/8,fd00::/8"}, {"--proxy-gid=3", "--inbound-ports=80,90-99"},
+		{"--skip-outbound-ports=1", "--ip-families=ipv4"},                {"--skip-outbound-ports=1", "--ip-families=ipv6"},
+		{"--redirect-dead-ports", "--keep-invalid"},
+	};
+
+	for (size_t i = 0; i < sizeof arguments / sizeof *arguments; i++) {
+		struct made made;
+		size_t first;
+
+		make(&made, arguments[i][0], arguments[i][1]);
+		first = made.image.count - made.plan.rule_count;
+		for (size_t j = first; j < made.image.count; j++) {
+			const struct image_item *item = &made.image.items[j];
+			TEXT_ON_STACK(wanted, SHOW_TEXT_SIZE);
+			TEXT_ON_STACK(found, SHOW_TEXT_SIZE);
+
+			show_rule(&made.plan.rules[j - first], &wanted);
+			text_printf(&found, "%s comment \"%s\"", item->text, item->comment);
+			assert_string_equal(found.data, wanted.data);
+		}
+		unmake(&made);
+	}
+}
+
+static void differences_as_json(void **state)
+{
+	struct made one, two;
+	struct report report;
+	char *shown = NULL;
+	size_t size;
+	FILE *to = open_memstream(&shown, &size);
+
+	make(&one, "--proxy-gid=3", NULL);
+	make(&two, "--skip-inbound-ports=22", NULL);
+	report_begin(&report, to, true);
+	report_list(&report, "differences");
+	assert_int_equal(check_compare(&one.image, &two.image, &report), 3);
+	report_note(&report, "probe", "not sent");
+	report_list(&report, "probes");
+	report_end(&report, false, "it \"differs\"");
+	fclose(to);
+	assert_string_equal(shown, "{\"differences\":["
+	                           "{\"missing\":true,\"kind\":\"set\",\"name\":\"skip_inbound_ports\","
+	                           "\"text\":\"type inet_service; elements = { 4140, 4143, 4191 }\"},"
+	                           "{\"missing\":false,\"kind\":\"set\",\"name\":\"skip_inbound_ports\","
+	                           "\"text\":\"type inet_service; elements = { 22, 4140, 4143, 4191 }\"},"
+	                           "{\"missing\":true,\"kind\":\"rule\",\"chain\":\"output\",\"text\":\"meta skgid 3 counter accept\","
+	                           "\"comment\":\"from the proxy, by group\"}],"
+	                           "\"probe\":\"not sent\",\"probes\":[],\"ok\":false,\"reason\":\"it \\\"differs\\\"\"}\n");
 	free(shown);
 	unmake(&one);
 	unmake(&two);
@@ -153,8 +214,8 @@ static void many_ports_survive_many_messages(void **state)
 	at[-1] = '\0';
 	make(&made, list, NULL);
 	for (const char *c = made.image.items[2].content; *c; c++)
-		ranges += *c == ' ';
-	assert_int_equal(ranges, 32768 + 2);
+		ranges += *c == ',';
+	assert_int_equal(ranges, 32768 - 1);
 	unmake(&made);
 	free(list);
 }
@@ -164,6 +225,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_image_holds_all),           cmocka_unit_test(equal_tables_do_not_differ),
 		cmocka_unit_test(a_missing_rule_shows),          cmocka_unit_test(changed_things_show_both_ways),
+		cmocka_unit_test(rules_read_back_as_they_are_shown), cmocka_unit_test(differences_as_json),
 		cmocka_unit_test(nothing_there_is_all_missing),  cmocka_unit_test(many_ports_survive_many_messages),
 	};
 
