@@ -46,7 +46,7 @@ PROXY := main options options_check options_value inject inject_description inje
 	  proto_opaque pump \
 	  steer closing advice record) \
 	$(addprefix http1/,proto_http1 http1 http1_field http1_plain http1_response unread rewrite reply) \
-	$(addprefix exchange/,exchange loss access retry) \
+	$(addprefix exchange/,exchange choice loss access retry) \
 	$(addprefix server/,upstream learned) \
 	$(addprefix metrics/,metrics series words) \
 	$(addprefix admin/,walk admin admin_host admin_pages admin_metrics admin_config admin_view admin_html admin_files) \

@@ -157,7 +157,7 @@ static int explain_parse_head(struct explain *explain)
 {
 	const struct http1_limits limits = proxy_options_limits(explain->settings);
 	const uint8_t *bytes = (const uint8_t *)explain->head;
-	struct http1_scan scan = {0};
+	struct input_scan scan = {0};
 	struct http1_error error;
 	size_t length;
 

@@ -29,12 +29,15 @@
 #include "lib/text.h"
 #include "lib/wheel.h"
 #include "proxy/admin/admin.h"
+#include "proxy/admin/walk.h"
 #include "proxy/check_config.h"
 #include "proxy/config/reload.h"
 #include "proxy/connection/advice.h"
 #include "proxy/connection/self_dial.h"
 #include "proxy/connection/worker.h"
 #include "proxy/explain.h"
+#include "proxy/http1/http1.h"
+#include "proxy/http1/proto_http1.h"
 #include "proxy/inject.h"
 #include "proxy/options.h"
 #include "proxy/policy/policy.h"
@@ -416,6 +419,8 @@ static int main_prepare(struct process *process)
 	    .upstream = &settings->upstream,
 	    .exchange = &settings->exchange,
 	    .http1 = &process->http1,
+	    .http1_proto = &proto_http1,
+	    .walk = walk_step,
 	    .guard = {settings->worker.inbound_port, settings->worker.outbound_port, origin_dials_new()},
 	    .max_connections = main_connections(settings, process->worker_count, process->log),
 	    .main_loop = process->loop,

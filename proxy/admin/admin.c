@@ -44,7 +44,7 @@ struct admin_client {
 	struct wheel_timer timer;
 	struct admin *admin;
 	struct admin_client *next, **link; /* the youngest first */
-	struct http1_scan scan;
+	struct input_scan scan;
 	int64_t since, answered_at;
 	enum state state;
 	bool loopback;

@@ -23,8 +23,6 @@
 #include "proxy/connection/pump.h"
 #include "proxy/connection/record.h"
 #include "proxy/connection/worker.h"
-#include "proxy/exchange/exchange.h"
-#include "proxy/exchange/retry.h"
 #include "proxy/metrics/metrics.h"
 #include "proxy/policy/policy.h"
 #include "proxy/policy/terms.h"
@@ -117,8 +115,8 @@ static char *ending_describe(const struct conn *conn, const struct ending *endin
 	TEXT_ON_STACK(attempt, 96);
 	TEXT_ON_STACK(detail, ADVICE_DETAIL_SIZE);
 
-	if (reason_row(ending->reason)->by != BY_CLIENT)
-		retry_describe(conn, &attempt);
+	if (conn->proto->describe && reason_row(ending->reason)->by != BY_CLIENT)
+		conn->proto->describe(conn, &attempt);
 	switch (ending->reason) {
 	case REASON_REDIRECT_STATE_LOST: /* the timer that noticed is not to blame */
 		ending_add_conntrack(conn, &advice);
@@ -269,8 +267,7 @@ bool closing_looped(const struct conn *conn, enum reason_id reason)
 /* One alone may have met what conntrack keeps of a connection that was reset; more have not. */
 void closing_looped_words(const struct conn *conn, struct text *out)
 {
-	bool all = atomic_load_explicit(&conn->worker->proxy->looped, memory_order_relaxed) ||
-	           (conn->exchange && conn->exchange->loops > 1);
+	bool all = atomic_load_explicit(&conn->worker->proxy->looped, memory_order_relaxed) || conn->loops > 1;
 	char server[ADDR_TEXT_SIZE];
 
 	text_printf(out, "the proxy's own connection to %s came back to it", addr_format(conn_destination(conn), server));
@@ -330,7 +327,8 @@ void conn_close_list(struct conn *conn, struct cause cause, const char *format, 
 	if (closing_needs_words(conn))
 		ending_explain(&conn->ending, conn, format, arguments);
 	end = cause.answered || cause.at_rest ? ENDING_FIN : cause.reset ? ENDING_RST : reason_row(cause.reason)->ending;
-	exchange_free(conn);
+	if (conn->proto->ended)
+		conn->proto->ended(conn);
 	closing_release_server(conn, end, exchange_under_way);
 	conn->client_read_hold = false;
 	if (end != ENDING_FIN || conn->client.write_failed) {
@@ -346,7 +344,7 @@ void conn_close_list(struct conn *conn, struct cause cause, const char *format, 
 		closing_finish(conn, leg_pending(&conn->client));
 		return;
 	}
-	if (!leg_pending(&conn->client) && conn->proto != &proto_http1 && !cause.answered) {
+	if (!leg_pending(&conn->client) && !conn->proto->lingers && !cause.answered) {
 		closing_finish(conn, false);
 		return;
 	}
@@ -376,7 +374,7 @@ bool conn_close_admin(struct conn *conn)
 		return false;
 	if (conn->stage == STAGE_EXCHANGE || conn->stage == STAGE_HEAD) {
 		conn->close_after = REASON_ADMIN_CLOSED; /* and it does not live on behind the answer */
-		exchange_fail(conn, cause, "%s", detail);
+		conn->proto->fail(conn, cause, "%s", detail);
 	} else {
 		cause.at_rest = conn->stage == STAGE_IDLE;
 		conn_close(conn, cause, "%s", detail);
@@ -397,18 +395,11 @@ void conn_close_client_failed(struct conn *conn)
 {
 	TEXT_ON_STACK(words, 192);
 	const struct leg *client = &conn->client;
-	const struct exchange *exchange = conn->exchange;
 
 	if (client->error == -ETIMEDOUT) {
 		struct cause cause = cause_timer(REASON_CLIENT_VANISHED, client->vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE);
 
 		conn_close(conn, cause, "the client no longer acknowledges anything%s", progress_vanished_words(conn, client, &words));
-	} else if (exchange && exchange->response_head) {
-		conn_close(conn, cause_of(REASON_CLIENT_ABORTED_RESPONSE), "the client went away after %llu bytes of the response to request %u",
-		           (unsigned long long)client->sent, conn->requests);
-	} else if (exchange && exchange->request_body.complete) {
-		conn_close(conn, cause_of(REASON_CLIENT_ABORTED_WAIT), "the client went away while request %u waited for its response",
-		           conn->requests);
 	} else {
 		conn_close(conn, cause_of(REASON_CLIENT_RESET), NULL);
 	}

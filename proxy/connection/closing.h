@@ -66,7 +66,7 @@ void ending_free(struct ending *ending);
 /* The dial to the server failed with -errno, or, error 0, `connect` fired: an opaque connection ends. */
 void conn_close_dial_failed(struct conn *conn, int error);
 
-/* What a dead client leg means, by its error and the connection's stage. */
+/* What a dead client leg means while nothing is under way on it. */
 void conn_close_client_failed(struct conn *conn);
 
 #endif

@@ -28,12 +28,13 @@
 #include "proxy/connection/record.h"
 #include "proxy/connection/steer.h"
 #include "proxy/connection/worker.h"
-#include "proxy/exchange/exchange.h"
 #include "proxy/metrics/metrics.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
-enum { CLIENT = 1, SERVER = 2 };
+/* The sides that are read. ANSWERED: the client only when nothing waits to be written to it, so that one that sends request after request and
+ * never reads does not make us keep all the answers. */
+enum { CLIENT = 1, SERVER = 2, ANSWERED = 4 };
 
 #define T(name) TIMER_BIT(TIMEOUT_##name)
 #define A(name) ALARM_BIT(ALARM_##name)
@@ -52,8 +53,8 @@ static const struct {
                       S(CONNECT) | S(OPAQUE) | S(IDLE) | ENDS, A(GRACE) | A(DRAIN_GRACE)},
     [STAGE_CONNECT] = {ALWAYS | T(CONNECT), 0, S(OPAQUE) | ENDS, 0},
     [STAGE_OPAQUE] = {ALWAYS | T(TCP_IDLE) | T(HALF_CLOSE), CLIENT | SERVER, ENDS, A(HALF_CLOSED)},
-    [STAGE_IDLE] = {ALWAYS | T(IDLE_CONNECTION), CLIENT | SERVER, S(HEAD) | S(TUNNEL) | ENDS, A(TURN)},
-    [STAGE_HEAD] = {ALWAYS | T(REQUEST_HEADERS) | T(STREAM_IDLE), CLIENT | SERVER, S(EXCHANGE) | S(TUNNEL) | ENDS, 0},
+    [STAGE_IDLE] = {ALWAYS | T(IDLE_CONNECTION), ANSWERED | SERVER, S(HEAD) | S(TUNNEL) | ENDS, A(TURN)},
+    [STAGE_HEAD] = {ALWAYS | T(REQUEST_HEADERS) | T(STREAM_IDLE), ANSWERED | SERVER, S(EXCHANGE) | S(TUNNEL) | ENDS, 0},
     [STAGE_EXCHANGE] = {ALWAYS | T(REQUEST) | T(BACKEND_REQUEST) | T(STREAM_IDLE) | T(CONNECT), CLIENT | SERVER,
                         S(IDLE) | S(TUNNEL) | ENDS, A(BACKOFF) | A(ATTEMPT)},
     [STAGE_TUNNEL] = {ALWAYS | T(STREAM_IDLE) | T(HALF_CLOSE) | T(CONNECT) | T(IDLE_CONNECTION) | T(REQUEST_HEADERS) | T(REQUEST) |
@@ -109,20 +110,11 @@ void conn_disarm(struct conn *conn)
 
 unsigned conn_phase(const struct conn *conn)
 {
-	const struct exchange *exchange = conn->stage == STAGE_EXCHANGE ? conn->exchange : NULL;
-	bool refused = exchange && exchange->refusal; /* by its rule: nothing was dialled for it */
-
-	if (!refused && conn->upstream && conn->upstream->leg.connecting && conn->stage != STAGE_IDLE && conn->stage != STAGE_HEAD)
+	if (conn->stage == STAGE_EXCHANGE && conn->exchange)
+		return conn->proto->phase(conn);
+	if (conn->upstream && conn->upstream->leg.connecting && conn->stage != STAGE_IDLE && conn->stage != STAGE_HEAD)
 		return STAGE_CONNECT;
-	if (!exchange)
-		return conn->stage;
-	if (exchange->response_head)
-		return PHASE_RESPONSE;
-	if (exchange->waiting)
-		return PHASE_BACKOFF;
-	if ((!conn->upstream && !refused) || exchange->refusal == REASON_BACKEND_UNRESOLVED)
-		return STAGE_CONNECT;
-	return exchange->request_body.complete ? PHASE_WAIT : PHASE_REQUEST;
+	return conn->stage;
 }
 
 static void conn_count_way(struct conn *conn, enum metric_leg leg, enum metric_way way, uint64_t now, uint64_t *counted)
@@ -152,13 +144,12 @@ static bool conn_is_half_closed(const struct conn *conn)
 	return conn->client.fin_received != conn->upstream->leg.fin_received;
 }
 
-/* Whether the client is to be read now. HTTP takes no further request while answers to earlier ones still wait in our buffer:
- * else a client that sends and never reads would make us keep them all. */
+/* Whether the client is to be read now. */
 static bool conn_reads_client(const struct conn *conn)
 {
-	if (!(stages[conn->stage].reads & CLIENT) || conn->client_read_hold)
-		return false;
-	return conn->proto != &proto_http1 || conn->exchange || !leg_pending(&conn->client);
+	uint8_t reads = stages[conn->stage].reads;
+
+	return !conn->client_read_hold && (reads & CLIENT || (reads & ANSWERED && !leg_pending(&conn->client)));
 }
 
 /* What one leg is watched for. Pure. `other` is where its bytes go: while something waits to be written there, it is not read. */

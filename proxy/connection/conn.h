@@ -9,9 +9,9 @@
 #include "lib/timeouts.h"
 #include "lib/wheel.h"
 #include "proxy/connection/deadline.h"
+#include "proxy/connection/input.h"
 #include "proxy/connection/leg.h"
 #include "proxy/metrics/words.h"
-#include "proxy/http1/http1.h"
 
 struct exchange;
 struct origin;
@@ -61,7 +61,7 @@ struct conn {
 	struct leg client;
 	struct upstream *upstream;    /* owned while attached, NULL */
 	struct exchange *exchange;    /* owned, STAGE_EXCHANGE only */
-	struct http1_scan scan;       /* of the head in hand */
+	struct input_scan scan;       /* of the head in hand */
 
 	struct addr client_addr, server_addr; /* server_addr: the original destination */
 	struct addr dial;                /* where its rule sends it; AF_UNSPEC: the original destination */
@@ -79,6 +79,7 @@ struct conn {
 	bool only_probes : 1;            /* every request so far was a kubelet's probe */
 	bool client_read_hold : 1;       /* do not read the client now (a pipelined request waits) */
 	uint8_t http_minor;              /* of the last request */
+	uint8_t loops;                   /* dials for the request at hand that the redirect caught and that were made anew */
 	uint16_t last_status;
 	uint32_t requests, retries;
 	uint32_t discarded;                /* bytes, while it lingers */

@@ -17,6 +17,12 @@ struct input {
 	bool full;        /* the read filled the room it had: there may be more in the socket */
 };
 
+/* How far the search for the end of a head in it has come; all zero at its start. */
+struct input_scan {
+	uint32_t line;   /* offset of the line under way */
+	uint32_t fields; /* complete lines seen */
+};
+
 /* Reads once from the leg's socket, at most `size` bytes into `scratch` unless some are held. > 0: input is set, with the bytes held
  * so far in front; else as leg_read(), or -ENOMEM. */
 int input_read(struct input *input, struct leg *leg, uint8_t *scratch, size_t size);

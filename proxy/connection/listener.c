@@ -12,16 +12,12 @@
 #include "lib/sock.h"
 #include "lib/text.h"
 #include "proxy/connection/admission.h"
-#include "proxy/connection/advice.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
-#include "proxy/connection/detect.h"
+#include "proxy/connection/proto.h"
 #include "proxy/connection/proto_detect.h"
 #include "proxy/connection/record.h"
 #include "proxy/connection/worker.h"
-#include "proxy/exchange/access.h"
-#include "proxy/exchange/exchange.h"
-#include "proxy/http1/reply.h"
 
 enum {
 	BACKLOG = 4096,   /* net.core.somaxconn cuts it */
@@ -31,29 +27,6 @@ enum {
 };
 
 #define listener_of(pointer, member) ((struct listener *)(void *)((char *)(pointer) - offsetof(struct listener, member)))
-
-/* Over --max-connections: a client that has sent a request already learns why. */
-static bool listener_answer_limit(int fd, const struct exchange_settings *settings, const char *fact)
-{
-	static const struct advice nothing_known = {.timer = TIMEOUT_NONE};
-	TEXT_ON_STACK(detail, ADVICE_DETAIL_SIZE);
-	uint8_t bytes[2048];
-	ssize_t got = recv(fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
-	const struct reply reply = {
-	    .status = 503,
-	    .reason = REASON_CONN_LIMIT,
-	    .detail = detail_bytes,
-	    .reason_headers = !settings->no_reason_headers,
-	    .close = true,
-	};
-	TEXT_ON_STACK(text, REPLY_MOST);
-
-	if (got <= 0 || detect_protocol(bytes, (size_t)got) != PROTOCOL_HTTP1)
-		return false;
-	advice_detail(REASON_CONN_LIMIT, &nothing_known, fact, "", &detail);
-	reply_write(&reply, &text);
-	return send(fd, text_bytes, text.length, MSG_NOSIGNAL) == (ssize_t)text.length;
-}
 
 static void listener_refuse(struct conn *conn, enum reason_id reason, const struct origin_guard *guard)
 {
@@ -102,9 +75,7 @@ static void listener_accepted(struct listener *listener, int fd, const struct so
 		text_printf(&fact, "%llu connections are open, %llu being the most, %llu of one direction, and no idle one could give way",
 		            (unsigned long long)admission_count(proxy), (unsigned long long)proxy->max_connections,
 		            (unsigned long long)admission_most(proxy));
-		cause.answered = listener_answer_limit(fd, proxy->exchange, fact_bytes);
-		if (cause.answered)
-			access_refused(conn, REASON_CONN_LIMIT, reason_row(REASON_CONN_LIMIT)->status);
+		cause.answered = proxy->http1_proto->turn_away(conn, REASON_CONN_LIMIT, fact_bytes);
 		conn_close(conn, cause, "%s", fact_bytes);
 		conn_settle(conn); /* it may linger behind its answer */
 	} else {

@@ -12,7 +12,6 @@
 #include "proxy/connection/proto.h"
 #include "proxy/connection/pump.h"
 #include "proxy/connection/worker.h"
-#include "proxy/exchange/exchange.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
@@ -156,7 +155,7 @@ bool progress_end_stalled(struct conn *conn, enum timeout_id timer)
 	if (client)
 		conn_close(conn, cause_timer(REASON_CLIENT_STALLED, timer), taken_none, "client", (unsigned long long)client);
 	else if (server && conn->exchange)
-		exchange_fail(conn, cause_timer(REASON_SERVER_STALLED, timer), taken_none, "server", (unsigned long long)server);
+		conn->proto->fail(conn, cause_timer(REASON_SERVER_STALLED, timer), taken_none, "server", (unsigned long long)server);
 	else if (server)
 		conn_close(conn, cause_timer(REASON_SERVER_STALLED, timer), taken_none, "server", (unsigned long long)server);
 	return client || server;

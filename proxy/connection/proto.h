@@ -1,18 +1,23 @@
 #ifndef LAPSE_PROXY_CONNECTION_PROTO_H
 #define LAPSE_PROXY_CONNECTION_PROTO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/reason.h"
 #include "lib/timeouts.h"
 #include "proxy/connection/deadline.h"
 
+struct cause;
 struct conn;
 struct input;
+struct text;
 
 /* What a protocol does with a connection's events. Handlers mark; conn.c derives interest and deadlines afterwards. */
 struct proto {
 	const char *name;
+	bool lingers; /* its client is sent nothing but a FIN, and may have sent what crosses that: it is read on for a while */
 	/* The client leg: something to read (or its end), and after `out` was flushed. */
 	void (*client_readable)(struct conn *conn);
 	void (*client_writable)(struct conn *conn);
@@ -28,20 +33,33 @@ struct proto {
 	/* An alarm that was armed in this stage. */
 	void (*alarmed)(struct conn *conn, enum alarm alarm);
 	void (*drain)(struct conn *conn);
+
+	/* Of a protocol that is found by its first bytes, NULL otherwise. It was, by what came in `input`, which stays the caller's. */
+	void (*first)(struct conn *conn, struct input *input);
+	/* The same, of a first line that a lenient server would take for a request, where that may not be: it is refused. */
+	void (*refuse_first)(struct conn *conn, struct input *input);
+	/* Whether bytes that cannot be read in it may go on as they came, because nothing is decided by reading them. */
+	bool (*may_go_unread)(const struct conn *conn);
+	/* The connection cannot be taken. A client that has sent a request in this protocol already is told why: true. */
+	bool (*turn_away)(struct conn *conn, enum reason_id reason, const char *fact);
+
+	/* Of a protocol with exchanges; NULL otherwise. */
+	size_t exchange_size; /* of the worker's exchange_memory */
+	/* The phase of the exchange under way: a stage, or an enum phase. */
+	unsigned (*phase)(const struct conn *conn);
+	/* The exchange under way, or the beginning of one, cannot succeed: answered where that is possible, else the connection ends. */
+	void (*fail)(struct conn *conn, struct cause cause, const char *format, ...) __attribute__((format(printf, 3, 4)));
+	/* What the record of an end says of the exchange under way: "; attempt 2 of 3". */
+	void (*describe)(const struct conn *conn, struct text *out);
+	/* The connection ends: so does what is under way on it. */
+	void (*ended)(struct conn *conn);
 };
 
 /* Carries bytes both ways from now on: the stage is STAGE_CONNECT (a dial is under way), STAGE_OPAQUE or STAGE_TUNNEL. What the
  * client leg holds goes to the server, server_bytes, read already, to the client. */
 void proto_opaque_start(struct conn *conn, const uint8_t *server_bytes, size_t length);
 
-/* The protocol was just found to be HTTP/1, by what came in `input`, which stays the caller's. */
-void proto_http1_first(struct conn *conn, struct input *input);
-
-/* The same, of a first line that a lenient server would take for a request, where that may not be: it is refused. */
-void proto_http1_refuse_first(struct conn *conn, struct input *input);
-
 extern const struct proto proto_detect;
 extern const struct proto proto_opaque;
-extern const struct proto proto_http1;
 
 #endif

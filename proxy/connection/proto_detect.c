@@ -14,7 +14,6 @@
 #include "proxy/connection/steer.h"
 #include "proxy/connection/tls_hello.h"
 #include "proxy/connection/worker.h"
-#include "proxy/http1/unread.h"
 #include "proxy/metrics/metrics.h"
 #include "proxy/server/upstream.h"
 
@@ -53,15 +52,19 @@ static void proto_detect_opaque(struct conn *conn, enum protocol protocol, const
 	proto_opaque_start(conn, server_bytes, length);
 }
 
-static void proto_detect_http1(struct conn *conn, struct input *input, void (*first)(struct conn *, struct input *))
+static void proto_detect_http1(struct conn *conn, struct input *input, bool refused)
 {
+	const struct proto *http1 = conn->worker->proxy->http1_proto;
 	int64_t begun = conn->instants[INSTANT_FIRST_BYTE];
 
 	proto_detect_decided(conn, PROTOCOL_HTTP1);
 	conn->instants[INSTANT_IDLE] = conn_now(conn);
-	conn->proto = &proto_http1;
+	conn->proto = http1;
 	conn_enter(conn, STAGE_IDLE);
-	first(conn, input);
+	if (refused)
+		http1->refuse_first(conn, input);
+	else
+		http1->first(conn, input);
 	if (conn->instants[INSTANT_HEAD])
 		conn->instants[INSTANT_HEAD] = begun;
 }
@@ -69,7 +72,7 @@ static void proto_detect_http1(struct conn *conn, struct input *input, void (*fi
 /* Not a request, but near enough that a server may take it for one: it may not get past rules that choose. */
 static bool proto_detect_must_refuse(const struct conn *conn, const uint8_t *bytes, size_t length)
 {
-	return detect_begins_request(bytes, length) && !unread_may(conn);
+	return detect_begins_request(bytes, length) && !conn->worker->proxy->http1_proto->may_go_unread(conn);
 }
 
 /* True when the hello is complete or will never be one. */
@@ -95,9 +98,9 @@ static void proto_detect_bytes(struct conn *conn, struct input *input)
 	if (protocol == PROTOCOL_TLS && !proto_detect_tls(conn, input))
 		protocol = PROTOCOL_UNDETECTED;
 	if (protocol == PROTOCOL_HTTP1)
-		proto_detect_http1(conn, input, proto_http1_first);
+		proto_detect_http1(conn, input, false);
 	else if (protocol == PROTOCOL_OPAQUE && proto_detect_must_refuse(conn, input->bytes, input->length))
-		proto_detect_http1(conn, input, proto_http1_refuse_first);
+		proto_detect_http1(conn, input, true);
 	else if (input_hold(input, &conn->client, 0))
 		conn_close(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
 	else if (protocol != PROTOCOL_UNDETECTED)
@@ -114,7 +117,7 @@ static void proto_detect_undecided(struct conn *conn, enum protocol protocol)
 		return;
 	}
 	input_take(&input, &conn->client);
-	proto_detect_http1(conn, &input, proto_http1_refuse_first);
+	proto_detect_http1(conn, &input, true);
 	input_free(&input);
 }
 

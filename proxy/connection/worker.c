@@ -9,13 +9,11 @@
 #include "lib/clock.h"
 #include "lib/loop.h"
 #include "lib/slab.h"
-#include "proxy/admin/walk.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/proto.h"
 #include "proxy/connection/pump.h"
 #include "proxy/connection/record.h"
-#include "proxy/exchange/exchange.h"
 #include "proxy/metrics/metrics.h"
 #include "proxy/policy/policy.h"
 #include "proxy/server/upstream.h"
@@ -148,7 +146,7 @@ static void worker_idle(void *owner)
 	if (drain > worker->drain)
 		worker_drain(worker, drain);
 	if (worker->walk || atomic_load_explicit(&worker->next_walk, memory_order_relaxed))
-		walk_step(worker);
+		worker->proxy->walk(worker);
 	if (!worker->conn_count) {
 		pump_free_pipes(worker);
 		worker_free_spares(worker);
@@ -174,7 +172,7 @@ int worker_new(struct worker **out, struct proxy *proxy, int log_fd)
 	worker->log_timer.fire = worker_log_retry;
 	worker->conn_memory = slab_new(sizeof(struct conn));
 	worker->upstream_memory = slab_new(sizeof(struct upstream));
-	worker->exchange_memory = slab_new(sizeof(struct exchange));
+	worker->exchange_memory = slab_new(proxy->http1_proto->exchange_size);
 	if (worker->metrics && worker->conn_memory && worker->upstream_memory && worker->exchange_memory)
 		result = terms_begin(&worker->terms, policy_ref(proxy->policy));
 	if (!result)

@@ -24,10 +24,12 @@ struct http1_settings;
 struct loop;
 struct metrics;
 struct policy;
+struct proto;
 struct pump_pipe;
 struct slab;
 struct upstream_settings;
 struct walk_part;
+struct worker;
 
 /* What the owner set for listeners, connections and the log. */
 struct worker_settings {
@@ -46,6 +48,8 @@ struct proxy {
 	const struct upstream_settings *upstream; /* carried for the wings above, each for its own */
 	const struct exchange_settings *exchange;
 	const struct http1_settings *http1;
+	const struct proto *http1_proto;       /* carries what is found to be HTTP/1 */
+	void (*walk)(struct worker *worker);   /* goes on with worker->walk or what next_walk brings (admin/walk.h) */
 	struct policy *policy;           /* main's; a worker has its own hold of one */
 	struct origin_guard guard;
 	atomic_bool looped;              /* at start a dial of ours was redirected back to us: lapse-init redirects our uid */

@@ -12,6 +12,7 @@
 #include "proxy/connection/record.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/access.h"
+#include "proxy/exchange/loss.h"
 #include "proxy/exchange/retry.h"
 #include "proxy/http1/reply.h"
 #include "proxy/metrics/metrics.h"
@@ -147,6 +148,7 @@ void exchange_free(struct conn *conn)
 	conn->exchange = NULL;
 	conn_disarm(conn);
 	conn->client_read_hold = false;
+	conn->loops = 0;
 	conn->instants[INSTANT_REQUEST] = conn->instants[INSTANT_ATTEMPT] = 0;
 }
 
@@ -205,7 +207,7 @@ void exchange_retry(struct conn *conn)
 	exchange->counted = false;
 	http1_body_free(&exchange->response_body);
 	exchange->response = (struct http1_head){0};
-	exchange->scan = (struct http1_scan){0};
+	exchange->scan = (struct input_scan){0};
 	exchange_acquire(conn);
 	if (conn->exchange && conn->upstream)
 		exchange_send_kept(conn);
@@ -217,7 +219,7 @@ bool exchange_looped(const struct conn *conn)
 {
 	const struct exchange *exchange = conn->exchange;
 
-	return exchange->replayable && exchange->loops < LOOPS_MOST &&
+	return exchange->replayable && conn->loops < LOOPS_MOST &&
 	       origin_dials_looped(conn->worker->proxy->guard.dials, conn->upstream->dial);
 }
 
@@ -232,7 +234,7 @@ void exchange_dial_failed(struct conn *conn, int error)
 	TEXT_ON_STACK(dial, 256);
 
 	if (conn->upstream && error && exchange_looped(conn)) {
-		conn->exchange->loops++;
+		conn->loops++;
 		exchange_again(conn, RETRY_LOOP);
 		return;
 	}
@@ -493,7 +495,7 @@ void exchange_redirect(struct conn *conn, int status, const char *location)
 	if (result == -ENOMEM)
 		exchange_no_memory(conn);
 	else if (result)
-		conn_close_client_failed(conn);
+		loss_of_client(conn);
 	else if (reply.close)
 		exchange_close_redirected(conn, location);
 	else
@@ -531,6 +533,22 @@ void exchange_finish_if_complete(struct conn *conn)
 		return;
 	}
 	exchange_rest_client(conn);
+}
+
+unsigned exchange_phase(const struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+	bool refused = exchange->refusal; /* by its rule: nothing was dialled for it */
+
+	if (!refused && conn->upstream && conn->upstream->leg.connecting)
+		return STAGE_CONNECT;
+	if (exchange->response_head)
+		return PHASE_RESPONSE;
+	if (exchange->waiting)
+		return PHASE_BACKOFF;
+	if ((!conn->upstream && !refused) || exchange->refusal == REASON_BACKEND_UNRESOLVED)
+		return STAGE_CONNECT;
+	return exchange->request_body.complete ? PHASE_WAIT : PHASE_REQUEST;
 }
 
 const struct http1_limits *exchange_limits(const struct conn *conn)

@@ -28,7 +28,7 @@ struct exchange {
 	struct http1_head request;  /* its slices are gone */
 	struct http1_head response; /* likewise; valid once response_head */
 	struct http1_body request_body, response_body;
-	struct http1_scan scan; /* of the response head */
+	struct input_scan scan; /* of the response head */
 	struct buf replay;      /* the request as sent so far, while replayable */
 	uint64_t leg_sent;      /* what the server leg had sent before this attempt */
 	uint64_t leg_received;
@@ -48,7 +48,6 @@ struct exchange {
 	bool counted;           /* this attempt, by exchange_count_attempt() */
 	bool waiting;           /* for the next attempt */
 	uint32_t discarded;     /* bytes of the request that the server takes no more */
-	uint8_t loops;          /* dials that the redirect caught and that were made anew */
 	bool reused;            /* this attempt runs on a leg that has served before */
 	bool server_dirty;      /* the leg must not be used again */
 	bool server_full;       /* a read from it filled the buffer: more may lie behind the response, unseen */
@@ -106,6 +105,9 @@ void exchange_end_unanswered(struct conn *conn, struct cause cause, bool reset, 
 void exchange_refuse(struct conn *conn, const struct http1_error *error);
 
 const struct http1_limits *exchange_limits(const struct conn *conn);
+
+/* Where it is, while it is under way: a stage, or an enum phase. */
+unsigned exchange_phase(const struct conn *conn);
 
 /* The dial failed with -errno, or, error 0, `connect` fired. */
 void exchange_dial_failed(struct conn *conn, int error);

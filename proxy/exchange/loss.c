@@ -1,4 +1,4 @@
-/* What it means that a server's connection ended while a request was under way on it. */
+/* What it means that a connection ended while a request was under way on it. */
 #include "proxy/exchange/loss.h"
 
 #include <errno.h>
@@ -95,7 +95,7 @@ static void loss_before_response(struct conn *conn, int error)
 		exchange_fail(conn, cause, "%s no longer acknowledges anything%s", server,
 		              progress_vanished_words(conn, &conn->upstream->leg, &words));
 	} else if (exchange_looped(conn)) {
-		conn->exchange->loops++;
+		conn->loops++;
 		exchange_again(conn, RETRY_LOOP);
 	} else if (conn->client.fin_received) {
 		exchange_end_unanswered(conn, cause_of(REASON_CLIENT_ABORTED_WAIT), error != 0,
@@ -115,6 +115,21 @@ static void loss_before_response(struct conn *conn, int error)
 		                    : "%s closed the connection without a response, %lld.%lld s after the request began to reach it",
 		              server, (long long)(worked / 1000), (long long)(worked % 1000 / 100));
 	}
+}
+
+void loss_of_client(struct conn *conn)
+{
+	const struct leg *client = &conn->client;
+	const struct exchange *exchange = conn->exchange;
+
+	if (exchange && exchange->response_head && client->error != -ETIMEDOUT)
+		conn_close(conn, cause_of(REASON_CLIENT_ABORTED_RESPONSE), "the client went away after %llu bytes of the response to request %u",
+		           (unsigned long long)client->sent, conn->requests);
+	else if (exchange && exchange->request_body.complete && client->error != -ETIMEDOUT)
+		conn_close(conn, cause_of(REASON_CLIENT_ABORTED_WAIT), "the client went away while request %u waited for its response",
+		           conn->requests);
+	else
+		conn_close_client_failed(conn);
 }
 
 void loss_of_server(struct conn *conn, int error)

@@ -3,6 +3,9 @@
 
 struct conn;
 
+/* The client leg is dead: by its error and how far its request has come, the connection's end. */
+void loss_of_client(struct conn *conn);
+
 /* The server leg ended under an exchange: error 0 = FIN, else -errno. Tried again, answered for, left unanswered as the server left it,
  * or, where a response ends with its connection, its end. */
 void loss_of_server(struct conn *conn, int error);

@@ -23,7 +23,7 @@ static int http1_refuse(struct http1_error *error, enum http1_kind kind, enum re
 	return -EBADMSG;
 }
 
-static int http1_scan_line(const struct http1_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t end,
+static int http1_scan_line(const struct input_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t end,
                            struct http1_error *error)
 {
 	const uint8_t *line = bytes + scan->line, *odd;
@@ -56,7 +56,7 @@ static size_t http1_scan_whole(const uint8_t *bytes, size_t length, const struct
 	return 0;
 }
 
-int http1_scan_head(struct http1_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length,
+int http1_scan_head(struct input_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length,
                     const struct http1_limits *limits, size_t *head_length, struct http1_error *error)
 {
 	size_t whole = scan->line ? 0 : http1_scan_whole(bytes, length, limits);
@@ -396,7 +396,7 @@ int http1_parse_head(enum http1_kind kind, const uint8_t *bytes, size_t head_len
 	return 0;
 }
 
-int http1_read_head(struct http1_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length, const struct http1_head *request,
+int http1_read_head(struct input_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length, const struct http1_head *request,
                     const struct http1_limits *limits, size_t *head_length, struct http1_head *out, struct http1_error *error)
 {
 	int result;
@@ -406,7 +406,7 @@ int http1_read_head(struct http1_scan *scan, enum http1_kind kind, const uint8_t
 	result = http1_scan_head(scan, kind, bytes, length, limits, head_length, error);
 	if (result == -EAGAIN)
 		return result;
-	*scan = (struct http1_scan){0};
+	*scan = (struct input_scan){0};
 	return result ? result : http1_parse_head(kind, bytes, *head_length, request, limits, out, error);
 }
 

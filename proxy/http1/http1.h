@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "lib/reason.h"
+#include "proxy/connection/input.h"
 
 struct text;
 
@@ -35,16 +36,10 @@ struct http1_error {
 	size_t offset;         /* of the byte in the message where it was noticed */
 };
 
-/* How far the search for the end of a head has come; all zero at its start. */
-struct http1_scan {
-	uint32_t line;   /* offset of the line under way */
-	uint32_t fields; /* complete lines seen */
-};
-
 /* Looks for the end of the head that starts at bytes[0], resuming where the last call stopped: bytes is the same head, longer.
  * Refuses bare CR, bare LF, NUL, folded lines and what is over a limit as soon as it can be seen.
  * 0 and the head's length with its blank line; -EAGAIN: more bytes are needed; -EBADMSG and *error. */
-int http1_scan_head(struct http1_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length,
+int http1_scan_head(struct input_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length,
                     const struct http1_limits *limits, size_t *head_length, struct http1_error *error);
 
 enum http1_framing { HTTP1_NO_BODY, HTTP1_LENGTH, HTTP1_CHUNKED, HTTP1_UNTIL_CLOSE };
@@ -79,7 +74,7 @@ int http1_parse_head(enum http1_kind kind, const uint8_t *bytes, size_t head_len
 
 /* Both: 0 and what the head that starts at bytes[0] says, *scan being ready for the next; -EAGAIN: more bytes are needed; -EBADMSG and
  * *error. */
-int http1_read_head(struct http1_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length, const struct http1_head *request,
+int http1_read_head(struct input_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length, const struct http1_head *request,
                     const struct http1_limits *limits, size_t *head_length, struct http1_head *out, struct http1_error *error);
 
 /* The body of a message on its way. All zero = HTTP1_NO_BODY, complete. */

@@ -12,9 +12,9 @@
 #include "proxy/connection/input.h"
 #include "proxy/connection/proto.h"
 #include "proxy/connection/pump.h"
-#include "proxy/connection/steer.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/access.h"
+#include "proxy/exchange/choice.h"
 #include "proxy/exchange/exchange.h"
 #include "proxy/exchange/loss.h"
 #include "proxy/exchange/retry.h"
@@ -79,7 +79,7 @@ static bool http1_response_sent(struct conn *conn, int result)
 	if (result == -ENOMEM)
 		exchange_no_memory(conn);
 	else if (result)
-		conn_close_client_failed(conn);
+		loss_of_client(conn);
 	return !result;
 }
 
@@ -145,7 +145,7 @@ static bool http1_response_pass(struct conn *conn, const uint8_t *bytes, size_t 
 		rewrite.close = conn->close_after && exchange->response.keep_alive;
 	}
 	if (final)
-		steer_rewrite_response(conn, &rewrite);
+		choice_rewrite_response(conn, &rewrite);
 	if (rewrite_needed(&rewrite))
 		return http1_response_forward_changed(conn, bytes, head_length, body, &rewrite);
 	return http1_response_sent(conn, leg_send(&conn->client, bytes, head_length + body, conn_now(conn)));
@@ -308,7 +308,7 @@ static void http1_response_bytes(struct conn *conn)
 		loss_of_server(conn, conn->upstream->leg.error);
 		break;
 	case PUMP_TO_FAILED:
-		conn_close_client_failed(conn);
+		loss_of_client(conn);
 		break;
 	case PUMP_NO_MEMORY:
 		exchange_no_memory(conn);

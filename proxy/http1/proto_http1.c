@@ -1,10 +1,15 @@
 /* HTTP/1.0 and 1.1. The client leg delivers requests one at a time into an exchange, the server leg its response; heads are parsed
  * where they were read and sent on as they came, in one write with the body bytes that follow them. */
+#include "proxy/http1/proto_http1.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "lib/log.h"
+#include "lib/text.h"
+#include "proxy/connection/advice.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/detect.h"
@@ -12,14 +17,15 @@
 #include "proxy/connection/progress.h"
 #include "proxy/connection/proto.h"
 #include "proxy/connection/pump.h"
-#include "proxy/connection/steer.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/access.h"
+#include "proxy/exchange/choice.h"
 #include "proxy/exchange/exchange.h"
 #include "proxy/exchange/loss.h"
 #include "proxy/exchange/retry.h"
 #include "proxy/http1/http1.h"
 #include "proxy/http1/http1_response.h"
+#include "proxy/http1/reply.h"
 #include "proxy/http1/rewrite.h"
 #include "proxy/http1/unread.h"
 #include "proxy/policy/terms.h"
@@ -139,7 +145,7 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 		exchange_no_memory(conn);
 		return;
 	}
-	if (steer_request(conn, bytes, head_length, head, &rewrite))
+	if (choice_request(conn, bytes, head_length, head, &rewrite))
 		exchange_acquire(conn);
 	if (conn->exchange && head->authority.length && !rewrite.host)
 		rewrite.host = host = strndup((const char *)head->authority.bytes, head->authority.length);
@@ -208,7 +214,7 @@ static void proto_http1_client_ended(struct conn *conn, int error)
 	if (error == -ENOMEM) {
 		exchange_no_memory(conn);
 	} else if (!conn->client.fin_received) {
-		conn_close_client_failed(conn);
+		loss_of_client(conn);
 	} else if (conn->stage == STAGE_IDLE) {
 		conn_close(conn, cause_of(REASON_CLIENT_CLOSED_IDLE), "the client closed after %u request%s", conn->requests,
 		           conn->requests == 1 ? "" : "s");
@@ -281,7 +287,7 @@ static void proto_http1_next(struct conn *conn)
 		proto_http1_client_ended(conn, 0);
 }
 
-void proto_http1_refuse_first(struct conn *conn, struct input *input)
+static void proto_http1_refuse_first(struct conn *conn, struct input *input)
 {
 	struct http1_error error;
 	struct http1_head head;
@@ -295,7 +301,7 @@ void proto_http1_refuse_first(struct conn *conn, struct input *input)
 	proto_http1_refuse_head(conn, input, 0, &error);
 }
 
-void proto_http1_first(struct conn *conn, struct input *input)
+static void proto_http1_first(struct conn *conn, struct input *input)
 {
 	proto_http1_head(conn, input);
 	proto_http1_next(conn);
@@ -505,16 +511,52 @@ static void proto_http1_drain(struct conn *conn)
 		conn->close_after = REASON_DRAIN;
 }
 
+static bool proto_http1_turn_away(struct conn *conn, enum reason_id reason, const char *fact)
+{
+	static const struct advice nothing_known = {.timer = TIMEOUT_NONE};
+	TEXT_ON_STACK(detail, ADVICE_DETAIL_SIZE);
+	uint8_t bytes[2048];
+	int fd = conn->client.source.fd;
+	ssize_t got = recv(fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+	const struct reply reply = {
+	    .status = reason_row(reason)->status,
+	    .reason = reason,
+	    .detail = detail_bytes,
+	    .reason_headers = !conn->worker->proxy->exchange->no_reason_headers,
+	    .close = true,
+	};
+	TEXT_ON_STACK(text, REPLY_MOST);
+
+	if (got <= 0 || detect_protocol(bytes, (size_t)got) != PROTOCOL_HTTP1)
+		return false;
+	advice_detail(reason, &nothing_known, fact, "", &detail);
+	reply_write(&reply, &text);
+	if (send(fd, text_bytes, text.length, MSG_NOSIGNAL) != (ssize_t)text.length)
+		return false;
+	access_refused(conn, reason, reply.status);
+	return true;
+}
+
 const struct proto proto_http1 = {
     .name = "http1",
+    .lingers = true,
     .client_readable = proto_http1_client_readable,
     .client_writable = proto_http1_client_writable,
     .server_connected = proto_http1_server_connected,
     .server_readable = proto_http1_server_readable,
     .server_writable = proto_http1_server_writable,
-    .client_failed = conn_close_client_failed,
+    .client_failed = loss_of_client,
     .server_failed = proto_http1_server_failed,
     .expired = proto_http1_expired,
     .alarmed = proto_http1_alarmed,
     .drain = proto_http1_drain,
+    .first = proto_http1_first,
+    .refuse_first = proto_http1_refuse_first,
+    .may_go_unread = unread_may,
+    .turn_away = proto_http1_turn_away,
+    .exchange_size = sizeof(struct exchange),
+    .phase = exchange_phase,
+    .fail = exchange_fail,
+    .describe = retry_describe,
+    .ended = exchange_free,
 };

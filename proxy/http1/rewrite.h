@@ -5,21 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct addr;
+#include "proxy/exchange/choice.h"
+
 struct buf;
-struct header_edits;
-
-enum { REWRITE_LEVELS = 2 };
-
-/* How a head is to be changed on its way. All zero = not at all. */
-struct rewrite {
-	bool close;                          /* `Connection: close` instead of what it says */
-	const struct addr *forwarded;        /* Forwarded (RFC 7239, 4) for this client, at the end of the last such field, else one of its own */
-	bool x_forwarded_for;                /* X-Forwarded-For instead, an address without quotes and brackets */
-	const char *target;                  /* the request's new path and query, NULL = as it is; not for "*" and CONNECT */
-	const char *host;                    /* the new Host, NULL = as it is; also the authority of an absolute-form target */
-	const struct header_edits *edits[REWRITE_LEVELS]; /* of the rule and of the backend, in this order; NULL = none */
-};
 
 bool rewrite_needed(const struct rewrite *rewrite);
 

@@ -23,6 +23,7 @@
 #include "proxy/config/reload.h"
 #include "proxy/connection/listener.h"
 #include "proxy/connection/worker.h"
+#include "proxy/http1/proto_http1.h"
 #include "proxy/options.h"
 
 enum { SLOTS = 8, STEPS_MOST = 400, LAST_ROUNDS = 40, KEPT = 256 << 10 };
@@ -344,7 +345,8 @@ static void prepare(void)
 	HOLDS(!log_new(&fuzz.log, log_fd, LOG_TEXT, LOG_INFO, 4096));
 	HOLDS(!loop_new(&fuzz.loop, idle, NULL));
 	reload = (struct reload_settings){.policy = &fuzz.settings.policy, .paths = proxy_options_paths(&fuzz.settings)};
-	fuzz.proxy = (struct proxy){.settings = &fuzz.settings.worker, .upstream = &fuzz.settings.upstream, .guard.dials = origin_dials_new(), .main_loop = fuzz.loop,
+	fuzz.proxy = (struct proxy){.settings = &fuzz.settings.worker, .upstream = &fuzz.settings.upstream, .http1_proto = &proto_http1, .walk = walk_step,
+	                            .guard.dials = origin_dials_new(), .main_loop = fuzz.loop,
 	                            .workers = &fuzz.worker, .worker_count = 1, .max_connections = 100};
 	HOLDS(!reload_new(&fuzz.reload, &reload, fuzz.loop, fuzz.log, publish, NULL));
 	fuzz.proxy.policy = reload_policy(fuzz.reload);

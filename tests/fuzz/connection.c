@@ -30,6 +30,8 @@
 #include "proxy/connection/conn.h"
 #include "proxy/connection/proto_detect.h"
 #include "proxy/connection/worker.h"
+#include "proxy/http1/http1.h"
+#include "proxy/http1/proto_http1.h"
 #include "proxy/metrics/metrics.h"
 #include "proxy/options.h"
 #include "proxy/policy/policy.h"
@@ -544,7 +546,7 @@ static void begin(void)
 	fuzz.http1 = (struct http1_settings){{(size_t)settings->max_head_size, 100, (size_t)settings->max_target_size, 4096},
 	                                     settings->refuse_malformed_http};
 	fuzz.proxy = (struct proxy){.settings = &settings->worker, .upstream = &settings->upstream, .exchange = &settings->exchange,
-	                            .http1 = &fuzz.http1, .policy = fuzz.policies[fuzz.policy], .guard.dials = origin_dials_new(),
+	                            .http1 = &fuzz.http1, .http1_proto = &proto_http1, .policy = fuzz.policies[fuzz.policy], .guard.dials = origin_dials_new(),
 	                            .max_connections = 1000, .half_closed_keepalive_s = 20, .workers = &fuzz.worker, .worker_count = 1,
 	                            .main_loop = fuzz.main_loop};
 	HOLDS(fuzz.proxy.guard.dials && !local_ports_new(&fuzz.proxy.local_ports) && !worker_new(&worker, &fuzz.proxy, fuzz.log_fd));

@@ -28,7 +28,7 @@ static void is_refusal(const struct http1_error *error, enum http1_kind kind)
 /* The head, of which `step` more bytes arrive at a time. */
 static struct scanned scan(enum http1_kind kind, const uint8_t *data, size_t size, size_t step, const struct http1_limits *limits)
 {
-	struct http1_scan state = {0};
+	struct input_scan state = {0};
 	struct scanned s = {.result = -EAGAIN};
 	for (size_t length = step < size ? step : size;; length = size - length > step ? length + step : size) {
 		uint8_t *bytes = exact_copy(data, length);

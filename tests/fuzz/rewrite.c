@@ -20,7 +20,7 @@ enum { TARGET, HOST, SET_NAME, SET_VALUE, ADD_NAME, ADD_VALUE, REMOVE, BACKEND_N
 static int parse(enum http1_kind kind, const uint8_t *bytes, size_t size, size_t *length, struct http1_head *head)
 {
 	static const struct http1_head question = {0};
-	struct http1_scan scan = {0};
+	struct input_scan scan = {0};
 	struct http1_error error;
 	int result = http1_scan_head(&scan, kind, bytes, size, &limits, length, &error);
 	return result ? result : http1_parse_head(kind, bytes, *length, kind == HTTP1_RESPONSE ? &question : NULL, &limits, head,

@@ -30,7 +30,7 @@ static inline const struct regex *routes_regex(struct arena *arena, const char *
 static inline size_t routes_read(struct route_request *request, const void *bytes, size_t length)
 {
 	static const struct http1_limits limits = {65536, 128, 16384, 1024};
-	struct http1_scan scan = {0};
+	struct input_scan scan = {0};
 	struct http1_error error;
 	struct http1_head head;
 	size_t head_length;

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "proxy/exchange/exchange.h"
+#include "proxy/http1/proto_http1.h"
 #include "proxy/server/upstream.h"
 
 #define S(name) (1u << STAGE_##name)
@@ -106,7 +107,7 @@ static void phases_of_an_exchange(void **state)
 		struct upstream upstream = {.leg = {.connecting = rows[i].connecting}};
 		struct exchange exchange = {.request_body = {.complete = rows[i].request_complete},
 		                            .response_head = rows[i].response_head};
-		struct conn conn = {.stage = STAGE_EXCHANGE, .upstream = &upstream, .exchange = &exchange};
+		struct conn conn = {.stage = STAGE_EXCHANGE, .upstream = &upstream, .proto = &proto_http1, .exchange = &exchange};
 
 		assert_string_equal(words_phase(conn_phase(&conn)), rows[i].phase);
 	}
@@ -119,7 +120,7 @@ static void phase_of_what_is_refused(void **state)
 		for (int leg = 0; leg < 3; leg++) {
 			struct upstream upstream = {.leg = {.connecting = leg == 1}};
 			struct exchange exchange = {.request_body = {.complete = complete}, .refusal = REASON_NO_ROUTE};
-			struct conn conn = {.stage = STAGE_EXCHANGE, .upstream = leg ? &upstream : NULL, .exchange = &exchange};
+			struct conn conn = {.stage = STAGE_EXCHANGE, .upstream = leg ? &upstream : NULL, .proto = &proto_http1, .exchange = &exchange};
 
 			assert_string_equal(words_phase(conn_phase(&conn)), complete ? "wait" : "request");
 		}

@@ -31,7 +31,7 @@ static struct verdict judge(const struct guard *guard, enum http1_kind kind, con
                             const struct http1_head *request, const struct http1_limits *limit)
 {
 	struct verdict verdict = {.result = -EAGAIN};
-	struct http1_scan scan = {0};
+	struct input_scan scan = {0};
 
 	if (first < length)
 		verdict.result = http1_scan_head(&scan, kind, guard_place(guard, bytes, first), first, limit, &verdict.length,
@@ -286,7 +286,7 @@ static void refuses_at_once(void **state)
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		for (size_t have = 1; have <= rows[i].length; have++) {
-			struct http1_scan scan = {0};
+			struct input_scan scan = {0};
 			int result = http1_scan_head(&scan, HTTP1_REQUEST, guard_place(*state, rows[i].bytes, have), have, &limits,
 			                             &length, &error);
 

@@ -244,7 +244,7 @@ struct scanned {
 static struct scanned scan(const struct guard *guard, const char *bytes, size_t length, size_t step,
                            const struct http1_limits *limits)
 {
-	struct http1_scan state = {0};
+	struct input_scan state = {0};
 	struct http1_error error;
 	struct http1_head head;
 	size_t have = 0, head_length;

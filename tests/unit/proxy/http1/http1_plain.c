@@ -30,7 +30,7 @@ static size_t alike_with_other_bytes(const struct guard *guard, enum http1_kind 
 	assert_true(length <= sizeof bytes);
 	for (size_t place = 0; place < length; place++) {
 		for (unsigned byte = 0; byte < 256; byte++) {
-			struct http1_scan scan = {0};
+			struct input_scan scan = {0};
 			const uint8_t *head;
 
 			memcpy(bytes, text, length);

@@ -80,7 +80,7 @@ static void error_types_are_registered(void **state)
 static void is_valid(const struct reply *reply)
 {
 	const struct http1_head get = {0};
-	struct http1_scan scan = {0};
+	struct input_scan scan = {0};
 	struct http1_error error;
 	struct http1_head head;
 	size_t length;

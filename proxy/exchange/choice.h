@@ -1,0 +1,35 @@
+#ifndef LAPSE_PROXY_EXCHANGE_CHOICE_H
+#define LAPSE_PROXY_EXCHANGE_CHOICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct addr;
+struct conn;
+struct header_edits;
+struct http1_head;
+
+/* What the policy says, applied to requests: the rule of each, where that sends it, and what is changed on its way. */
+
+enum { REWRITE_LEVELS = 2 };
+
+/* How a head is to be changed on its way. All zero = not at all. */
+struct rewrite {
+	bool close;                          /* `Connection: close` instead of what it says */
+	const struct addr *forwarded;        /* Forwarded (RFC 7239, 4) for this client, at the end of the last such field, else one of its own */
+	bool x_forwarded_for;                /* X-Forwarded-For instead, an address without quotes and brackets */
+	const char *target;                  /* the request's new path and query, NULL = as it is; not for "*" and CONNECT */
+	const char *host;                    /* the new Host, NULL = as it is; also the authority of an absolute-form target */
+	const struct header_edits *edits[REWRITE_LEVELS]; /* of the rule and of the backend, in this order; NULL = none */
+};
+
+/* A request begins, by the newest policy: from here on conn->terms are those of its rule (and stay until the next one begins), and
+ * *rewrite, which is all zero before, says how its head is to be changed on its way, until the end of the round. False: the proxy has
+ * answered it. */
+bool choice_request(struct conn *conn, const uint8_t *bytes, size_t head_length, const struct http1_head *head, struct rewrite *rewrite);
+
+/* How the head of its response is to be changed. */
+void choice_rewrite_response(const struct conn *conn, struct rewrite *rewrite);
+
+#endif
