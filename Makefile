@@ -50,9 +50,9 @@ PROXY := main options options_check options_value inject inject_description inje
 	$(addprefix server/,upstream learned) \
 	$(addprefix metrics/,metrics series words) \
 	$(addprefix admin/,walk admin admin_host admin_pages admin_metrics admin_config admin_view admin_html admin_files) \
-	$(addprefix config/,reload config watch podinfo annotations linkerd diagnostics yaml yaml_tree fields catalog manifest manifest_kubelb manifest_service \
-	  manifest_ingress manifest_profile manifest_route manifest_rule manifest_filter manifest_reference manifest_text) \
-	$(addprefix policy/,policy policy_build policy_attach route route_table profile regex filter budget terms) \
+	$(addprefix config/,config watch podinfo annotations linkerd diagnostics yaml yaml_tree fields catalog manifest manifest_kubelb manifest_service \
+	  manifest_ingress manifest_profile manifest_route manifest_rule manifest_filter manifest_reference manifest_text regex) \
+	$(addprefix policy/,policy policy_build policy_attach route route_table profile filter budget terms reload) \
 	$(addprefix dns/,resolve resolve_channel)
 
 LIB_O := $(LIB:%=$(OUT)/obj/lib/%.o)

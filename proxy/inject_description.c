@@ -8,8 +8,8 @@
 #include "lib/arena.h"
 #include "lib/text.h"
 #include "lib/timeouts.h"
+#include "proxy/config/regex.h"
 #include "proxy/config/yaml.h"
-#include "proxy/policy/regex.h"
 
 /* The file itself. */
 __asm__(".pushsection .rodata\n"

@@ -31,7 +31,6 @@
 #include "proxy/admin/admin.h"
 #include "proxy/admin/walk.h"
 #include "proxy/check_config.h"
-#include "proxy/config/reload.h"
 #include "proxy/connection/advice.h"
 #include "proxy/connection/self_dial.h"
 #include "proxy/connection/worker.h"
@@ -41,6 +40,7 @@
 #include "proxy/inject.h"
 #include "proxy/options.h"
 #include "proxy/policy/policy.h"
+#include "proxy/policy/reload.h"
 #include "proxy/ready.h"
 #include "proxy/why.h"
 

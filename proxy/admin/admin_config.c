@@ -13,14 +13,14 @@
 #include "proxy/admin/admin.h"
 #include "proxy/admin/admin_pages.h"
 #include "proxy/config/config.h"
-#include "proxy/config/reload.h"
+#include "proxy/config/regex.h"
 #include "proxy/config/yaml.h"
 #include "proxy/connection/worker.h"
 #include "proxy/dns/resolve_channel.h"
 #include "proxy/explain_print.h"
 #include "proxy/http1/http1.h"
 #include "proxy/policy/policy.h"
-#include "proxy/policy/regex.h"
+#include "proxy/policy/reload.h"
 #include "proxy/server/learned.h"
 
 enum {

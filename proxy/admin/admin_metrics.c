@@ -12,9 +12,9 @@
 #include "lib/log.h"
 #include "proxy/admin/admin.h"
 #include "proxy/admin/admin_pages.h"
-#include "proxy/config/reload.h"
 #include "proxy/connection/worker.h"
 #include "proxy/metrics/metrics.h"
+#include "proxy/policy/reload.h"
 
 enum { WORKERS_MOST = 256 };
 

@@ -9,8 +9,8 @@
 #include "proxy/config/fields.h"
 #include "proxy/config/manifest_kinds.h"
 #include "proxy/config/manifest_text.h"
+#include "proxy/config/regex.h"
 #include "proxy/config/yaml.h"
-#include "proxy/policy/regex.h"
 
 #define MANIFEST_PROFILE_WEIGHT_MOST 1e6
 

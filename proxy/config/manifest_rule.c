@@ -11,8 +11,8 @@
 #include "proxy/config/manifest_kinds.h"
 #include "proxy/config/manifest_reference.h"
 #include "proxy/config/manifest_text.h"
+#include "proxy/config/regex.h"
 #include "proxy/config/yaml.h"
-#include "proxy/policy/regex.h"
 
 enum {
 	MATCHES_MOST = 64,

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "proxy/policy/regex.h"
+#include "proxy/config/regex.h"
 
 /* What a condition is asked about: a request, or the status of a response. */
 struct profile_subject {

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #include "proxy/config/catalog.h"
+#include "proxy/config/regex.h"
 #include "proxy/http1/http1.h"
-#include "proxy/policy/regex.h"
 
 /* A request as matching sees it: values borrowed from its head. */
 struct route_request {

@@ -20,11 +20,11 @@
 #include "lib/text.h"
 #include "proxy/admin/admin.h"
 #include "proxy/admin/walk.h"
-#include "proxy/config/reload.h"
 #include "proxy/connection/listener.h"
 #include "proxy/connection/worker.h"
 #include "proxy/http1/proto_http1.h"
 #include "proxy/options.h"
+#include "proxy/policy/reload.h"
 
 enum { SLOTS = 8, STEPS_MOST = 400, LAST_ROUNDS = 40, KEPT = 256 << 10 };
 

@@ -8,7 +8,7 @@
 #include "proxy/config/diagnostics.h"
 #include "proxy/config/manifest.h"
 #include "proxy/config/manifest_kinds.h"
-#include "proxy/policy/regex.h"
+#include "proxy/config/regex.h"
 
 static void is_valid_timeouts(const struct timeouts *timeouts)
 {

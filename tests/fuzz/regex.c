@@ -10,7 +10,7 @@
 
 #include "lib/arena.h"
 #include "lib/text.h"
-#include "proxy/policy/regex.h"
+#include "proxy/config/regex.h"
 
 enum { LINES = 4, COUNTERS = 64 };
 

@@ -8,8 +8,8 @@
 
 #include "lib/arena.h"
 #include "lib/text.h"
+#include "proxy/config/regex.h"
 #include "proxy/http1/http1.h"
-#include "proxy/policy/regex.h"
 #include "proxy/policy/route_table.h"
 
 /* Routes drawn by chance from few words, so that they meet often, and the table's answer found the long way: every match is asked,

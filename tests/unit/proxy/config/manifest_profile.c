@@ -1,6 +1,6 @@
 #include <stdio.h>
 
-#include "proxy/policy/regex.h"
+#include "proxy/config/regex.h"
 #include "tests/unit/proxy/documents.h"
 
 #define NAME "web.default.svc.cluster.local"

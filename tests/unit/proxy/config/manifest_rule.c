@@ -1,5 +1,5 @@
 #include "lib/timeouts.h"
-#include "proxy/policy/regex.h"
+#include "proxy/config/regex.h"
 #include "tests/unit/proxy/route_documents.h"
 
 #define HTTP "HTTPRoute"

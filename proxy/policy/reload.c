@@ -1,4 +1,4 @@
-#include "proxy/config/reload.h"
+#include "proxy/policy/reload.h"
 
 #include <errno.h>
 #include <stdbool.h>

@@ -1,5 +1,5 @@
-#ifndef LAPSE_PROXY_CONFIG_RELOAD_H
-#define LAPSE_PROXY_CONFIG_RELOAD_H
+#ifndef LAPSE_PROXY_POLICY_RELOAD_H
+#define LAPSE_PROXY_POLICY_RELOAD_H
 
 #include <stdbool.h>
 #include <stddef.h>

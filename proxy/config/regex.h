@@ -1,5 +1,5 @@
-#ifndef LAPSE_PROXY_POLICY_REGEX_H
-#define LAPSE_PROXY_POLICY_REGEX_H
+#ifndef LAPSE_PROXY_CONFIG_REGEX_H
+#define LAPSE_PROXY_CONFIG_REGEX_H
 
 #include <stdbool.h>
 #include <stddef.h>

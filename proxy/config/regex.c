@@ -1,4 +1,4 @@
-#include "proxy/policy/regex.h"
+#include "proxy/config/regex.h"
 
 #include <errno.h>
 #include <string.h>
