@@ -3,6 +3,9 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "lib/duration.h"
+#include "lib/json.h"
+
 static const struct {
 	const char *name, *sentence;
 	int64_t default_ms;
@@ -32,6 +35,21 @@ void timeouts_merge(struct timeouts *base, const struct timeouts *over)
 	for (int id = 0; id < TIMEOUT_COUNT; id++)
 		if (over->of[id].milliseconds != TIMEOUT_UNSET)
 			base->of[id] = over->of[id];
+}
+
+void timeouts_print_json(struct json *json, const struct timeouts *timeouts)
+{
+	json_open(json, "timeouts", '{');
+	for (int id = 0; id < TIMEOUT_COUNT; id++) {
+		char duration[DURATION_TEXT_SIZE];
+
+		json_open(json, timeouts_name(id), '{');
+		json_string(json, "value", duration_format(timeouts->of[id].milliseconds, duration));
+		json_number(json, "ms", timeouts->of[id].milliseconds);
+		json_string(json, "source", timeouts->of[id].source);
+		json_close(json, '}');
+	}
+	json_close(json, '}');
 }
 
 const char *timeouts_name(enum timeout_id id)

@@ -7,6 +7,8 @@
 
 #include "lib/reason.h"
 
+struct json;
+
 /* One member per row of timeouts.def, e.g. TIMEOUT_IDLE_CONNECTION. TIMEOUT_NONE: no timer at all. */
 enum timeout_id {
 #define TIMEOUT(id, name, default_ms, reason, sentence) TIMEOUT_##id,
@@ -35,6 +37,9 @@ void timeouts_init_defaults(struct timeouts *timeouts);
 
 /* Per field: what `over` sets replaces what `base` holds. 0 is a set value: it disables and stops the search. */
 void timeouts_merge(struct timeouts *base, const struct timeouts *over);
+
+/* "timeouts": each with value, ms and source. Every one is set. */
+void timeouts_print_json(struct json *json, const struct timeouts *timeouts);
 
 /* The camelCase name of the row ("idleConnection"), its sentence, its default, the reason it ends a connection with. */
 const char *timeouts_name(enum timeout_id id);

@@ -203,21 +203,6 @@ static void explain_print_json_retry(struct json *json, const struct policy_choi
 	json_close(json, '}');
 }
 
-void explain_print_json_timeouts(struct json *json, const struct timeouts *timeouts)
-{
-	json_open(json, "timeouts", '{');
-	for (int id = 0; id < TIMEOUT_COUNT; id++) {
-		char duration[DURATION_TEXT_SIZE];
-
-		json_open(json, timeouts_name(id), '{');
-		json_string(json, "value", duration_format(timeouts->of[id].milliseconds, duration));
-		json_number(json, "ms", timeouts->of[id].milliseconds);
-		json_string(json, "source", timeouts->of[id].source);
-		json_close(json, '}');
-	}
-	json_close(json, '}');
-}
-
 void explain_print_json(const struct explanation *explanation, FILE *out)
 {
 	struct json json = {.to = out};
@@ -234,7 +219,7 @@ void explain_print_json(const struct explanation *explanation, FILE *out)
 	explain_print_json_edits(&json, "response_headers", &explanation->response_headers);
 	explain_print_json_rewrite(&json, explanation);
 	explain_print_json_retry(&json, &explanation->choice);
-	explain_print_json_timeouts(&json, explanation->choice.timeouts);
+	timeouts_print_json(&json, explanation->choice.timeouts);
 	json_close(&json, '}');
 	fputc('\n', out);
 }

@@ -39,12 +39,6 @@ struct explanation {
 	struct explain_edits request_headers, response_headers;
 };
 
-struct json;
-struct timeouts;
-
-/* "timeouts": each with value, ms and source. */
-void explain_print_json_timeouts(struct json *json, const struct timeouts *timeouts);
-
 void explain_print_json(const struct explanation *explanation, FILE *out);
 void explain_print_text(const struct explanation *explanation, FILE *out);
 

@@ -17,7 +17,6 @@
 #include "proxy/config/yaml.h"
 #include "proxy/connection/worker.h"
 #include "proxy/dns/resolve_channel.h"
-#include "proxy/explain_print.h"
 #include "proxy/http1/http1.h"
 #include "proxy/policy/policy.h"
 #include "proxy/policy/reload.h"
@@ -102,7 +101,7 @@ static void admin_config_target(struct json *json, enum direction direction, con
 		admin_config_differences(json, policy_target_timeouts(target), base);
 		json_close(json, '}');
 	} else {
-		explain_print_json_timeouts(json, policy_target_timeouts(target));
+		timeouts_print_json(json, policy_target_timeouts(target));
 	}
 	json_close(json, '}');
 }
@@ -382,7 +381,7 @@ static void admin_config_print(const struct admin_call *call, const struct asked
 	json_bool(&json, "draining", atomic_load_explicit(&proxy->drain, memory_order_relaxed) != DRAIN_NONE);
 	json_number(&json, "workers", proxy->worker_count);
 	json_number(&json, "max_connections", (int64_t)proxy->max_connections);
-	explain_print_json_timeouts(&json, policy_timeouts(policy));
+	timeouts_print_json(&json, policy_timeouts(policy));
 	if (asked->name)
 		admin_config_targets(&json, policy, asked);
 	else
