@@ -40,8 +40,11 @@ LIB := timeouts reason duration addr ports text buf arena slab map clock wheel l
 INIT := main options plan rules image rule_text batch netlink cttimeout conntrack_apply netns show check report probe status \
 	half_closed half_closed_flows half_closed_places half_closed_print half_closed_progress half_closed_list half_closed_known \
 	half_closed_watch listeners tw_reuse foreign capability
-PROXY := main options options_check options_value inject inject_description inject_options inject_pod inject_tree explain explain_print check_config ready \
-	why why_fields why_line why_record why_span why_top why_table why_tally why_remedy why_page why_sections why_print why_print_json \
+PROXY := main ready \
+	$(addprefix inject/,inject inject_description inject_options inject_pod inject_tree) \
+	$(addprefix explain/,explain explain_print check_config) \
+	$(addprefix why/,why why_fields why_line why_record why_span why_top why_table why_tally why_remedy why_page why_sections why_print why_print_json) \
+	$(addprefix settings/,settings settings_check settings_value) \
 	$(addprefix connection/,worker listener admission origin self_dial conn deadline progress leg input proto_detect detect tls_hello \
 	  proto_opaque pump \
 	  steer closing advice record) \
@@ -101,7 +104,7 @@ $(OUT)/obj/%.o: %.c $(OUT)/flags
 
 # The files that it takes in are seen by the assembler alone.
 $(OUT)/obj/proxy/admin/admin_files.o: $(wildcard proxy/admin/connections.*)
-$(OUT)/obj/proxy/inject_description.o: charts/lapse/files/sidecar.yaml
+$(OUT)/obj/proxy/inject/inject_description.o: charts/lapse/files/sidecar.yaml
 
 -include $(LIB_O:.o=.d) $(INIT_O:.o=.d) $(PROXY_O:.o=.d) $(wildcard $(OUT)/obj/tests/*.d $(OUT)/obj/tests/*/*.d $(OUT)/obj/tests/*/*/*.d $(OUT)/obj/tests/*/*/*/*.d)
 
@@ -114,7 +117,7 @@ $(OUT)/tests/unit/init/%: $(OUT)/obj/tests/unit/init/%.o $(LIB_O) $(filter-out %
 	@mkdir -p $(@D); echo '  LINK $@'
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 $(OUT)/tests/unit/proxy/%: $(OUT)/obj/tests/unit/proxy/%.o $(LIB_O) $(filter-out %/main.o,$(PROXY_O))
-	@mkdir -p $(@D); echo '  LINK $@'
+	@[ ! -f $(@D) ] || rm $(@D); mkdir -p $(@D); echo '  LINK $@' # a room that became a wing left its binary there
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
 $(OUT)/tests/platform/%: $(OUT)/obj/tests/platform/%.o
 	@mkdir -p $(@D); echo '  LINK $@'

@@ -11,7 +11,7 @@
 #include "lib/addr.h"
 #include "lib/clock.h"
 #include "lib/duration.h"
-#include "proxy/options.h"
+#include "proxy/settings/settings.h"
 
 enum { READY_PAUSE_MS = 10, READY_ANSWER_MS = 1000 };
 

@@ -23,8 +23,8 @@
 #include "proxy/connection/listener.h"
 #include "proxy/connection/worker.h"
 #include "proxy/http1/proto_http1.h"
-#include "proxy/options.h"
 #include "proxy/policy/reload.h"
+#include "proxy/settings/settings.h"
 
 enum { SLOTS = 8, STEPS_MOST = 400, LAST_ROUNDS = 40, KEPT = 256 << 10 };
 

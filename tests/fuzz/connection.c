@@ -33,8 +33,8 @@
 #include "proxy/http1/http1.h"
 #include "proxy/http1/proto_http1.h"
 #include "proxy/metrics/metrics.h"
-#include "proxy/options.h"
 #include "proxy/policy/policy.h"
+#include "proxy/settings/settings.h"
 #include "tests/fuzz/connection_words.h"
 #include "tests/fuzz/connection_world.h"
 

@@ -15,8 +15,8 @@
 #include "lib/sock.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/worker.h"
-#include "proxy/options.h"
 #include "proxy/server/upstream.h"
+#include "proxy/settings/settings.h"
 
 struct config;
 struct loop;

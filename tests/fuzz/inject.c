@@ -4,7 +4,7 @@
 
 #include "lib/arena.h"
 #include "proxy/config/yaml.h"
-#include "proxy/inject.h"
+#include "proxy/inject/inject.h"
 
 enum { FLAGS = 5 };
 

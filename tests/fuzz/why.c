@@ -2,8 +2,8 @@
  * the page and the JSON come to their ends. */
 #include "tests/fuzz/fuzz.h"
 
-#include "proxy/why_print.h"
-#include "proxy/why_tally.h"
+#include "proxy/why/why_print.h"
+#include "proxy/why/why_tally.h"
 
 static struct {
 	struct why_lines lines;

@@ -16,8 +16,8 @@
 #include "lib/timeouts.h"
 #include "proxy/config/config.h"
 #include "proxy/config/diagnostics.h"
-#include "proxy/options.h"
 #include "proxy/policy/policy.h"
+#include "proxy/settings/settings.h"
 
 /* A policy of documents, pod annotations and flags. */
 struct world {

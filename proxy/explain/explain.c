@@ -1,0 +1,411 @@
+#include "proxy/explain/explain.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "lib/arena.h"
+#include "lib/text.h"
+#include "proxy/config/catalog.h"
+#include "proxy/config/config.h"
+#include "proxy/config/manifest_kinds.h"
+#include "proxy/explain/check_config.h"
+#include "proxy/explain/explain_print.h"
+#include "proxy/http1/http1.h"
+#include "proxy/http1/reply.h"
+#include "proxy/policy/filter.h"
+#include "proxy/settings/settings.h"
+
+/* One question under way. */
+struct explain {
+	const struct settings *settings;
+	FILE *errors;
+	struct arena arena; /* of all that is made up for the answer */
+	bool named;         /* --to is a Service: */
+	struct policy_question question;
+	uint16_t port;
+	struct addr address; /* else */
+	const char *head;    /* NULL: an opaque connection */
+	size_t head_length;
+	struct http1_head parsed;
+	struct route_request request;
+	struct explanation explanation;
+};
+
+/* --- what is asked --- */
+
+static int explain_refuse(const struct explain *explain, const char *what, const char *given, const char *accepted)
+{
+	fprintf(explain->errors, "lapse-proxy: %s: \"%s\" is not accepted; give %s\n", what, given, accepted);
+	return -EINVAL;
+}
+
+/* The port behind the last colon; 0 when there is none. */
+static uint16_t explain_port(const char *colon)
+{
+	unsigned port = 0;
+	const char *digit;
+
+	if (!colon)
+		return 0;
+	for (digit = colon + 1; *digit >= '0' && *digit <= '9' && port <= UINT16_MAX; digit++)
+		port = port * 10 + (unsigned)(*digit - '0');
+	return *digit || port > UINT16_MAX ? 0 : (uint16_t)port;
+}
+
+static int explain_read_to(struct explain *explain)
+{
+	static const char accepted[] = "ADDRESS:PORT as 10.96.0.7:80 or [fd00::7]:80, or NAMESPACE/NAME:PORT as default/web:80";
+	const char *to = explain->settings->to, *slash = to ? strchr(to, '/') : NULL, *colon = to ? strrchr(to, ':') : NULL;
+
+	if (!to) {
+		fprintf(explain->errors, "lapse-proxy: --to is missing; give %s\n", accepted);
+		return -EINVAL;
+	}
+	if (!slash && (addr_parse(to, &explain->address) || !explain->address.port))
+		return explain_refuse(explain, "--to", to, accepted);
+	if (!slash)
+		return 0;
+	explain->named = true;
+	explain->port = explain_port(colon);
+	if (slash == to || !explain->port || colon <= slash + 1 || strchr(slash + 1, '/'))
+		return explain_refuse(explain, "--to", to, accepted);
+	explain->question.namespace = arena_text(&explain->arena, to, (size_t)(slash - to));
+	explain->question.name = arena_text(&explain->arena, slash + 1, (size_t)(colon - slash - 1));
+	if (!explain->question.namespace || !explain->question.name)
+		return -ENOMEM;
+	if (strchr(explain->question.namespace, '.') || !manifest_is_subdomain(explain->question.namespace) ||
+	    !manifest_is_subdomain(explain->question.name))
+		return explain_refuse(explain, "--to", to, accepted);
+	return 0;
+}
+
+/* --- the request --- */
+
+/* A request line in parts; host NULL: that of --to. */
+struct explain_line {
+	const char *method, *host, *target;
+	size_t method_length, host_length, target_length;
+};
+
+static int explain_read_line(const struct explain *explain, struct explain_line *line)
+{
+	static const char accepted[] = "METHOD URL as 'GET http://web/path?query' or 'GET /path'", http[] = "http://";
+	const struct option_words *words = &explain->settings->words;
+	const char *blank = strchr(words->items[0], ' '), *one = blank ? blank + 1 : "", *scheme;
+	const char *url = words->count > 1 ? words->items[1] : one;
+
+	line->method = words->items[0];
+	line->method_length = strcspn(line->method, " ");
+	if (!line->method_length || !*url || (words->count > 1 && blank))
+		return explain_refuse(explain, "the request", line->method, accepted);
+	if (strncasecmp(url, http, strlen(http)) == 0) {
+		line->host = url + strlen(http);
+		line->host_length = strcspn(line->host, "/?#");
+		const char *user = memrchr(line->host, '@', line->host_length);
+		url = line->host + line->host_length;
+		line->host = user ? user + 1 : line->host; /* clients send no user information (RFC 9110 §4.2.4) */
+		line->host_length = (size_t)(url - line->host);
+	} else if ((scheme = strstr(url, "://")) && memchr(url, '/', (size_t)(scheme + 2 - url)) == scheme + 1) {
+		return explain_refuse(explain, "the request", url, "an http:// URL or a path, or none: TLS is opaque bytes");
+	}
+	line->target = url;
+	line->target_length = strcspn(url, "#");
+	return 0;
+}
+
+static int explain_check_fields(const struct explain *explain, bool *has_host)
+{
+	const struct option_texts *headers = &explain->settings->headers;
+	const struct option_words *words = &explain->settings->words;
+
+	*has_host = false;
+	for (size_t i = 0; i < words->count; i++)
+		if (strpbrk(words->items[i], "\r\n"))
+			return explain_refuse(explain, "the request", words->items[i], "it in one line");
+	for (size_t i = 0; i < headers->count; i++) {
+		const char *field = headers->items[i], *colon = strchr(field, ':');
+
+		if (!colon || colon == field || strpbrk(field, "\r\n"))
+			return explain_refuse(explain, "--header", field, "'NAME: VALUE' in one line");
+		*has_host |= http1_line_is((const uint8_t *)field, strlen(field), "host");
+	}
+	return 0;
+}
+
+static void explain_write_head(const struct explain *explain, const struct explain_line *line, bool has_host, FILE *to)
+{
+	const struct settings *settings = explain->settings;
+
+	fprintf(to, "%.*s %s%.*s HTTP/1.1\r\n", (int)line->method_length, line->method,
+	        line->host && (!line->target_length || *line->target == '?') ? "/" : "", (int)line->target_length, line->target);
+	if (!has_host && line->host)
+		fprintf(to, "Host: %.*s\r\n", (int)line->host_length, line->host);
+	else if (!has_host && explain->named)
+		fprintf(to, "Host: %s.%s.svc.%s:%u\r\n", explain->question.name, explain->question.namespace, settings->policy.cluster_domain,
+		        explain->port);
+	else if (!has_host)
+		fprintf(to, "Host: %s\r\n", settings->to);
+	for (size_t i = 0; i < settings->headers.count; i++)
+		fprintf(to, "%s\r\n", settings->headers.items[i]);
+	fputs("\r\n", to);
+}
+
+/* The head goes through the parser of the data path, which refuses what it refuses there. */
+static int explain_parse_head(struct explain *explain)
+{
+	const struct http1_limits limits = proxy_options_limits(explain->settings);
+	const uint8_t *bytes = (const uint8_t *)explain->head;
+	struct input_scan scan = {0};
+	struct http1_error error;
+	size_t length;
+
+	if (http1_read_head(&scan, HTTP1_REQUEST, bytes, explain->head_length, NULL, &limits, &length, &explain->parsed, &error)) {
+		fprintf(explain->errors, "lapse-proxy: the proxy refuses this request with %d %s: %s\n", error.status,
+		        reason_row(error.reason)->name, error.what);
+		return -EINVAL;
+	}
+	route_request_read(&explain->request, bytes, length, explain->parsed.method, explain->parsed.target);
+	return 0;
+}
+
+static int explain_read_request(struct explain *explain)
+{
+	struct explain_line line = {0};
+	char *bytes = NULL;
+	size_t length = 0;
+	bool has_host;
+	FILE *head;
+	int result = explain_check_fields(explain, &has_host);
+
+	if (result || !explain->settings->words.count)
+		return result;
+	result = explain_read_line(explain, &line);
+	if (result)
+		return result;
+	head = open_memstream(&bytes, &length);
+	if (!head)
+		return -ENOMEM;
+	explain_write_head(explain, &line, has_host, head);
+	result = fclose(head) ? -ENOMEM : 0;
+	if (!result && !(explain->head = arena_text(&explain->arena, bytes, length)))
+		result = -ENOMEM;
+	free(bytes);
+	explain->head_length = length;
+	return result ? result : explain_parse_head(explain);
+}
+
+/* --- the answer --- */
+
+/* What the edits before did to this name, an addition apart, no longer counts; two additions make one list of values. */
+static bool explain_edit(struct explain *explain, struct explain_edits *edits, enum explain_action action, const char *name,
+                         const char *value)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < edits->count; i++) {
+		struct explain_edit *edit = &edits->items[i];
+		bool same = strcasecmp(edit->name, name) == 0;
+
+		if (same && action == EXPLAIN_ADD && edit->action == EXPLAIN_ADD) {
+			edit->value = arena_printf(&explain->arena, "%s, %s", edit->value, value);
+			return edit->value != NULL;
+		}
+		if (!same || action == EXPLAIN_ADD)
+			edits->items[kept++] = *edit;
+	}
+	edits->items[kept] = (struct explain_edit){action, name, value};
+	edits->count = kept + 1;
+	return true;
+}
+
+/* The edits of the rule and then of the backend, as one. */
+static bool explain_merge(struct explain *explain, const struct header_edits *const levels[2], struct explain_edits *out)
+{
+	size_t most = 1;
+
+	for (size_t i = 0; i < 2; i++)
+		most += levels[i] ? levels[i]->set_count + levels[i]->add_count + levels[i]->remove_count : 0;
+	out->items = arena_array(&explain->arena, most, sizeof *out->items);
+	if (!out->items)
+		return false;
+	for (size_t i = 0; i < 2; i++) {
+		const struct header_edits *level = levels[i];
+
+		for (size_t j = 0; level && j < level->set_count; j++)
+			if (!explain_edit(explain, out, EXPLAIN_SET, level->set[j].name, level->set[j].value))
+				return false;
+		for (size_t j = 0; level && j < level->add_count; j++)
+			if (!explain_edit(explain, out, EXPLAIN_ADD, level->add[j].name, level->add[j].value))
+				return false;
+		for (size_t j = 0; level && j < level->remove_count; j++)
+			if (!explain_edit(explain, out, EXPLAIN_REMOVE, level->remove[j], NULL))
+				return false;
+	}
+	return true;
+}
+
+/* Room for whatever a filter makes of this request: every byte may be percent-encoded. */
+static bool explain_room(struct explain *explain, const char *value, struct text *out)
+{
+	size_t size = 3 * (explain->head_length + (value ? strlen(value) : 0)) + 1024;
+	char *bytes = arena_alloc(&explain->arena, size);
+
+	if (bytes)
+		text_init(out, bytes, size);
+	return bytes != NULL;
+}
+
+static bool explain_filters(struct explain *explain, const struct filters *filters)
+{
+	struct explanation *explanation = &explain->explanation;
+	const struct redirect *redirect = filters->redirect;
+	struct text text;
+
+	if (redirect) {
+		if (!explain_room(explain, redirect->path_value, &text))
+			return false;
+		filter_location(redirect, explanation->choice.match, &explain->request, explanation->port, &text);
+		if (text.length > LOCATION_MOST)
+			explanation->choice.refusal = REASON_REDIRECT_TOO_LONG;
+		else
+			explanation->location = text.data;
+		explanation->status = text.length > LOCATION_MOST ? reason_row(REASON_REDIRECT_TOO_LONG)->status : redirect->status;
+	}
+	explanation->host = filters->rewrite_host;
+	if (filters->rewrite_path != PATH_KEEP) {
+		if (!explain_room(explain, filters->rewrite_value, &text))
+			return false;
+		filter_path(filters->rewrite_path, filters->rewrite_value, explanation->choice.match, explain->request.path, &text);
+		explanation->path = text.data;
+	}
+	return true;
+}
+
+/* Does what the data path does, as far as that decides anything. False: no memory. */
+static bool explain_choose(struct explain *explain, const struct policy_target *target)
+{
+	struct explanation *explanation = &explain->explanation;
+	struct policy_choice *choice = &explanation->choice;
+	const char *namespace, *name;
+
+	if (policy_target_service(target, &namespace, &name, &explanation->port)) {
+		if (!explanation->port) /* of a Service without a document */
+			explanation->port = explain->named ? explain->port : explain->address.port;
+		explanation->service = arena_printf(&explain->arena, "%s/%s", namespace, name);
+		if (!explanation->service)
+			return false;
+	}
+	*choice = (struct policy_choice){.timeouts = policy_target_timeouts(target)};
+	if (!explain->head)
+		policy_connection(target, NULL, choice);
+	else if (policy_target_has_routes(target))
+		policy_route(target, &explain->request, choice);
+	policy_choose_able(choice);
+	if (choice->rule)
+		policy_rule_view(choice->rule, &explanation->rule);
+	if (choice->refusal)
+		explanation->status = reason_row(choice->refusal)->status;
+	else if (explain->head && choice->filters && !explain_filters(explain, choice->filters))
+		return false;
+	if (explanation->status)
+		choice->retry = NULL; /* nothing is sent, so nothing is sent again */
+
+	const struct filters *rule = choice->filters, *backend = choice->backend ? &choice->backend->filters : NULL;
+	const struct header_edits *requests[] = {rule ? rule->request : NULL, backend ? backend->request : NULL};
+	const struct header_edits *responses[] = {rule ? rule->response : NULL, backend ? backend->response : NULL};
+
+	return explain_merge(explain, requests, &explanation->request_headers) &&
+	       explain_merge(explain, responses, &explanation->response_headers);
+}
+
+/* It has a document, or every port would do. */
+static int explain_refuse_port(const struct explain *explain, const struct catalog *catalog)
+{
+	const struct object *object = catalog_find(catalog, KIND_SERVICE, explain->question.namespace, explain->question.name);
+	const struct service *service = (const struct service *)object;
+	TEXT_ON_STACK(accepted, 512);
+
+	for (size_t i = 0; i < service->port_count; i++)
+		if (service->ports[i].tcp)
+			text_printf(&accepted, "%s%u", accepted.length ? ", " : "a TCP port that the Service has: ",
+			            service->ports[i].port);
+	if (!accepted.length)
+		text_string(&accepted, "a Service that has TCP ports");
+	text_printf(&accepted, " (%.200s:%u)", object->file, object->line);
+	return explain_refuse(explain, "--to", explain->settings->to, accepted_bytes);
+}
+
+static int explain_answer(struct explain *explain, const struct catalog *catalog, const struct policy *policy, FILE *out)
+{
+	const struct settings *settings = explain->settings;
+	struct explanation *explanation = &explain->explanation;
+	const struct policy_target *target;
+
+	if (explain->named)
+		target = policy_target_named(policy, settings->direction, explain->question.namespace, explain->question.name,
+		                             explain->port);
+	else
+		target = policy_target(policy, settings->direction, &explain->address);
+	if (!target)
+		return explain_refuse_port(explain, catalog);
+	explanation->undocumented = explain->named && !catalog_find(catalog, KIND_SERVICE, explain->question.namespace, explain->question.name);
+	explanation->to = settings->to;
+	explanation->direction = settings->direction;
+	explanation->from_namespace = settings->from_namespace;
+	if (explain->head)
+		explanation->request =
+		    arena_printf(&explain->arena, "%.*s, host %.*s", (int)strcspn(explain->head, "\r"), explain->head,
+		                 (int)explain->request.host.length, (const char *)explain->request.host.bytes);
+	if ((explain->head && !explanation->request) || !explain_choose(explain, target))
+		return -ENOMEM;
+	if (settings->json)
+		explain_print_json(explanation, out);
+	else
+		explain_print_text(explanation, out);
+	return 0;
+}
+
+static int explain_with_config(struct explain *explain, FILE *out)
+{
+	struct policy *policy;
+	struct config *config;
+	int result = check_config_load(explain->settings, &config);
+
+	if (result)
+		return result;
+	if (config->diagnostics.errors) {
+		check_config_complain(&config->diagnostics, false, explain->errors);
+		config_unref(config);
+		return -EBADMSG;
+	}
+	policy = policy_new(&explain->settings->policy, config, NULL, NULL, explain->settings->from_namespace, &explain->question);
+	result = policy ? explain_answer(explain, config->catalog, policy, out) : -ENOMEM;
+	policy_unref(policy);
+	config_unref(config);
+	return result;
+}
+
+int explain_run(const struct settings *settings, FILE *out, FILE *errors)
+{
+	struct explain explain = {.settings = settings, .errors = errors};
+	int result = explain_read_to(&explain);
+
+	if (!result)
+		result = explain_read_request(&explain);
+	if (!result)
+		result = explain_with_config(&explain, out);
+	arena_free(&explain.arena);
+	switch (result) {
+	case 0:
+		return EXIT_SUCCESS;
+	case -EINVAL:
+		return EXPLAIN_BAD_REQUEST;
+	case -EBADMSG:
+		return CHECK_CONFIG_REFUSED;
+	default:
+		fputs("lapse-proxy: no memory\n", errors);
+		return EXIT_FAILURE;
+	}
+}
