@@ -21,6 +21,7 @@ struct rewrite {
 	bool x_forwarded_for;                /* X-Forwarded-For instead, an address without quotes and brackets */
 	const char *target;                  /* the request's new path and query, NULL = as it is; not for "*" and CONNECT */
 	const char *host;                    /* the new Host, NULL = as it is; also the authority of an absolute-form target */
+	const char *target_host;             /* the host that the target names, where Host says another: for Host, if nothing else is; NULL */
 	const struct header_edits *edits[REWRITE_LEVELS]; /* of the rule and of the backend, in this order; NULL = none */
 };
 

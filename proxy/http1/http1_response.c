@@ -137,8 +137,6 @@ static bool http1_response_pass(struct conn *conn, const uint8_t *bytes, size_t 
 	const struct exchange *exchange = conn->exchange;
 	struct rewrite rewrite = {0};
 
-	if (!final && exchange->request.minor == 0)
-		return true; /* RFC 9110 §15.2: HTTP/1.0 knows no interim responses */
 	if (final && !http1_response_is_tunnel(exchange)) {
 		if (conn->worker->leaving && !conn->close_after)
 			conn->close_after = REASON_DRAIN;

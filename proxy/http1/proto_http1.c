@@ -147,8 +147,8 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 	}
 	if (choice_request(conn, bytes, head_length, head, &rewrite))
 		exchange_acquire(conn);
-	if (conn->exchange && head->authority.length && !rewrite.host)
-		rewrite.host = host = strndup((const char *)head->authority.bytes, head->authority.length);
+	if (conn->exchange && head->authority.length)
+		rewrite.target_host = host = strndup((const char *)head->authority.bytes, head->authority.length);
 	if (conn->exchange)
 		proto_http1_forward_request(conn, &rewrite, bytes, skipped, head_length, head_length + body);
 	free(host);
@@ -171,10 +171,19 @@ static void proto_http1_begin_head(struct conn *conn)
 	conn_touch(conn);
 }
 
+/* Whether half a head may become a whole one: its server waits for what no further byte makes a request. */
+static bool proto_http1_may_become_request(const uint8_t *bytes, size_t length)
+{
+	enum { MOST = 8192 }; /* what is longer meets --max-target-size */
+
+	return detect_request_line(bytes, length < MOST ? length : MOST) != FIT_NO;
+}
+
 /* Bytes between requests or of an incomplete head. */
 static void proto_http1_head(struct conn *conn, struct input *input)
 {
 	static const struct http1_error too_many = {REASON_REQUEST_INVALID, 400, "more than 8 empty lines before a request", 0};
+	static const struct http1_error no_line = {REASON_REQUEST_INVALID, 400, "a request line other than METHOD TARGET HTTP/1.x", 0};
 	struct http1_error error;
 	struct http1_head head;
 	const uint8_t *bytes = input->bytes;
@@ -196,7 +205,9 @@ static void proto_http1_head(struct conn *conn, struct input *input)
 	length -= skipped;
 	proto_http1_begin_head(conn);
 	result = http1_read_head(&conn->scan, HTTP1_REQUEST, bytes, length, NULL, exchange_limits(conn), &head_length, &head, &error);
-	if (result == -EAGAIN) {
+	if (result == -EAGAIN && !proto_http1_may_become_request(bytes, length)) {
+		proto_http1_refuse_head(conn, input, skipped, &no_line);
+	} else if (result == -EAGAIN) {
 		if (input_hold(input, &conn->client, 0))
 			exchange_no_memory(conn);
 	} else if (result) {

@@ -17,13 +17,14 @@ struct rewriter {
 	const struct rewrite *rewrite;
 	struct buf *out;
 	const char *host; /* the new one, NULL = as it is */
+	bool host_is_targets; /* so the target stays */
 	bool host_written;
 	int result;
 };
 
 bool rewrite_needed(const struct rewrite *rewrite)
 {
-	return rewrite->close || rewrite->forwarded || rewrite->target || rewrite->host || rewrite->edits[0] || rewrite->edits[1];
+	return rewrite->close || rewrite->forwarded || rewrite->target || rewrite->host || rewrite->target_host || rewrite->edits[0] || rewrite->edits[1];
 }
 
 static void rewrite_put(struct rewriter *rewriter, const void *bytes, size_t length)
@@ -186,7 +187,7 @@ static void rewrite_put_first_line(struct rewriter *rewriter, const uint8_t *lin
 		rewrite_put(rewriter, line, (size_t)(next - line));
 		return;
 	}
-	if (authority && rewriter->host) {
+	if (authority && rewriter->host && !rewriter->host_is_targets) {
 		rewrite_put(rewriter, line, (size_t)(authority - line));
 		rewrite_put_host(rewriter);
 		line = path;
@@ -273,6 +274,9 @@ int rewrite_head(const struct rewrite *rewrite, const uint8_t *head, size_t leng
 	const uint8_t *lf, *fields;
 	size_t before = buf_length(out);
 
+	rewriter.host_is_targets = !rewriter.host;
+	if (!rewriter.host)
+		rewriter.host = rewrite->target_host;
 	while (head < end && (*head == '\r' || *head == '\n'))
 		head++;
 	lf = memchr(head, '\n', (size_t)(end - head));

@@ -115,6 +115,24 @@ def request_headers_from_first_byte(pod):
     pod.fired("requestHeaders", "header_timeout")
 
 
+@case(ways=("in4", "out6"), each={"0.9": b"GET /x\r\n", "word": b"QUIT\r\n", "blank": b" ", "binary": b"\0\1", "version": b"GET / HTTP/2.0\r\n",
+                                  "two blanks": b"GET  / HTTP/1.1\r\n", "piece": b"GET / FTP"})
+def no_request_line_later(pod, sent):
+    """The same behind a request that was answered: what no further byte makes a request line goes on at once, and is waited for by its server."""
+    first = GET + b"\r\n"
+    app = pod.app(script(lambda peer: peer.exactly(len(first)), ok(), lambda peer: setattr(peer, "got", peer.exactly(len(sent))), b"+answer"))
+    pod.start()
+    peer = pod.dial()
+    peer.send(first)
+    peer.response()
+    with took(0, late=SOON):
+        peer.send(sent)
+        peer.ends("fin", data=b"+answer")
+    expect(app.peer().got == sent and app.count == 1, f"the server got {app.peer().got!r}")
+    peer.close()
+    unread(pod, "client", "syntax", "request 2: ")
+
+
 # 2. Read strictly, pass on untouched.
 
 REQUESTS = {
@@ -252,7 +270,7 @@ def unread_lists_timers(pod):
 
 @case(ways=("in4", "out6"), each={"pass": (), "refuse": REFUSE})
 def host_of_the_target(pod, options):
-    """A target with a host of its own goes by that (RFC 9112 §3.2.2): the server sees it as Host, whatever the client's Host said."""
+    """A target with a host of its own goes by that (RFC 9112 §3.2.2): the server sees it as Host, and the target as it was sent."""
     heard = []
     pod.app(http(lambda message: heard.append((message.target, message.all("Host"))) or ok()))
     pod.start(*options)
@@ -260,7 +278,7 @@ def host_of_the_target(pod, options):
     for target, host in (("http://b/x", "a"), ("http://u:p@b:8080/", "b"), ("http://A:80/", "a")):
         peer.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         expect(peer.response().status == 200, f"{target} was not answered")
-    expect(heard == [("http://b/x", ["b"]), ("http://b:8080/", ["b:8080"]), ("http://A:80/", ["a"])], f"{heard}")
+    expect(heard == [("http://b/x", ["b"]), ("http://u:p@b:8080/", ["b:8080"]), ("http://A:80/", ["a"])], f"{heard}")
 
 
 # What rules decide is refused.

@@ -175,6 +175,18 @@ def interim_responses(pod):
         expect([each.status for each in response.interim] == [103, 103] and response.body == b"final", "1xx lost")
 
 
+@case()
+def interim_responses_of_1_0(pod):
+    """1xx that a server sends to HTTP/1.0 arrives as it was sent: a client that asked for it waits for it."""
+    pod.app(script("head", b"HTTP/1.1 100 Continue\r\n\r\n", lambda peer: peer.send(ok(peer.exactly(4)))))
+    pod.start()
+    peer = pod.dial()
+    peer.send(request("POST", "/", "Expect: 100-continue", "Content-Length: 4", version="1.0"))
+    expect(peer.head().status == 100, "no 100")
+    peer.send(b"body")
+    expect(peer.response().body == b"body", "wrong answer")
+
+
 @case(ways=("in4", "out6"))
 def expect_continue(pod):
     """Expect: 100-continue: the server's 100 reaches the client, then the body the server."""

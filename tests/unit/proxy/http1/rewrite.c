@@ -74,6 +74,10 @@ static const struct row {
     {{.host = "b:81"}, NULL, "GET / HTTP/1.1\r\nA: b\r\nHOST:x\r\nC: d\r\n" END,
      "GET / HTTP/1.1\r\nA: b\r\nHost: b:81\r\nC: d\r\n" END},
     {{.host = "b"}, NULL, "GET / HTTP/1.0\r\nA: b\r\n" END, "GET / HTTP/1.0\r\nA: b\r\nHost: b\r\n" END},
+    {{.target_host = "a"}, NULL, "GET http://u@a/{b HTTP/1.1\r\nHost: x\r\n" END, "GET http://u@a/{b HTTP/1.1\r\nHost: a\r\n" END},
+    {{.target_host = "a", .host = "b"}, NULL, "GET http://a/ HTTP/1.1\r\nHost: x\r\n" END, "GET http://b/ HTTP/1.1\r\nHost: b\r\n" END},
+    {{.target_host = "a", RULE(SET({"Host", "c"}))}, NULL, "GET http://a/ HTTP/1.1\r\nHost: x\r\n" END,
+     "GET http://c/ HTTP/1.1\r\nHost: c\r\n" END},
     {{.host = "b"}, NULL, GET "X-Host: x\r\nhost: y\r\n" END, "GET / HTTP/1.1\r\nHost: b\r\nX-Host: x\r\n" END},
     {{.host = ""}, NULL, GET END, GET END},
     {{.host = "[::1]:80"}, NULL, "GET http://u@a:1/b HTTP/1.1\r\nHost: a\r\n" END,
@@ -199,7 +203,7 @@ static void needed(void **state)
 	const struct addr client = {0};
 	const struct header_edits edits = {0};
 	const struct rewrite none = {0}, some[] = {{.close = true}, {.forwarded = &client}, {.target = "/"}, {.host = "x"},
-	                                           {.edits[0] = &edits}, {.edits[1] = &edits}};
+	                                           {.target_host = "x"}, {.edits[0] = &edits}, {.edits[1] = &edits}};
 
 	assert_false(rewrite_needed(&none));
 	for (size_t i = 0; i < sizeof some / sizeof *some; i++)
