@@ -36,7 +36,7 @@ PROGRAM_LDFLAGS = $(if $(filter release,$(BUILD)),$(CFLAGS)) $(LDFLAGS:-fno-lto=
 LDFLAGS := $(if $(filter release,$(BUILD)),-fno-lto) -pie -pthread -Wl,-z,relro,-z,now -Wl,--gc-sections -Wl,--as-needed $(filter -fsanitize=%,$(CFLAGS_$(BUILD)))
 
 # Sources in the order of a connection's life.
-LIB := timeouts reason duration addr ports text buf arena slab map clock wheel loop sock sock_listener local_ports options options_guess options_environment options_print json log conntrack
+LIB := timeouts reason duration addr ports text buf arena slab map clock wheel loop sock sock_listener local_ports options options_guess options_names options_environment options_print json log conntrack
 INIT := main options plan rules image rule_text batch netlink cttimeout conntrack_apply netns show check report probe status \
 	half_closed half_closed_flows half_closed_places half_closed_print half_closed_progress half_closed_list half_closed_known \
 	half_closed_watch listeners tw_reuse foreign capability

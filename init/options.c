@@ -148,10 +148,12 @@ static int options_parse_interfaces(const struct option_call *call, void *field,
 static int options_parse_families(const struct option_call *call, void *field, struct text *accepted)
 {
 	static const char *const names[] = {"auto", "ipv4", "ipv6", "both"};
+	struct init_options *out = field;
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (!strcmp(call->value, names[i])) {
-			*(enum ip_families *)field = (enum ip_families)i;
+			out->families = (enum ip_families)i;
+			out->families_from = (struct option_origin_of){call->row, call->origin};
 			return 0;
 		}
 	text_string(accepted, "auto, ipv4, ipv6 or both");
@@ -161,12 +163,15 @@ static int options_parse_families(const struct option_call *call, void *field, s
 /* Linkerd's switch: true is its default and means what auto means here. */
 static int options_parse_ipv6(const struct option_call *call, void *field, struct text *accepted)
 {
+	struct init_options *out = field;
 	bool on;
 	int error = options_parse_flag(call, &on, accepted);
 
-	if (!error && !on)
-		*(enum ip_families *)field = IP_FAMILIES_IPV4;
-	return error;
+	if (error)
+		return error;
+	out->without_ipv6 = !on;
+	out->ipv6_from = (struct option_origin_of){call->row, call->origin};
+	return 0;
 }
 
 /* A duration as whole seconds for conntrack, a fraction rounded up. */
@@ -181,13 +186,31 @@ static int options_conntrack_seconds(const char *value, uint32_t *seconds)
 	return 0;
 }
 
+/* Several options set one state: the same from two of them is fine, another value is refused unless it overrides an earlier origin. */
+static int options_set_conntrack(const struct option_call *call, struct init_options *out, enum conntrack_state state, uint32_t seconds,
+                                 struct text *accepted)
+{
+	struct option_origin_of *from = &out->conntrack_from[state];
+
+	if (from->row && from->row != call->row && from->origin == call->origin && out->conntrack_seconds[state] != seconds) {
+		text_printf(accepted, "%s one value: --%s made it %us already", conntrack_state_name(state), from->row->name,
+		            out->conntrack_seconds[state]);
+		return -EINVAL;
+	}
+	out->conntrack_seconds[state] = seconds;
+	*from = (struct option_origin_of){call->row, call->origin};
+	return 0;
+}
+
 static int options_parse_close_wait(const struct option_call *call, void *field, struct text *accepted)
 {
-	int error = options_conntrack_seconds(call->value, (uint32_t *)field + CONNTRACK_CLOSE_WAIT);
+	uint32_t seconds;
 
-	if (error)
+	if (options_conntrack_seconds(call->value, &seconds)) {
 		text_string(accepted, "a duration from 1s to 596h31m23s such as 30s or 1h");
-	return error;
+		return -EINVAL;
+	}
+	return options_set_conntrack(call, field, CONNTRACK_CLOSE_WAIT, seconds, accepted);
 }
 
 static int options_parse_close_wait_seconds(const struct option_call *call, void *field, struct text *accepted)
@@ -198,7 +221,7 @@ static int options_parse_close_wait_seconds(const struct option_call *call, void
 	if (error)
 		text_string(accepted, "; 0 leaves the kernel's value alone");
 	else if (seconds)
-		((uint32_t *)field)[CONNTRACK_CLOSE_WAIT] = (uint32_t)seconds;
+		error = options_set_conntrack(call, field, CONNTRACK_CLOSE_WAIT, (uint32_t)seconds, accepted);
 	return error;
 }
 
@@ -207,12 +230,13 @@ static int options_parse_conntrack(const struct option_call *call, void *field, 
 	const char *equals = strchr(call->value, '=');
 	char name[32] = "";
 	enum conntrack_state state;
+	uint32_t seconds;
 
 	if (equals && (size_t)(equals - call->value) < sizeof name) {
 		memcpy(name, call->value, (size_t)(equals - call->value));
 		state = conntrack_state_find(name);
-		if (state != CONNTRACK_STATE_COUNT && !options_conntrack_seconds(equals + 1, (uint32_t *)field + state))
-			return 0;
+		if (state != CONNTRACK_STATE_COUNT && !options_conntrack_seconds(equals + 1, &seconds))
+			return options_set_conntrack(call, field, state, seconds, accepted);
 	}
 	text_string(accepted, "STATE=DURATION such as established=24h, 1s to 596h31m23s, with one of the states");
 	for (int i = 0; i < CONNTRACK_STATE_COUNT; i++)
@@ -244,6 +268,7 @@ static int options_parse_log_level(const struct option_call *call, void *field, 
 /* --- the table --- */
 
 #define FIELD(member) .offset = offsetof(struct init_options, member)
+#define WHOLE .offset = 0 /* for parsers that look at more than one member */
 
 static int options_parse_docs(const struct option_call *call, void *field, struct text *accepted)
 {
@@ -286,7 +311,7 @@ static const struct option_row options_rows[] = {
 	 FIELD(skip_interfaces), .repeatable = true},
 	{"ip-families", {NULL}, "FAMILIES", "auto",
 	 "Which IP versions are redirected: ipv4, ipv6, both, or auto for what the namespace has.", options_parse_families,
-	 FIELD(families)},
+	 WHOLE},
 	{"keep-invalid", {NULL}, NULL, NULL,
 	 "Do not drop inbound TCP packets that conntrack cannot place. Without it they are dropped, since the kernel would answer "
 	 "them by resetting a live connection; nf_conntrack_tcp_be_liberal=1 has the same effect.",
@@ -297,12 +322,12 @@ static const struct option_row options_rows[] = {
 	 options_parse_flag, FIELD(redirect_dead_ports)},
 	{"close-wait-timeout", {NULL}, "DURATION", NULL,
 	 "How long conntrack remembers a half-closed connection. Without it the kernel's value stays (60s).",
-	 options_parse_close_wait, FIELD(conntrack_seconds)},
+	 options_parse_close_wait, WHOLE},
 	{"timeout-close-wait-secs", {NULL}, "SECONDS", NULL,
 	 "The same in seconds, as Linkerd's proxy-init takes it; 0 changes nothing.",
-	 options_parse_close_wait_seconds, FIELD(conntrack_seconds), 0, OPTIONS_CONNTRACK_MAX},
+	 options_parse_close_wait_seconds, WHOLE, .greatest = OPTIONS_CONNTRACK_MAX},
 	{"conntrack-timeout", {NULL}, "STATE=DURATION", NULL, "The same for any TCP state conntrack knows.",
-	 options_parse_conntrack, FIELD(conntrack_seconds), .repeatable = true},
+	 options_parse_conntrack, WHOLE, .repeatable = true},
 	{"keep-tcp-tw-reuse", {NULL}, NULL, NULL,
 	 "Leave net.ipv4.tcp_tw_reuse alone. Without it install sets it to 1 where /proc/sys may be written, so that the proxy does not "
 	 "run out of local ports under very many short connections to one port; the host's own it leaves alone.",
@@ -329,7 +354,7 @@ static const struct option_row options_rows[] = {
 	{"log-format", {NULL}, "FORMAT", "text", "text (or plain) or json.", options_parse_log_format, FIELD(log_format)},
 	{"log-level", {NULL}, "LEVEL", "info", "debug, info, warn, error or off.", options_parse_log_level, FIELD(log_level)},
 	{"ipv6", {NULL}, NULL, NULL, "Linkerd's: false is --ip-families ipv4, true changes nothing.", options_parse_ipv6,
-	 FIELD(families)},
+	 WHOLE},
 	{"firewall-bin-path", {NULL}, "PATH", NULL, "Linkerd's; no effect.", options_parse_text, FIELD(ignored.firewall_bin_path)},
 	{"firewall-save-bin-path", {NULL}, "PATH", NULL, "Linkerd's; no effect.", options_parse_text,
 	 FIELD(ignored.firewall_save_bin_path)},
@@ -354,6 +379,7 @@ const struct options options_table = {
 	.commands = options_commands,
 	.rows = options_rows,
 	.row_count = sizeof options_rows / sizeof *options_rows,
+	.others = options_names_proxy,
 };
 
 /* --- reading --- */
@@ -370,6 +396,21 @@ static char *options_spell_out(char *argument)
 		if (!strcmp(argument, rows[i][0]))
 			return (char *)rows[i][1];
 	return argument;
+}
+
+static int options_check_ipv6(struct init_options *out, struct text *error)
+{
+	bool asks_for_it = out->families == IP_FAMILIES_IPV6 || out->families == IP_FAMILIES_BOTH;
+
+	if (!out->without_ipv6 || (asks_for_it && out->families_from.origin > out->ipv6_from.origin))
+		return 0;
+	if (asks_for_it && out->families_from.origin == out->ipv6_from.origin) {
+		text_printf(error, "--ipv6 false and --ip-families %s contradict each other: give one of them",
+		            out->families == IP_FAMILIES_IPV6 ? "ipv6" : "both");
+		return -EINVAL;
+	}
+	out->families = IP_FAMILIES_IPV4;
+	return 0;
 }
 
 int options_read(int argc, char **argv, char **environment, struct init_options *out, int *command, struct text *error)
@@ -390,7 +431,7 @@ int options_read(int argc, char **argv, char **environment, struct init_options 
 		text_string(error, "--all-namespaces and --netns: give one of them");
 		return -EINVAL;
 	}
-	return status;
+	return status ? status : options_check_ipv6(out, error);
 }
 
 void options_free(struct init_options *options)

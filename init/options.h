@@ -52,7 +52,12 @@ struct init_options {
 	struct subnets skip_subnets;
 	struct interfaces skip_interfaces;
 	enum ip_families families;
+	bool without_ipv6; /* Linkerd's --ipv6 false; `families` knows it too */
 	uint32_t conntrack_seconds[CONNTRACK_STATE_COUNT]; /* 0 = leave alone */
+	struct option_origin_of {
+		const struct option_row *row; /* NULL = not given */
+		enum option_origin origin;
+	} conntrack_from[CONNTRACK_STATE_COUNT], families_from, ipv6_from; /* who gave it, for contradictions */
 	bool keep_invalid, keep_tcp_tw_reuse, redirect_dead_ports, dry_run, allow_host_network;
 	const char *netns; /* NULL or "" = this one */
 	enum log_format log_format;

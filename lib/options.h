@@ -65,6 +65,7 @@ struct options {
 	} *commands;                        /* ends with name NULL; the first one is the default */
 	const struct option_row *rows;      /* row_count rows in the order of help */
 	size_t row_count;
+	const char *const *others;          /* names of another program's options, whose variables are nobody's mistake; NULL = none */
 	size_t words_offset;                /* of a struct option_words in the program's struct, where a command takes words */
 };
 
@@ -94,7 +95,10 @@ int options_parse(const struct options *options, int argc, char **argv, char **e
  * lib/options_environment.c, like the next. */
 bool options_environment_is_link(const char *value);
 
-/* Variables LAPSE_… that are none of these options, each with the closest one, into `unknown`; and those that Kubernetes made for a
+/* The names of lapse-init's and of lapse-proxy's options, these without those of timeouts.def; NULL ends them. In lib/options_names.c. */
+extern const char *const options_names_init[], *const options_names_proxy[];
+
+/* Variables LAPSE_… that are none of these options and none of `others` or timeouts.def, each with the closest one, into `unknown`; and those that Kubernetes made for a
  * Service called lapse-…, which are not read, into `services`. */
 void options_environment_look(const struct options *options, char **environment, struct text *unknown, struct text *services);
 

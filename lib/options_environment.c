@@ -7,6 +7,7 @@
 #include "lib/options.h"
 #include "lib/options_guess.h"
 #include "lib/text.h"
+#include "lib/timeouts.h"
 
 /* What Kubernetes puts into every container for a Service: one that is called lapse-admin makes LAPSE_ADMIN_PORT=tcp://10.96.7.7:80. */
 bool options_environment_is_link(const char *value)
@@ -42,6 +43,27 @@ static bool options_environment_is_option(const struct options *options, const c
 	return false;
 }
 
+/* Whether the other program has it. */
+static bool options_environment_is_of_other(const struct options *options, const char *name, size_t length)
+{
+	char known[OPTIONS_ENVIRONMENT_SIZE], flag[TIMEOUTS_FLAG_SIZE];
+
+	if (options->others == NULL)
+		return false;
+	for (size_t i = 0; options->others[i] != NULL; i++) {
+		options_environment_name(options->others[i], known);
+		if (strlen(known) == length && strncmp(known, name, length) == 0)
+			return true;
+	}
+	for (int id = 0; id < TIMEOUT_COUNT; id++) {
+		timeouts_flag_name((enum timeout_id)id, flag);
+		options_environment_name(flag, known);
+		if (strlen(known) == length && strncmp(known, name, length) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* "LAPSE_IDLE_TIMEOUT" as an option would be written, and the one that is closest. */
 static void options_environment_say(const struct options *options, const char *name, size_t length, struct text *out)
 {
@@ -69,7 +91,7 @@ void options_environment_look(const struct options *options, char **environment,
 			continue;
 		if (options_environment_is_of_service(name, length, name + length + 1))
 			text_printf(services, "%s%.*s", services->length > 0 ? ", " : "", (int)length, name);
-		else if (!options_environment_is_option(options, name, length))
+		else if (!options_environment_is_option(options, name, length) && !options_environment_is_of_other(options, name, length))
 			options_environment_say(options, name, length, unknown);
 	}
 }

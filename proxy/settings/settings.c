@@ -218,6 +218,7 @@ static void proxy_options_rows(struct proxy_rows *table)
 	    .summary = "Carries redirected TCP connections, ends them by timeouts that have names, and says why each one ended.",
 	    .commands = commands,
 	    .rows = table->rows,
+	    .others = options_names_init,
 	    .row_count = FIXED_ROWS + TIMEOUT_COUNT,
 	    .words_offset = FIELD(words),
 	};

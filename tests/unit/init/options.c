@@ -148,7 +148,7 @@ static void half_closed_has_options_of_its_own(void **state)
 {
 	static const char *const all[ARGUMENTS] = {"half-closed", "--json", "--watch", "--all-namespaces", "--min-age", "1m30s"};
 	static const char *const none[ARGUMENTS] = {"half-closed"};
-	static const char *const foreign[ARGUMENTS] = {"status", "--json"};
+	static const char *const foreign[ARGUMENTS] = {"status", "--watch"};
 	static const char *const both[ARGUMENTS] = {"half-closed", "--all-namespaces", "--netns", "/run/netns/x"};
 	static const char *const negative[ARGUMENTS] = {"half-closed", "--min-age=-1s"};
 	struct init_options options;
@@ -227,6 +227,67 @@ static void bad_values_are_named(void **state)
 	}
 }
 
+static void the_other_program_knows_all_names(void **state)
+{
+	size_t count = 0;
+
+	for (; options_names_init[count]; count++)
+		;
+	assert_int_equal(count, options_table.row_count);
+	for (size_t i = 0; i < options_table.row_count; i++) {
+		size_t at = 0;
+
+		while (options_names_init[at] && strcmp(options_names_init[at], options_table.rows[i].name))
+			at++;
+		if (!options_names_init[at])
+			fail_msg("%s is not in options_names_init", options_table.rows[i].name);
+	}
+}
+
+/* Several options may set one value: to the same, or one overrides an earlier origin. */
+static void contradictions_are_refused(void **state)
+{
+	static const struct {
+		const char *arguments[2], *environment[2], *refused; /* NULL: it is not */
+		uint32_t close_wait;
+		enum ip_families families;
+	} rows[] = {
+		{{"--close-wait-timeout=1h", "--timeout-close-wait-secs=3600"}, {NULL}, NULL, 3600},
+		{{"--close-wait-timeout=1h", "--timeout-close-wait-secs=0"}, {NULL}, NULL, 3600},
+		{{"--close-wait-timeout=1h", "--close-wait-timeout=2h"}, {NULL}, NULL, 7200},
+		{{"--close-wait-timeout=1h", "--timeout-close-wait-secs=60"}, {NULL}, "--close-wait-timeout made it 3600s already"},
+		{{"--timeout-close-wait-secs=60", "--close-wait-timeout=1h"}, {NULL}, "--timeout-close-wait-secs made it 60s already"},
+		{{"--conntrack-timeout=close_wait=5s", "--close-wait-timeout=1h"}, {NULL}, "--conntrack-timeout made it 5s already"},
+		{{NULL}, {"LAPSE_CLOSE_WAIT_TIMEOUT=1h", "LAPSE_TIMEOUT_CLOSE_WAIT_SECS=60"}, "--close-wait-timeout made it 3600s already"},
+		{{"--close-wait-timeout=1h"}, {"LAPSE_TIMEOUT_CLOSE_WAIT_SECS=60"}, NULL, 3600},
+		{{"--inbound-port=1", "--incoming-proxy-port=2"}, {NULL}, "--inbound-port and --incoming-proxy-port are one option"},
+		{{"--ipv6=false", "--ip-families=both"}, {NULL}, "--ipv6 false and --ip-families both contradict"},
+		{{"--ip-families=ipv6", "--ipv6=false"}, {NULL}, "--ipv6 false and --ip-families ipv6 contradict"},
+		{{NULL}, {"LAPSE_IPV6=false", "LAPSE_IP_FAMILIES=both"}, "contradict"},
+		{{"--ip-families=both"}, {"LAPSE_IPV6=false"}, NULL, 0, IP_FAMILIES_BOTH},
+		{{"--ipv6=false"}, {"LAPSE_IP_FAMILIES=both"}, NULL, 0, IP_FAMILIES_IPV4},
+		{{"--ipv6=false", "--ip-families=auto"}, {NULL}, NULL, 0, IP_FAMILIES_IPV4},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct init_options options;
+		TEXT_ON_STACK(error, 1024);
+		char *argv[] = {(char *)"lapse-init", (char *)rows[i].arguments[0], (char *)rows[i].arguments[1], NULL};
+		char *environment[] = {(char *)rows[i].environment[0], (char *)rows[i].environment[1], NULL};
+		int command, argc = argv[1] ? argv[2] ? 3 : 2 : 1;
+		int status = options_read(argc, argv, environment, &options, &command, &error);
+
+		assert_int_equal(status, rows[i].refused ? -EINVAL : 0);
+		if (rows[i].refused && !strstr(error.data, rows[i].refused))
+			fail_msg("%zu: %s", i, error.data);
+		if (!status) {
+			assert_int_equal(options.conntrack_seconds[CONNTRACK_CLOSE_WAIT], rows[i].close_wait);
+			assert_int_equal(options.families, rows[i].families);
+		}
+		options_free(&options);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -237,6 +298,8 @@ int main(void)
 		cmocka_unit_test(the_environment_counts_less_than_the_command_line),
 		cmocka_unit_test(half_closed_has_options_of_its_own),
 		cmocka_unit_test(bad_values_are_named),
+		cmocka_unit_test(contradictions_are_refused),
+		cmocka_unit_test(the_other_program_knows_all_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -485,11 +485,17 @@ static void variables_that_are_no_options(void **state)
 {
 	static const char *const environment[] = {"LAPSE_INBOUND_PORT=1", "LAPSE_PORT_INBOUND=1", "LAPSE_EMPTY=", "HOME=/", "LAPSE_ADMIN_PORT=tcp://10.96.7.7:80",
 	                       "LAPSE_ADMIN_SERVICE_HOST=10.96.7.7", "LAPSE_ADMIN_PORT_80_TCP_ADDR=10.96.7.7", "LAPSE_QQQQQQQQQQ=1", NULL};
+	static const char *const another[] = {"LAPSE_NO_REASON_HEADERS=1", "LAPSE_TIMEOUT_IDLE_CONNECTION=1h", "LAPSE_PROXY_UIDS=3", NULL};
+	struct options shared = table;
 	TEXT_ON_STACK(unknown, 256);
 	TEXT_ON_STACK(services, 256);
 
+	shared.others = options_names_proxy;
 	options_environment_look(&table, (char **)environment, &unknown, &services);
 	assert_string_equal(unknown.data, "LAPSE_PORT_INBOUND (did you mean LAPSE_INBOUND_PORT?), LAPSE_QQQQQQQQQQ");
+	text_init(&unknown, unknown.data, unknown.size);
+	options_environment_look(&shared, (char **)another, &unknown, &services);
+	assert_string_equal(unknown.data, "LAPSE_PROXY_UIDS (did you mean LAPSE_PROXY_UID?)");
 	assert_string_equal(services.data, "LAPSE_ADMIN_PORT, LAPSE_ADMIN_SERVICE_HOST, LAPSE_ADMIN_PORT_80_TCP_ADDR");
 }
 

@@ -496,6 +496,19 @@ static void names_in(const char *text, const char *before, const char *name, con
 		fail_msg("\"%s\" is not printed", pattern);
 }
 
+static void the_other_program_knows_all_names(void **state)
+{
+	char *help = printed(DOCS_NONE);
+	size_t listed = TIMEOUT_COUNT + 2, options = 0; /* --help and --version are no variables */
+
+	for (size_t i = 0; options_names_proxy[i]; i++, listed++)
+		names_in(help, "--", options_names_proxy[i], "");
+	for (const char *at = help; (at = strstr(at, "\n  -")); at++)
+		options++;
+	assert_int_equal(options, listed);
+	free(help);
+}
+
 /* Every row of the tables is in every page made of them. */
 static void pages_are_whole(void **state)
 {
@@ -546,7 +559,7 @@ int main(void)
 	    cmocka_unit_test(refuses),
 	    cmocka_unit_test(a_late_refusal_leaks_nothing),
 	    cmocka_unit_test(print_docs_values),
-	    cmocka_unit_test(pages_are_whole),
+	    cmocka_unit_test(the_other_program_knows_all_names), cmocka_unit_test(pages_are_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
