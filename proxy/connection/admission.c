@@ -8,6 +8,8 @@
 #include "proxy/connection/conn.h"
 #include "proxy/connection/worker.h"
 
+enum { SILENT_MS = 1000 }; /* after its accept: a client's first bytes are on their way */
+
 uint64_t admission_count(const struct proxy *proxy)
 {
 	return atomic_load_explicit(&proxy->admitted[DIRECTION_INBOUND], memory_order_relaxed) +
@@ -27,53 +29,125 @@ static bool admission_has_room(const struct proxy *proxy, enum direction directi
 	       admission_count(proxy) < proxy->max_connections;
 }
 
-/* Since when the connection has been idle; 0: it is not. */
-static int64_t admission_idle_since(const struct conn *conn)
+static struct admission_line *admission_line_of(const struct conn *conn)
+{
+	return &conn->worker->idle[conn->direction][conn->stage == STAGE_DETECT];
+}
+
+/* Other threads only read it. */
+static void admission_count_idle(const struct conn *conn, int change)
 {
 	if (conn->stage == STAGE_IDLE)
-		return conn->instants[INSTANT_IDLE];
-	return conn->stage == STAGE_DETECT && !conn->client.received ? conn->instants[INSTANT_ACCEPTED] : 0;
+		atomic_fetch_add_explicit(&conn->worker->idle_count[conn->direction], change, memory_order_relaxed);
 }
 
-/* The one idle longest, of a direction whose end makes room. NULL: there is none, or it was looked for in this millisecond already. */
+void admission_enlist(struct conn *conn)
+{
+	if (!conn->admitted || (conn->stage != STAGE_IDLE && conn->stage != STAGE_DETECT))
+		return;
+	conn->in_line = true;
+	TAILQ_INSERT_TAIL(admission_line_of(conn), conn, line);
+	admission_count_idle(conn, 1);
+}
+
+void admission_delist(struct conn *conn)
+{
+	if (!conn->in_line)
+		return;
+	conn->in_line = false;
+	TAILQ_REMOVE(admission_line_of(conn), conn, line);
+	admission_count_idle(conn, -1);
+}
+
+static int64_t admission_idle_since(const struct conn *conn)
+{
+	return conn->instants[conn->stage == STAGE_IDLE ? INSTANT_IDLE : INSTANT_ACCEPTED];
+}
+
+/* The first of a direction's two lines that may give way. NULL: none may. */
+static struct conn *admission_first(struct worker *worker, enum direction direction)
+{
+	struct conn *idle = TAILQ_FIRST(&worker->idle[direction][0]), *silent;
+
+	while ((silent = TAILQ_FIRST(&worker->idle[direction][1])) && silent->client.received)
+		admission_delist(silent); /* its first bytes are being judged: it is at work */
+	if (silent && admission_idle_since(silent) + SILENT_MS > worker_now(worker))
+		silent = NULL;
+	return !idle || (silent && admission_idle_since(silent) < admission_idle_since(idle)) ? silent : idle;
+}
+
+/* A direction that has all it may have gets no room from the other one. */
+static bool admission_is_full(const struct proxy *proxy, enum direction direction)
+{
+	return atomic_load_explicit(&proxy->admitted[direction], memory_order_relaxed) >= admission_most(proxy);
+}
+
 static struct conn *admission_idlest(struct worker *worker, enum direction direction)
 {
-	const struct proxy *proxy = worker->proxy;
-	bool own = atomic_load_explicit(&proxy->admitted[direction], memory_order_relaxed) >= admission_most(proxy);
-	struct conn *found = NULL;
+	struct conn *own = admission_first(worker, direction), *other = NULL;
 
-	if (worker->admission_looked == worker_now(worker))
-		return NULL;
-	worker->admission_looked = worker_now(worker);
-	for (struct conn *conn = worker->conns; conn; conn = conn->next) {
-		int64_t since = conn->admitted && (!own || conn->direction == direction) ? admission_idle_since(conn) : 0;
-
-		if (since && (!found || since < admission_idle_since(found)))
-			found = conn;
-	}
-	return found;
+	if (!admission_is_full(worker->proxy, direction))
+		other = admission_first(worker, direction == DIRECTION_INBOUND ? DIRECTION_OUTBOUND : DIRECTION_INBOUND);
+	return !own || (other && admission_idle_since(other) < admission_idle_since(own)) ? other : own;
 }
 
-static void admission_end(struct conn *conn)
+static bool admission_end_idlest(struct worker *worker, enum direction direction)
 {
+	struct conn *conn = admission_idlest(worker, direction);
 	struct cause cause = cause_of(REASON_CONN_LIMIT);
 	char idle[DURATION_TEXT_SIZE];
 
+	if (!conn)
+		return false;
 	cause.at_rest = true;
 	duration_format(conn_now(conn) - admission_idle_since(conn), idle);
 	conn_close(conn, cause, "%llu connections were open, as many as may be, and this one, idle for %s, gave way to a new one",
-	           (unsigned long long)admission_count(conn->worker->proxy), idle);
+	           (unsigned long long)admission_count(worker->proxy), idle);
 	conn_settle(conn);
+	return true;
+}
+
+/* Has another worker end one of its own, soon: only its thread may. */
+static bool admission_ask_others(const struct worker *worker, enum direction direction)
+{
+	const struct proxy *proxy = worker->proxy;
+	bool full = admission_is_full(proxy, direction);
+
+	for (int i = 0; i < proxy->worker_count; i++) {
+		struct worker *other = proxy->workers[i];
+
+		for (int side = 0; side < 2 && other != worker; side++) {
+			int idle = atomic_load_explicit(&other->idle_count[side], memory_order_relaxed);
+
+			if ((full && side != (int)direction) || idle <= atomic_load_explicit(&other->room_wanted[side], memory_order_relaxed))
+				continue;
+			atomic_fetch_add_explicit(&other->room_wanted[side], 1, memory_order_relaxed);
+			worker_wake(other);
+			return true;
+		}
+	}
+	return false;
+}
+
+void admission_make_room(struct worker *worker)
+{
+	for (int side = 0; side < 2; side++) {
+		int wanted = 0;
+
+		if (atomic_load_explicit(&worker->room_wanted[side], memory_order_relaxed))
+			wanted = atomic_exchange_explicit(&worker->room_wanted[side], 0, memory_order_relaxed);
+		while (wanted-- > 0 && admission_end_idlest(worker, (enum direction)side))
+			continue;
+	}
 }
 
 bool admission_take(struct conn *conn)
 {
-	struct proxy *proxy = conn->worker->proxy;
-	struct conn *idle;
+	struct worker *worker = conn->worker;
+	struct proxy *proxy = worker->proxy;
 
-	if (!admission_has_room(proxy, conn->direction) && (idle = admission_idlest(conn->worker, conn->direction)))
-		admission_end(idle);
-	if (!admission_has_room(proxy, conn->direction))
+	if (!admission_has_room(proxy, conn->direction) && !admission_end_idlest(worker, conn->direction) &&
+	    !admission_ask_others(worker, conn->direction))
 		return false;
 	atomic_fetch_add_explicit(&proxy->admitted[conn->direction], 1, memory_order_relaxed);
 	conn->admitted = true;
@@ -85,4 +159,5 @@ void admission_release(struct conn *conn)
 	if (conn->admitted)
 		atomic_fetch_sub_explicit(&conn->worker->proxy->admitted[conn->direction], 1, memory_order_relaxed);
 	conn->admitted = false;
+	admission_delist(conn);
 }

@@ -6,16 +6,25 @@
 
 struct conn;
 struct proxy;
+struct worker;
 
 /* Which connections are carried, where --max-connections are the most. A hundredth of them is kept for each direction, so that clients
- * from outside cannot shut the application's own calls out, nor the other way round. Before one is refused, an idle one gives way: of
- * those of this worker, HTTP between requests or without a byte so far, the one idle longest. */
+ * from outside cannot shut the application's own calls out, nor the other way round. Before one is refused, an idle one gives way: HTTP
+ * between requests, or without a byte in the second since its accept. The one idle longest of this worker; where it has none, of
+ * another, which ends it a moment later: until then there may be a few more than the most. */
 
 /* Counts the new connection in; false: it is to be refused. */
 bool admission_take(struct conn *conn);
 
 /* Counts it out, once. */
 void admission_release(struct conn *conn);
+
+/* The connection's stage will be another one; is another one. */
+void admission_delist(struct conn *conn);
+void admission_enlist(struct conn *conn);
+
+/* Ends idle ones that other workers have asked for. */
+void admission_make_room(struct worker *worker);
 
 /* How many are counted, both directions. */
 uint64_t admission_count(const struct proxy *proxy);

@@ -20,6 +20,7 @@
 #include "lib/loop.h"
 #include "lib/slab.h"
 #include "lib/sock.h"
+#include "proxy/connection/admission.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/probes.h"
 #include "proxy/connection/progress.h"
@@ -90,7 +91,9 @@ void conn_enter(struct conn *conn, enum stage stage)
 		return;
 	}
 	PROBE_STAGE(conn->id, words_phase(conn->stage), words_phase(stage));
+	admission_delist(conn);
 	conn->stage = stage;
+	admission_enlist(conn);
 }
 
 void conn_arm(struct conn *conn, enum alarm alarm, int64_t at)

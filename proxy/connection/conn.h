@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "lib/addr.h"
 #include "lib/reason.h"
@@ -50,6 +51,7 @@ struct conn {
 	};
 	struct worker *worker;
 	struct conn *next, **link; /* in the worker's list */
+	TAILQ_ENTRY(conn) line;    /* of the idle ones, while in_line: admission.c's */
 	uint64_t id;               /* from 1, of this process */
 	const struct proto *proto;
 	int64_t instants[INSTANT_COUNT];
@@ -76,6 +78,7 @@ struct conn {
 	bool broken : 1;                 /* a fault of ours: ends as internal_error with conn_settle() */
 	bool half_closed : 1;            /* counted as that */
 	bool admitted : 1;               /* counted in proxy->admitted */
+	bool in_line : 1;
 	bool only_probes : 1;            /* every request so far was a kubelet's probe */
 	bool client_read_hold : 1;       /* do not read the client now (a pipelined request waits) */
 	uint8_t http_minor;              /* of the last request */

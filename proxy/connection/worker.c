@@ -9,6 +9,7 @@
 #include "lib/clock.h"
 #include "lib/loop.h"
 #include "lib/slab.h"
+#include "proxy/connection/admission.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/proto.h"
@@ -143,6 +144,7 @@ static void worker_idle(void *owner)
 
 	if (atomic_load_explicit(&worker->next_policy, memory_order_relaxed))
 		worker_take_policy(worker);
+	admission_make_room(worker);
 	if (drain > worker->drain)
 		worker_drain(worker, drain);
 	if (worker->walk || atomic_load_explicit(&worker->next_walk, memory_order_relaxed))
@@ -165,6 +167,10 @@ int worker_new(struct worker **out, struct proxy *proxy, int log_fd)
 	if (!worker)
 		return result;
 	worker->proxy = proxy;
+	for (int direction = 0; direction < 2; direction++) {
+		TAILQ_INIT(&worker->idle[direction][0]);
+		TAILQ_INIT(&worker->idle[direction][1]);
+	}
 	worker->random = (uint64_t)clock_realtime_ms() * 2 + 1 + (uint64_t)(uintptr_t)worker;
 	worker->metrics = metrics_new();
 	worker->learned.off = proxy->upstream->no_learned_idle;

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "lib/buf.h"
 #include "lib/log.h"
@@ -80,6 +81,9 @@ enum {
 	WORKER_SPARES = 64,
 };
 
+/* The one idle longest is first. */
+TAILQ_HEAD(admission_line, conn);
+
 struct worker {
 	struct proxy *proxy; /* borrowed */
 	pthread_t thread;
@@ -107,7 +111,9 @@ struct worker {
 	struct log_limit record_limits[REASON_COUNT];
 	uint64_t log_dropped; /* of log_dropped(), what a line has told */
 	struct wheel_timer drain_timer, log_timer;
-	int64_t admission_looked; /* when an idle connection was last looked for that could give way */
+	struct admission_line idle[2][2]; /* admission.c's, by direction: what may give way, HTTP between requests and what has said nothing */
+	_Atomic int idle_count[2];        /* how many are between requests; written by the worker */
+	_Atomic int room_wanted[2];       /* how many of these others want ended, at the end of the round */
 	bool leaving; /* DRAIN_STARTED or beyond */
 	int drain; /* how far proxy->drain has been obeyed */
 	uint8_t scratch[WORKER_SCRATCH];

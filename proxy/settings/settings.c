@@ -55,7 +55,8 @@ static const struct option_row fixed_rows[] = {
      .help = "Worker threads; 0 = as many as the CPUs this process may use."},
     {.name = "max-connections", .commands = OF_RUN, .argument = "N", .default_value = "0", .parse = options_parse_number,
      .greatest = INT_MAX, .offset = FIELD(max_connections),
-     .help = "Connections carried at a time; 0 = as the limit of open files allows."},
+     .help = "Connections carried at a time; 0 = as many as the limit of open files allows, two for each. A hundredth is kept for "
+             "each direction; an idle one gives way before a new one is refused."},
     {.name = "opaque-ports", .commands = OF_RUN, .argument = "PORTS", .parse = options_parse_ports,
      .offset = FIELD(worker.opaque_ports), .repeatable = true,
      .help = "Destination ports carried as opaque TCP without a look at their first bytes, as 3306,8000-8099."},

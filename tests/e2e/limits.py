@@ -52,6 +52,45 @@ def idle_ones_give_way(pod):
     held[2].ask()
 
 
+@case(each={"one worker": 1, "two": 2})
+def as_many_give_way_as_come(pod, workers):
+    """Twenty that come at once, where as many as may be are idle: each takes the place of one, also of another worker's; none is refused."""
+    count = 20
+    pod.app(stalls_after(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"), port=8081)
+    pod.app()
+    pod.start("--max-connections", str(count + 1), "--workers", str(workers))
+    idle = [pod.dial() for _ in range(count)]
+    for peer in idle:
+        peer.ask()
+    busy = [pod.dial(8081) for _ in range(count)]
+    for peer in busy:
+        peer.send(request())
+    for peer in busy:
+        peer.head()
+    for peer in idle:
+        peer.ends("fin")
+    pod.all_recorded(count)
+    for record in pod.proxy.records(CLOSED):
+        expect(record["reason"] == "conn_limit" and record["phase"] == "idle", f"{record}")
+
+
+@case()
+def silent_ones_give_way(pod):
+    """What has said nothing for a second gives way; a client whose first bytes may still be on their way does not."""
+    pod.app()
+    pod.start("--max-connections", "4", "--workers", "1")
+    held = [pod.dial() for _ in range(3)]
+    early = pod.dial()
+    early.ends("rst")
+    pod.record(reason="conn_limit", msg=CLOSED, phase="accept", detail=re.compile("no idle one could give way"))
+    time.sleep(1.2)
+    pod.dial().ask()
+    held[0].ends("fin")
+    pod.record(reason="conn_limit", msg=CLOSED, phase="detect", detail=re.compile("idle for 1.*gave way"))
+    held[1].ask()
+    held[2].ask()
+
+
 @case()
 def a_share_for_each_direction(pod):
     """Clients from outside that hold all they may get do not keep the application's own calls from getting out."""
