@@ -1,6 +1,7 @@
 """What the e2e cases use: `from .harness import case, ok, took, …`. One idea a file:
 
 net.py     network namespaces, veth pairs, nft, processes inside
+distance.py  a way between two hosts that takes its time
 peer.py    one end of a TCP connection, with an HTTP/1 reader
 app.py     listeners and what they do with a connection
 record.py  what must hold of every record and of the proxy's own answers

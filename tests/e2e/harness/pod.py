@@ -199,6 +199,10 @@ class Pod:
             self._server.ip(f"route add default via 10.77.2.2", f"route add default via fd77:2::2")
         return self._server
 
+    def another_host(self, suffix):
+        """A host with no way to the others yet."""
+        return self._host(suffix)
+
     # The two programs.
 
     def init(self, *arguments, exit_code=0, user=ONLY_NET_ADMIN, host=None, environment=None):
