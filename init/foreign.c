@@ -47,6 +47,9 @@ void foreign_take_chain(struct foreign *found, const char *table, const char *ch
 	owner = foreign_owner(foreign_mesh_chains, sizeof foreign_mesh_chains / sizeof *foreign_mesh_chains, chain);
 	if (owner && !found->mesh[0])
 		snprintf(found->mesh, sizeof found->mesh, "%s's chain %.40s", owner, chain);
+	/* Without iptables Istio names tables: istio-proxy-nat with the chain istio-inbound, istio-ambient-nat, … */
+	if (!strncmp(table, "istio-", 6) && !found->mesh[0])
+		snprintf(found->mesh, sizeof found->mesh, "Istio's table %.40s", table);
 }
 
 void foreign_take_interface(struct foreign *found, const char *name)

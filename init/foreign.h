@@ -12,7 +12,7 @@ struct foreign {
 };
 
 /* Marks of a node, which a pod's own namespace never has: chains of kubelet and kube-proxy, interfaces of network plugins. Marks of
- * another mesh: its chains. What iptables-legacy keeps is not seen. `netlink` may be NULL: interfaces alone. */
+ * another mesh: its chains and tables. What iptables-legacy keeps is not seen. `netlink` may be NULL: interfaces alone. */
 void foreign_look(struct netlink *netlink, struct foreign *out);
 
 /* One chain, for foreign_look() and tests. */

@@ -348,15 +348,45 @@ def node_in_a_namespace(pod, mark):
     expect(ruleset(pod), "--allow-host-network installed nothing")
 
 
-@case()
-def another_mesh(pod):
-    """install and check say so when another sidecar's redirect is in the namespace."""
-    pod.inside.nft("add table ip nat\nadd chain ip nat PROXY_INIT_REDIRECT\n")
-    text = said(pod.init())
-    expect("Linkerd's chain PROXY_INIT_REDIRECT" in text and "not both" in text, text)
-    expect("PROXY_INIT_REDIRECT" in said(pod.init("check", "--without-proxy")), "check does not say it")
-    pod.inside.nft("delete table ip nat\n")
-    expect("PROXY_INIT" not in said(pod.init()), "said though it is gone")
+# As Linkerd's and Istio's init containers write them, by iptables and by nftables.
+MESHES = {
+    "Linkerd": ("PROXY_INIT_REDIRECT", """iptables-nft -t nat -N PROXY_INIT_REDIRECT
+        iptables-nft -t nat -A PROXY_INIT_REDIRECT -p tcp --match multiport --dports 4190,4191 -j RETURN
+        iptables-nft -t nat -A PROXY_INIT_REDIRECT -p tcp -j REDIRECT --to-port 4143
+        iptables-nft -t nat -A PREROUTING -j PROXY_INIT_REDIRECT
+        iptables-nft -t nat -N PROXY_INIT_OUTPUT
+        iptables-nft -t nat -A PROXY_INIT_OUTPUT -m owner --uid-owner 2102 -j RETURN
+        iptables-nft -t nat -A PROXY_INIT_OUTPUT -p tcp -j REDIRECT --to-port 4140
+        iptables-nft -t nat -A OUTPUT -j PROXY_INIT_OUTPUT"""),
+    "Istio": ("ISTIO_INBOUND", """iptables-nft -t nat -N ISTIO_INBOUND
+        iptables-nft -t nat -A ISTIO_INBOUND -p tcp -j REDIRECT --to-ports 15006
+        iptables-nft -t nat -A PREROUTING -p tcp -j ISTIO_INBOUND"""),
+    "Istio without iptables": ("istio-proxy-nat", """nft add table inet istio-proxy-nat
+        nft add chain inet istio-proxy-nat istio-inbound
+        nft add rule inet istio-proxy-nat istio-inbound meta l4proto tcp redirect to :15006
+        nft add chain inet istio-proxy-nat prerouting { type nat hook prerouting priority dstnat; }
+        nft add rule inet istio-proxy-nat prerouting meta l4proto tcp jump istio-inbound"""),
+}
+
+
+@case(each=MESHES)
+def another_mesh(pod, mesh):
+    """install and check say so when another sidecar's redirect is in the namespace, whichever came first, and leave it alone."""
+    name, rules = mesh
+    for first in ("the mesh", "lapse"):
+        if first == "lapse":
+            pod.init()
+        for line in rules.splitlines():
+            pod.inside.run(line.split())
+        theirs = pod.inside.run(["nft", "-s", "list", "ruleset"]).stdout
+        text = said(pod.init())
+        expect(name in text and "not both" in text, f"{first} first: {text}")
+        expect(name in said(pod.init("check", "--without-proxy")), f"{first} first: check does not say it")
+        pod.init("remove")
+        kept = pod.inside.run(["nft", "-s", "list", "ruleset"]).stdout
+        expect(name in kept and all(line in theirs for line in kept.splitlines()), f"{first} first: remove left {kept}")
+        pod.inside.nft("flush ruleset\n")
+    expect(name not in said(pod.init()), "said though it is gone")
 
 
 @case()

@@ -40,6 +40,9 @@ static void another_mesh(void **state)
 	found = (struct foreign){{0}, {0}};
 	foreign_take_chain(&found, "nat", "ISTIO_INBOUND");
 	assert_string_equal(found.mesh, "Istio's chain ISTIO_INBOUND");
+	found = (struct foreign){{0}, {0}};
+	foreign_take_chain(&found, "istio-proxy-nat", "istio-inbound");
+	assert_string_equal(found.mesh, "Istio's table istio-proxy-nat");
 }
 
 int main(void)
