@@ -69,7 +69,7 @@ static const struct {
     {POD("{containers: [{name: a}]}"), {"--timeout-drain-least=1s"}, {"--timeout-drain-least=1s"}, "least=0s"},
     {POD("{containers: [{name: a}]}"), {"--image", "r/l:2", "--image-pull-policy=Never"}, {"image: 'r/l:2'", "Never"}, "lapse:0"},
     {POD("{containers: [{name: a}]}"), {"--proxy-uid", "77", "--admin-port", "99", "--cpu-limit=1"},
-     {"--proxy-uid=77", "--admin-port=99", "containerPort: 99", "runAsUser: 77"}, "2102"},
+     {"--proxy-uid=77", "containerPort: 99", "postStart: {exec: {command: [/usr/bin/lapse-proxy, ready, '--admin=127.0.0.1:99']}}", "runAsUser: 77"}, "2102"},
     {POD("{containers: [{name: a}], volumes: [{name: v}]}"), {"--config-map=routes"},
      {"volumes: [{name: v}, {name: lapse-podinfo", "configMap: {name: routes, optional: true}", "--config=/etc/lapse"}, NULL},
     /* both containers listen to what both know */
