@@ -146,7 +146,8 @@ test: deps
 	@/usr/bin/python3 tests/run.py $(OUT)
 
 # The chart without a cluster; helm is built of Go modules into build/kubernetes, unless HELM names one.
-chart: deps
+chart:
+	@tests/setup.sh kubernetes
 	@$(MAKE) --no-print-directory all
 	$(if $(HELM),,@tests/kubernetes/build.sh helm)
 	@/usr/bin/python3 tests/chart/run.py $(OUT) $(or $(HELM),$${KUBE:-build/kubernetes}/bin/helm)
@@ -157,7 +158,7 @@ test-kubernetes:
 	@$(MAKE) --no-print-directory all
 	@tests/kubernetes/build.sh node helm testapp
 	@tests/kubernetes/images.sh $(OUT)
-	@/usr/bin/python3 tests/kubernetes/run.py $(CASES)
+	@LAPSE_BUILD=$(OUT) /usr/bin/python3 tests/kubernetes/run.py $(CASES)
 
 bench: deps
 	@$(MAKE) --no-print-directory all $(BENCH)

@@ -38,6 +38,7 @@ kubernetes=(
     containerd runc containernetworking-plugins                                       # a node's containers and their network
     etcd-server                                                                       # what kube-apiserver writes into
     busybox-static                                                                    # a shell in the pods under test
+    python3-yaml                                                                      # what lapse-proxy inject writes
 )
 foreign=(
     perl dpkg-dev libssl-dev zlib1g-dev # make insert: curl's tests, fetched as source and built
@@ -94,7 +95,9 @@ else
     clang_runtime=libclang-rt-dev
     wanted+=(libllhttp-dev)
 fi
-[ "$*" = build ] || [ "$*" = demo ] || wanted+=("$clang_runtime")
+[ "$*" = build ] || [ "$*" = demo ] || [ "$*" = kubernetes ] || wanted+=("$clang_runtime")
+# Any Go will do; tests/kubernetes/build.sh has one fetch the Go that builds Kubernetes.
+[ "$*" != kubernetes ] || command -v go >/dev/null || wanted+=(golang-go)
 if [ "$*" = insert ]; then
     # Python's and Go's own tests; those of a newer Go, where there is one.
     wanted+=("libpython$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo 3)-testsuite")

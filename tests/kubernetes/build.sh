@@ -1,15 +1,16 @@
 #!/bin/bash
-# build.sh [api | static | node | helm | NAME]…: builds a recent Kubernetes with the Go module proxy alone, into $KUBE (build/kubernetes).
-# go.mod and go.sum in modules/ pin every byte. What is there already is checked: the module cache against go.sum, each program
-# against the sum written down when it was built; either is made anew where it differs. Needs Go 1.21 or later, which fetches
-# the Go that go.mod asks for.
+# build.sh [api | static | node | helm | testapp | PROGRAM]…: builds a recent Kubernetes, helm and the test application with the Go module
+# proxy alone, into $KUBE (build/kubernetes). modules/kubernetes/go.sum pins every byte. What is there already is checked: the module
+# cache against go.sum, each program against the sum written down when it was built; either is made anew where it differs.
+# Any Go will do: one older than go.mod asks for fetches that one, which modules/toolchain/go.sum pins.
 set -euo pipefail
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 : "${KUBE:=$here/../../build/kubernetes}"
 mkdir -p "$KUBE/bin"
 KUBE=$(readlink -f "$KUBE")
-export GOMODCACHE=${GOMODCACHE:-$KUBE/go/mod} GOCACHE=${GOCACHE:-$KUBE/go/build} CGO_ENABLED=0
+export GOMODCACHE=${GOMODCACHE:-$KUBE/go/mod} GOCACHE=${GOCACHE:-$KUBE/go/build} CGO_ENABLED=0 GOTOOLCHAIN=local GOWORK=off
 export GOFLAGS='-mod=readonly -modcacherw -trimpath -buildvcs=false'
+module=$here/modules/kubernetes
 
 declare -A package=(
     [kube-apiserver]=k8s.io/kubernetes/cmd/kube-apiserver
@@ -19,7 +20,7 @@ declare -A package=(
     [kubelet]=k8s.io/kubernetes/cmd/kubelet
     [kubectl]=k8s.io/kubernetes/cmd/kubectl
     [helm]=helm.sh/helm/v4/cmd/helm
-    [testapp]=.
+    [testapp]=./testapp
 )
 wanted=()
 [ $# -gt 0 ] || { sed -n '2,5s/^# \?//p' "$0" >&2; exit 64; }
@@ -32,41 +33,50 @@ for what; do
         wanted+=("$what") ;;
     esac
 done
-command -v go >/dev/null || { echo 'build.sh: no go in PATH; Go 1.21 or later builds Kubernetes' >&2; exit 1; }
 
-module_of() {
-    case $1 in
-    testapp) echo "$here/testapp" ;;
-    helm) echo "$here/modules/helm" ;;
-    *) echo "$here/modules/kubernetes" ;;
-    esac
-}
+say() { echo "build.sh: $*"; }
+at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+# go's own line for each module that it fetches says nothing to a reader of a build's log.
+quietly() { "$@" 2> >(grep -v '^go: downloading' >&2); }
+
+command -v go >/dev/null || { say 'no go in PATH' >&2; exit 1; }
+cd "$module"
+asked=$(sed -n 's/^go //p' go.mod) have=$(go env GOVERSION)
+if ! at_least "$asked" "${have#go}"; then
+    cd "$here/modules/toolchain"
+    name=$(sed -n "s/.* \(v[^ ]*\.linux-$(go env GOARCH)\) .*/\1/p" go.sum)
+    [ -n "$name" ] || { say "Kubernetes needs Go $asked, here is ${have#go}" >&2; exit 1; }
+    quietly env GOFLAGS=-modcacherw go mod download "golang.org/toolchain@$name"
+    root=$GOMODCACHE/golang.org/toolchain@$name
+    chmod +x "$root"/bin/* "$root"/pkg/tool/*/*
+    PATH=$root/bin:$PATH
+    unset GOROOT
+    cd "$module"
+    say "with $(go env GOVERSION) in place of $have"
+fi
 
 # What a program is made of: while this and the program's own sum stay, there is nothing to build.
-sources() { { (cd "$1" && go version && find . -name '*.go' -o -name 'go.*' | sort | xargs cat) && cat "$here/build.sh"; } | sha256sum | cut -d' ' -f1; }
-current() { # NAME MODULE
-    [ -x "$KUBE/bin/$1" ] && [ "$(cat "$KUBE/bin/.$1.sum" 2>/dev/null)" = "$(sources "$2") $(sha256sum <"$KUBE/bin/$1" | cut -d' ' -f1)" ]
-}
-
-verified=' '
+sources=$({ go version && cat go.mod go.sum testapp/*.go "$here/build.sh"; } | sha256sum | cut -d' ' -f1)
+made_of() { echo "$sources $(sha256sum <"$KUBE/bin/$1" | cut -d' ' -f1)"; }
+stale=() packages=()
 for name in "${wanted[@]}"; do
-    module=$(module_of "$name")
-    ! current "$name" "$module" || continue
-    begun=$SECONDS flags='-s -w'
-    cd "$module"
-    if [[ $verified != *" $module "* ]]; then
-        # Downloads are checked against go.sum by go itself; this checks what lies unpacked since an earlier run.
-        go mod verify >"$KUBE/verify.log" 2>&1 || { tail -n 3 "$KUBE/verify.log" >&2; echo 'build.sh: the module cache is fetched anew' >&2; go clean -modcache; }
-        verified+="$module "
-    fi
-    case $name in
-    kube*)
-        version=$(sed -n 's/.*k8s\.io\/kubernetes v/v/p' go.mod | head -n 1)
-        of=k8s.io/component-base/version
-        flags+=" -X $of.gitVersion=$version -X $of.gitMajor=1 -X $of.gitMinor=$(cut -d. -f2 <<<"$version") -X $of.gitTreeState=clean"
-        ;;
-    esac
-    nice -n 5 go build -p "${JOBS:-2}" -ldflags "$flags" -o "$KUBE/bin/$name" "${package[$name]}"
-    echo "$(sources "$module") $(sha256sum <"$KUBE/bin/$name" | cut -d' ' -f1)" >"$KUBE/bin/.$name.sum"
-    printf 'build.sh: %-24s %4d s, %s\n' "$name" $((SECONDS - begun)) "$(du -h "$KUBE/bin/$name" | cut -f1)"
+    [ -x "$KUBE/bin/$name" ] && [ "$(cat "$KUBE/bin/.$name.sum" 2>/dev/null)" = "$(made_of "$name")" ] || {
+        stale+=("$name") packages+=("${package[$name]}")
+    }
 done
+[ ${#stale[@]} -gt 0 ] || exit 0
+
+say "${stale[*]}: minutes, where nothing is cached"
+begun=$SECONDS
+# Downloads are checked against go.sum by go itself; this checks what lies unpacked since an earlier run.
+if [ -d "$GOMODCACHE/cache" ] && ! go mod verify >"$KUBE/verify.log" 2>&1; then
+    tail -n 3 "$KUBE/verify.log" >&2
+    say 'the module cache is fetched anew'
+    go clean -modcache
+fi
+version=$(sed -n 's/.*k8s\.io\/kubernetes v/v/p' go.mod | head -n 1) of=k8s.io/component-base/version
+flags="-s -w -X $of.gitVersion=$version -X $of.gitMajor=1 -X $of.gitMinor=$(cut -d. -f2 <<<"$version") -X $of.gitTreeState=clean"
+# All in one go: what they share is compiled once, and one is linked while another compiles.
+quietly go build -gcflags=all=-dwarf=false -ldflags "$flags" -o "$KUBE/bin/" "${packages[@]}"
+for name in "${stale[@]}"; do made_of "$name" >"$KUBE/bin/.$name.sum"; done
+say "${#stale[@]} programs in $((SECONDS - begun)) s, $(cd "$KUBE/bin" && du -ch "${stale[@]}" | tail -n 1 | cut -f1)"

@@ -6,9 +6,8 @@ import re
 import subprocess
 import time
 
-from harness import Failure, case, expect, until
+from harness import BUILT, ROOT, Failure, case, expect, until
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__)))))
 CHART = f"{ROOT}/charts/lapse"
 # Kinds whose definitions belong to others.
 FOREIGN = ("PodMonitor", "PrometheusRule", "SecurityContextConstraints")
@@ -127,7 +126,7 @@ def three_ways(space):
     for number, (label, (given, flags)) in enumerate(SAME.items()):
         installed(space, given, f"v{number}")
         for name, pod in PODS.items():
-            done = subprocess.run([f"{ROOT}/build/lapse-proxy", "inject", f"--image=lapse:v{number}", *flags], input=json.dumps(pod),
+            done = subprocess.run([BUILT, "inject", f"--image=lapse:v{number}", *flags], input=json.dumps(pod),
                                   capture_output=True, text=True, timeout=60)
             expect(done.returncode == 0, done.stderr)
             text = other.kubectl("create", "--dry-run=client", "-o", "json", "-f", "-", input=done.stdout).stdout

@@ -39,8 +39,8 @@ def job(space, restarts):
 def job_ordinary(space):
     """As an ordinary container the sidecar outlives a Job's task; POST /shutdown at its end lets the Job complete."""
     finish = "/testapp get http://127.0.0.1:4191/ready; wget -q -O- --post-data= http://127.0.0.1:4191/shutdown"
-    task = pod("task", "ordinary", args=None, command=["/bin/sh", "-c", finish], readinessProbe=None, ports=None,
-               spec={"restartPolicy": "Never"})
+    task = pod("task", "ordinary", args=None, command=["/bin/sh", "-c", finish], readinessProbe=None, ports=None)
+    task["spec"]["restartPolicy"] = "Never"  # lapse-proxy inject would refuse it
     template = {"metadata": {"labels": task["metadata"]["labels"]}, "spec": task["spec"]}
     space.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"}, "spec": {"backoffLimit": 0, "template": template}})
     space.kubectl("wait", "--for=condition=Complete", "job/once", "--timeout=60s")

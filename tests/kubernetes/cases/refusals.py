@@ -1,16 +1,8 @@
 """What goes wrong in clusters, and what the user sees of it: docs/kubernetes.md tells it by symptom."""
 import json
 
-from harness import case, expect, pod, until
+from harness import case, expect, init_of, pod, proxy_of, until
 from harness.pods import LAPSE
-
-
-def init_of(made):
-    return next(each for each in made["spec"]["initContainers"] if each["name"] == "lapse-init")
-
-
-def proxy_of(made):
-    return next(each for each in made["spec"]["initContainers"] if each["name"] == "lapse-proxy")
 
 
 def state(space, name, container="lapse-init"):
@@ -88,7 +80,8 @@ def restricted_but_for_init(space):
 @case()
 def host_network(space):
     """A pod with hostNetwork would redirect the node: lapse-init refuses and says so."""
-    made = pod("web", "native", readinessProbe=None, ports=None, spec={"hostNetwork": True})
+    made = pod("web", "native", readinessProbe=None, ports=None)
+    made["spec"]["hostNetwork"] = True  # lapse-proxy inject would refuse it
     proxy_of(made).pop("ports")
     space.apply(made)
     code, said = last_words(space, "web")

@@ -6,5 +6,5 @@ case.py     the decorator that makes a function a case"""
 from e2e.harness.case import Failure, expect, until
 
 from .case import case
-from .cluster import Cluster, Space, records
-from .pods import ADMIN, KINDS, PROXY, deployment, pod, with_lapse
+from .cluster import BUILT, ROOT, Cluster, Space, records
+from .pods import ADMIN, KINDS, PROXY, deployment, init_of, pod, proxy_of, with_lapse

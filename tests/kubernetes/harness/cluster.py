@@ -9,6 +9,8 @@ import tempfile
 from e2e.harness.case import Failure, until
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+BUILT = os.path.join(ROOT, os.environ.get("LAPSE_BUILD", "build"), "lapse-proxy")
 
 
 class Cluster:

@@ -1,13 +1,18 @@
 """Pods with and without Lapse."""
 import copy
+import json
+import subprocess
+
+import yaml
+
+from e2e.harness.case import Failure
+
+from .cluster import BUILT
 
 APP, LAPSE = "localhost/testapp:1", "localhost/lapse:1"
 ADMIN, PROXY = 4191, 2102
 # With Lapse: a native sidecar, or an ordinary container behind lapse-init as the last init container.
 KINDS = ("native", "ordinary")
-
-RESTRICTED = {"runAsNonRoot": True, "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
-              "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
 def pod(name, lapse=None, args=("serve", ":8080"), annotations=None, labels=None, grace=30, init_args=(), proxy_args=(), spec=None, **app):
@@ -21,30 +26,24 @@ def pod(name, lapse=None, args=("serve", ":8080"), annotations=None, labels=None
 
 
 def with_lapse(made, kind="native", init_args=(), proxy_args=()):
-    """The same pod with the two containers in it."""
-    made = copy.deepcopy(made)
-    spec = made["spec"]
-    init = {"name": "lapse-init", "image": LAPSE, "command": ["/usr/bin/lapse-init"], "args": ["--close-wait-timeout=1h", *init_args],
-            "securityContext": {**RESTRICTED, "runAsUser": 65534, "runAsGroup": 65534,
-                                "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN"]}}}
-    drain = max(1, spec.get("terminationGracePeriodSeconds", 30) - 2)
-    proxy = {"name": "lapse-proxy", "image": LAPSE, "command": ["/usr/bin/lapse-proxy"],
-             "args": [f"--admin=0.0.0.0:{ADMIN}", "--pod-info=/etc/podinfo", "--log-format=json", f"--drain-timeout={drain}s", *proxy_args],
-             "ports": [{"name": "lapse-admin", "containerPort": ADMIN}],
-             "securityContext": {**RESTRICTED, "runAsUser": PROXY, "runAsGroup": PROXY},
-             "volumeMounts": [{"name": "lapse-podinfo", "mountPath": "/etc/podinfo", "readOnly": True}]}
-    # The kubelet starts the next container when this has returned; it looks at a startup probe once a second.
-    proxy["lifecycle"] = {"postStart": {"exec": {"command": ["/usr/bin/lapse-proxy", "ready"]}}}
-    fields = [{"path": path, "fieldRef": {"fieldPath": f"metadata.{path}"}} for path in ("annotations", "labels")]
-    spec.setdefault("volumes", []).append({"name": "lapse-podinfo", "downwardAPI": {"items": fields}})
-    others = spec.get("initContainers", [])
-    if kind == "native":  # ends after the application: there is nobody to wait for
-        proxy["args"].append("--drain-least=0s")
-        spec["initContainers"] = [init, {**proxy, "restartPolicy": "Always"}, *others]
-    else:
-        spec["initContainers"] = [*others, init]
-        spec["containers"] = [proxy, *spec["containers"]]
+    """The same pod with the two containers in it, as lapse-proxy inject puts them there; and further arguments of each."""
+    command = [BUILT, "inject", f"--image={LAPSE}", "--close-wait-timeout=1h",
+               *(["--ordinary"] if kind == "ordinary" else []), "-"]
+    done = subprocess.run(command, input=json.dumps(made), capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        raise Failure(done.stderr)
+    made = yaml.safe_load(done.stdout)
+    init_of(made)["args"] += init_args
+    proxy_of(made)["args"] += ["--log-format=json", *proxy_args]
     return made
+
+
+def init_of(made):
+    return next(each for each in made["spec"]["initContainers"] if each["name"] == "lapse-init")
+
+
+def proxy_of(made):
+    return next(each for each in made["spec"]["containers"] + made["spec"]["initContainers"] if each["name"] == "lapse-proxy")
 
 
 def deployment(name, template, replicas=2):
