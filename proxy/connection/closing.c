@@ -145,8 +145,10 @@ static char *ending_describe(const struct conn *conn, const struct ending *endin
 
 void ending_fill(struct ending *ending, const struct conn *conn, struct cause cause)
 {
-	*ending = (struct ending){
-	    .reason = cause.reason, .by = cause.by, .timer = cause.timer, .at = conn_now(conn), .phase = conn_phase(conn)};
+	int64_t now = conn_now(conn);
+
+	*ending = (struct ending){.reason = cause.reason, .by = cause.by, .timer = cause.timer, .at = now,
+	                          .idle_ms = now - conn->instants[INSTANT_LAST_BYTE], .phase = conn_phase(conn)};
 }
 
 void ending_explain(struct ending *ending, const struct conn *conn, const char *format, va_list arguments)
@@ -456,6 +458,7 @@ static void closing_stalled(struct conn *conn, uint64_t undelivered, enum timeou
 		conn->ending.reason = REASON_CLIENT_STALLED;
 		conn->ending.by = BY_CLIENT;
 		conn->ending.timer = timer;
+		conn->ending.idle_ms = conn_now(conn) - conn->instants[INSTANT_LAST_BYTE];
 		free(conn->ending.detail);
 		text_printf(&fact, "the client took none of the last %llu bytes", (unsigned long long)undelivered);
 		conn->ending.detail = ending_describe(conn, &conn->ending, fact_bytes);

@@ -39,6 +39,7 @@ struct ending {
 	enum timeout_id timer : 8; /* the one that fired, TIMEOUT_NONE */
 	uint8_t phase;             /* at that moment: conn_phase() */
 	int64_t at;                /* when it was decided; a lingering end comes later */
+	int64_t idle_ms;           /* since a byte last moved or was acknowledged, then */
 	char *detail;              /* owned; NULL: the reason's own sentence */
 	struct ending_legs *legs;  /* owned; the kernel's view of both legs when a timer fired or at an abnormal end, NULL otherwise */
 };

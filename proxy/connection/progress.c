@@ -111,21 +111,30 @@ static bool progress_vanished(struct leg *leg, int64_t now, int64_t limit)
 	return false;
 }
 
+/* How many probes of TCP keep-alive went unanswered when the kernel gave up; 0: it was not they that found it. */
+static unsigned progress_probes(const struct leg *leg)
+{
+	struct tcp_info info;
+
+	return progress_queued(leg) || sock_info(leg->source.fd, &info) ? 0 : info.tcpi_probes;
+}
+
 const char *progress_vanished_words(const struct conn *conn, const struct leg *leg, struct text *out)
 {
 	const struct worker_settings *settings = conn->worker->proxy->settings;
 	char idle[DURATION_TEXT_SIZE], interval[DURATION_TEXT_SIZE];
+	unsigned probes = progress_probes(leg);
 
 	if (leg->vanished)
 		text_string(out, ", found by asking the kernel for its last acknowledgement");
-	else if (leg->unacked_since)
+	else if (!probes)
 		text_string(out, ", found by the kernel, which sent again what was outstanding until it gave up");
 	else
 		text_printf(out,
-		            ", found by TCP keep-alive: none of its probes was answered (--keepalive-idle %s, --keepalive-interval %s, "
+		            ", found by TCP keep-alive: %u probe%s not answered (--keepalive-idle %s, --keepalive-interval %s, "
 		            "--keepalive-probes %lld)",
-		            duration_format(settings->keepalive_idle, idle), duration_format(settings->keepalive_interval, interval),
-		            (long long)settings->keepalive_probes);
+		            probes, probes == 1 ? " was" : "s were", duration_format(settings->keepalive_idle, idle),
+		            duration_format(settings->keepalive_interval, interval), (long long)settings->keepalive_probes);
 	return out->data;
 }
 

@@ -200,7 +200,7 @@ static void record_write(struct conn *conn, const struct ending *ending, const c
 	if (conn->protocol == PROTOCOL_HTTP1)
 		log_number(&line, "requests", conn->requests);
 	log_seconds(&line, "open_s", ending->at - conn->instants[INSTANT_ACCEPTED]);
-	log_seconds(&line, "idle_s", ending->at > conn->instants[INSTANT_LAST_BYTE] ? ending->at - conn->instants[INSTANT_LAST_BYTE] : 0);
+	log_seconds(&line, "idle_s", ending->idle_ms);
 	record_timer(&line, conn, ending->timer);
 	record_unread(&line, conn);
 	record_legs(&line, conn);

@@ -304,7 +304,8 @@ static void exchange_discard(struct conn *conn, size_t length)
 	conn->client_read_hold = exchange->discarded >= CLOSING_DISCARD_MOST;
 	answered.answered = true;
 	if (exchange->response_head && exchange->response_body.complete)
-		conn_close(conn, answered, "the server answered before the request was complete and took no more of it");
+		conn_close(conn, answered, "the server answered with %u before the request was complete, and took no more of it",
+		           exchange->response.status);
 }
 
 void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length)

@@ -148,15 +148,17 @@ void loss_of_server(struct conn *conn, int error)
 	} else if (body->complete && exchange->request_body.complete) {
 		exchange_finish_if_complete(conn); /* all is here, the client is still taking it */
 	} else if (body->complete || (!error && body->framing == HTTP1_UNTIL_CLOSE)) {
-		conn_close(conn, answered,
-		           "the server answered before the request was complete and closed");
+		conn_close(conn, answered, "the server answered with %u before the request was complete, and closed", exchange->response.status);
 	} else if (!error && conn->client.fin_received) {
 		exchange_end_unanswered(conn, cause_of(REASON_CLIENT_ABORTED_RESPONSE), false,
 		                        "the client finished during the response to request %u, and the server ended it there", conn->requests);
 	} else if (error == -ETIMEDOUT) {
+		TEXT_ON_STACK(words, 192);
+
 		conn_close(conn, cause_timer(REASON_SERVER_VANISHED,
 		                             conn->upstream->leg.vanished ? TIMEOUT_UNACKNOWLEDGED : TIMEOUT_NONE),
-		           "the server no longer acknowledges anything in the middle of its response");
+		           "the server no longer acknowledges anything in the middle of its response%s",
+		           progress_vanished_words(conn, &conn->upstream->leg, &words));
 	} else if (error) {
 		conn_close(conn, cause_of(REASON_SERVER_RESET), "the server reset the connection in the middle of its response");
 	} else if (body->framing == HTTP1_LENGTH) {

@@ -86,10 +86,12 @@ static int64_t retry_wait(struct conn *conn)
 	return wait < retry->backoff_most_ms ? wait : retry->backoff_most_ms;
 }
 
-static void retry_schedule(struct conn *conn)
+/* status: what the attempt that failed was answered with, 0: it had no answer. */
+static void retry_schedule(struct conn *conn, unsigned status)
 {
 	struct exchange *exchange = conn->exchange;
 
+	exchange->attempt_status = (uint16_t)status;
 	conn_arm(conn, ALARM_BACKOFF, conn_now(conn) + retry_wait(conn));
 	conn->instants[INSTANT_ATTEMPT] = 0;
 	exchange->attempt++;
@@ -113,7 +115,6 @@ bool retry_after_response(struct conn *conn, bool complete)
 
 	if (retry_of(exchange) && retry_wants_status(terms, status) && retry_take(conn)) {
 		exchange_count_attempt(conn, REASON_NONE);
-		exchange->attempt_status = (uint16_t)status;
 		log_message(conn->worker->log, LOG_DEBUG, "attempt %u was answered with %u; trying again", exchange->attempt, status);
 		if (complete && exchange->request_body.complete && !leg_pending(&conn->upstream->leg)) {
 			conn->upstream->uses++;
@@ -121,7 +122,7 @@ bool retry_after_response(struct conn *conn, bool complete)
 		} else {
 			upstream_drop(conn, false);
 		}
-		retry_schedule(conn);
+		retry_schedule(conn, status);
 		return true;
 	}
 	if (terms && terms->budget && exchange->attempt == 1)
@@ -140,7 +141,7 @@ bool retry_after_failure(struct conn *conn, enum reason_id reason)
 	            reason_row(reason)->name);
 	exchange_count_attempt(conn, reason);
 	upstream_drop(conn, true);
-	retry_schedule(conn);
+	retry_schedule(conn, 0);
 	return true;
 }
 
@@ -165,7 +166,7 @@ void retry_attempt_late(struct conn *conn)
 	if (!exchange->response_head && retry_take(conn)) {
 		log_message(conn->worker->log, LOG_DEBUG, "attempt %u had no response head in time; trying again", exchange->attempt);
 		upstream_drop(conn, true);
-		retry_schedule(conn);
+		retry_schedule(conn, 0);
 	}
 }
 
@@ -180,6 +181,8 @@ void retry_describe(const struct conn *conn, struct text *text)
 		text_printf(text, "; attempt %u", exchange->attempt);
 	else
 		text_printf(text, "; attempt %u of %u", exchange->attempt, retry->attempts + 1);
+	if (exchange->waiting)
+		text_string(text, " awaited");
 	if (exchange->attempt_status)
-		text_printf(text, "%s the one before was answered with %u", exchange->waiting ? " awaited;" : ",", exchange->attempt_status);
+		text_printf(text, "%s the one before was answered with %u", exchange->waiting ? ";" : ",", exchange->attempt_status);
 }

@@ -50,7 +50,7 @@ static const char *http1_response_looks_like(const uint8_t *bytes, size_t length
 	    {"<", "a document without a status line"},
 	};
 	static const char version[] = "HTTP/1.";
-	enum { ALERT = 21, SETTINGS = 4, FRAME_HEADER = 9 };
+	enum { ALERT = 21, SETTINGS = 4, FRAME_HEADER = 9, TEXT_SEEN = 32 };
 
 	if (!length || memcmp(bytes, version, length < sizeof version - 1 ? length : sizeof version - 1) == 0)
 		return NULL;
@@ -61,7 +61,10 @@ static const char *http1_response_looks_like(const uint8_t *bytes, size_t length
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
 		if (length >= strlen(known[i].begins) && memcmp(bytes, known[i].begins, strlen(known[i].begins)) == 0)
 			return known[i].what;
-	return "plain text or bytes that are no status line";
+	for (size_t i = 0; i < length && i < TEXT_SEEN; i++)
+		if (bytes[i] >= 0x7f || (bytes[i] < ' ' && !(bytes[i] >= '\t' && bytes[i] <= '\r')))
+			return "bytes that are no status line";
+	return "plain text without a status line";
 }
 
 /* What the parser does not take, from these bytes on: they go on unread, or the client is told. */

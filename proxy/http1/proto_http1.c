@@ -217,6 +217,21 @@ static void proto_http1_head(struct conn *conn, struct input *input)
 	}
 }
 
+/* The client finished inside its request's body. */
+static void proto_http1_body_ended(struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+	struct cause answered = cause_by(REASON_CONNECTION_CLOSE, BY_SERVER);
+
+	answered.answered = true;
+	if (exchange->response_head && exchange->response_body.complete)
+		conn_close(conn, answered, "the server answered with %u before the request was complete, and the client sent no more of it",
+		           exchange->response.status);
+	else
+		exchange_fail(conn, cause_of(REASON_CLIENT_CLOSED_REQUEST), "the client closed inside a request body%s",
+		              exchange->response_head ? ", during the response that it had already" : "");
+}
+
 /* The client finished, or its socket failed. */
 static void proto_http1_client_ended(struct conn *conn, int error)
 {
@@ -232,7 +247,7 @@ static void proto_http1_client_ended(struct conn *conn, int error)
 	} else if (conn->stage == STAGE_HEAD) {
 		exchange_fail(conn, cause_of(REASON_CLIENT_CLOSED_REQUEST), "the client closed inside a request head");
 	} else if (exchange && !exchange->request_body.complete) {
-		exchange_fail(conn, cause_of(REASON_CLIENT_CLOSED_REQUEST), "the client closed inside a request body");
+		proto_http1_body_ended(conn);
 	} else if (exchange && buf_length(&conn->client.in) && !exchange->waiting && unread_may(conn)) {
 		proto_http1_pass_rest(conn);
 	} else if (exchange) { /* its request is complete: a half-closed client still gets its answer */

@@ -5,6 +5,7 @@ distance.py  a way between two hosts that takes its time
 peer.py    one end of a TCP connection, with an HTTP/1 reader
 app.py     listeners and what they do with a connection
 record.py  what must hold of every record and of the proxy's own answers
+whole.py   every field of a record compared, in either format
 pod.py     the Pod a case gets: lapse-init, lapse-proxy, its records, what must be clean afterwards
 case.py    the decorator that makes a function a case
 documents.py  Kubernetes documents: made, written as a cluster writes them; what `explain` says of them
@@ -17,3 +18,4 @@ from .net import as_user, black_hole, run, table
 from .peer import Message, Peer, request
 from .pod import AS_PROXY, DEAD_PORTS_TOO, NO_CAPABILITY, ONLY_NET_ADMIN, PROXY_UID, Pod
 from .record import CLOSED, FAILED, REASONS, REQUEST, check_answer
+from .whole import ANY, Between, expect_whole, seconds, socket_of, sockets

@@ -14,6 +14,7 @@ from .case import Failure, expect, until
 from .net import Host, link
 from .peer import ResetPeer, request
 from .record import CLOSED, FAILED, REQUEST, check_record, check_request
+from .whole import read_text
 
 PORT = 8080
 PROXY_UID = 2102
@@ -43,8 +44,9 @@ class Proxy:
             self.process = host.popen(command, stdin=subprocess.DEVNULL, stdout=into, stderr=errors, env=environment)
         os.close(into)
         self.pid, self.json_log = self.process.pid, "json" in command
+        self.parse = json.loads if self.json_log else read_text if "text" in command else None
         # Every record is logged, so that they can be compared with the counters.
-        self.complete = self.json_log and command.count("--log-level") == command.count("--log-rate") == 1 and "off" not in command
+        self.complete = self.parse and command.count("--log-level") == command.count("--log-rate") == 1 and "off" not in command
         self.access_log = "--access-log" in command
         self.reader = threading.Thread(target=self._read, args=(out,), daemon=True)
         self.reader.start()
@@ -70,7 +72,7 @@ class Proxy:
                 text = line.decode("utf-8", "replace")
                 self.text.append(text)
                 try:
-                    self.lines.append(json.loads(line))
+                    self.lines.append((self.parse or json.loads)(text))
                 except ValueError:
                     self.bad_lines.append(text)
             self.news.notify_all()
@@ -215,14 +217,15 @@ class Pod:
         expect(not SANITIZER.search(said), f"lapse-init {' '.join(arguments)}: {said[-2000:]}")
         return done
 
-    def start(self, *arguments, init=(), environment=None, prefix=(), own_pipe=False, json_log=True, **timeouts):
+    def start(self, *arguments, init=(), environment=None, prefix=(), own_pipe=False, json_log=True, log_format="json", **timeouts):
         """Installs the rules (init: further options, None: not at all), starts lapse-proxy and waits until it is ready.
 
+        log_format "text" is read back as if it were JSON; json_log=False leaves all about the log to the arguments.
         Keyword arguments are timeouts: idle_connection="1s" is --timeout-idle-connection 1s."""
         if init is not None:
             self.init(*init)
         flags = [text for name, value in timeouts.items() for text in (f"--timeout-{name.replace('_', '-')}", value)]
-        log = ["--log-format", "json", "--log-level", "debug", "--log-rate", "0"] if json_log else []
+        log = ["--log-format", log_format, "--log-level", "debug", "--log-rate", "0"] if json_log else []
         if not any("drain-least" in str(word) for word in (*flags, *arguments, *(environment or {}))):
             flags += ["--drain-least", "0s"]  # only its own cases wait for it
         command = AS_PROXY + list(prefix) + [self.context.proxy, *log, *flags, *arguments]
@@ -469,8 +472,8 @@ class Pod:
             with open(proxy.errors_path, errors="replace") as file:
                 errors = file.read()
             expect(not SANITIZER.search(errors), f"stderr of lapse-proxy: {errors[-3000:]}")
-            if proxy.json_log:
-                expect(not proxy.bad_lines, f"log line that is not JSON: {proxy.bad_lines[:1]}")
+            if proxy.parse:
+                expect(not proxy.bad_lines, f"log line that is not {'JSON' if proxy.json_log else 'logfmt'}: {proxy.bad_lines[:1]}")
             for record in proxy.records():
                 check_record(record)
             for line in proxy.records(REQUEST):
