@@ -1,6 +1,6 @@
 # Lapse. `make demo` and `make test` install what they need; `make help` lists the rest. V=1 shows the commands.
 VERSION := 0.1.0
-# release (default), debug, sanitize (ASan + UBSan), fuzz (clang, libFuzzer)
+# release (default), debug, sanitize (ASan + UBSan), fuzz (clang, libFuzzer), mutate (quick to compile, for make mutate)
 BUILD ?= release
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -8,7 +8,7 @@ CC ?= cc
 Q := $(if $(V),,@)
 MAKEFLAGS += --no-builtin-rules
 
-$(if $(filter $(BUILD),release debug sanitize fuzz),,$(error BUILD=$(BUILD): release, debug, sanitize or fuzz))
+$(if $(filter $(BUILD),release debug sanitize fuzz mutate),,$(error BUILD=$(BUILD): release, debug, sanitize, fuzz or mutate))
 
 # Release goes straight into build/, the other flavours below it.
 OUT := build$(if $(filter release,$(BUILD)),,/$(BUILD))
@@ -17,7 +17,7 @@ LLHTTP_SYSTEM := $(wildcard /usr/include/llhttp.h)
 LLHTTP_CFLAGS := $(if $(LLHTTP_SYSTEM),,-isystem build/deps/include)
 LLHTTP_LIBS := $(if $(LLHTTP_SYSTEM),-lllhttp,build/deps/lib/libllhttp.a)
 
-ifeq ($(LLHTTP_SYSTEM)$(wildcard build/deps/include/llhttp.h)$(filter deps demo test test-kubernetes chart check bench bench-page instructions insert fuzz clean help,$(MAKECMDGOALS)),)
+ifeq ($(LLHTTP_SYSTEM)$(wildcard build/deps/include/llhttp.h)$(filter deps demo test test-kubernetes chart check mutate bench bench-page instructions insert fuzz clean help,$(MAKECMDGOALS)),)
 $(error llhttp is missing: run `make deps`, which installs what building needs)
 endif
 
@@ -28,9 +28,10 @@ CPPFLAGS := -I. -D_GNU_SOURCE -DLAPSE_VERSION='"$(VERSION)"' $(LLHTTP_CFLAGS)
 LTO := $(if $(findstring clang,$(CC)),,-flto=auto -ffat-lto-objects)
 CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 $(LTO)
 CFLAGS_debug := -O0 -g3
+CFLAGS_mutate := -O1
 CFLAGS_sanitize := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
-CFLAGS := -std=gnu11 -fPIE -pthread -fstack-protector-strong -ffunction-sections -fdata-sections $(WARNINGS) \
+CFLAGS := -std=gnu11 $(if $(filter mutate,$(BUILD)),-fPIC,-fPIE) -pthread -fstack-protector-strong -ffunction-sections -fdata-sections $(WARNINGS) \
 	$(CFLAGS_$(BUILD)) $(if $(WERROR),-Werror)
 PROGRAM_LDFLAGS = $(if $(filter release,$(BUILD)),$(CFLAGS)) $(LDFLAGS:-fno-lto=)
 LDFLAGS := $(if $(filter release,$(BUILD)),-fno-lto) -pie -pthread -Wl,-z,relro,-z,now -Wl,--gc-sections -Wl,--as-needed $(filter -fsanitize=%,$(CFLAGS_$(BUILD)))
@@ -69,7 +70,7 @@ PLATFORM := $(patsubst tests/platform/%.c,$(OUT)/tests/platform/%,$(wildcard tes
 BENCH := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(wildcard tests/bench/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 
-.PHONY: all chart help image demo test test-kubernetes test-binaries check fuzz fuzz-binaries bench bench-page instructions insert docs deps install clean FORCE
+.PHONY: all chart help image demo test test-kubernetes test-binaries check mutate mutate-room fuzz fuzz-binaries bench bench-page instructions insert docs deps install clean FORCE
 all: $(OUT)/lapse-init $(OUT)/lapse-proxy
 
 help:
@@ -78,6 +79,7 @@ help:
 	  'test-kubernetes  the image on a real kubelet and kube-apiserver, built from Go modules (CASES)' 'check    warnings as errors, clang-tidy, cppcheck, house rules' \
 	  'chart    the chart: lint, what its schema refuses, renderings, and that each way makes the same pod' \
 	  'fuzz     every fuzz target for FUZZ_SECONDS (20)' 'bench    figures beside HAProxy, nginx and a bare relay (ROUNDS, CASES)' \
+	  'mutate   changes lines of proxy/ and init/ and looks whether a test notices, for MINUTES (60) (MUTANTS, SEED, FILES)' \
 	  'bench-page    what the last bench measured, into docs/performance.md' \
 	  'instructions  the figures that make test compares with, counted anew' \
 	  'image    build/lapse.oci.tar, named IMAGE (lapse:$(VERSION)): what clusters run; needs no engine' \
@@ -185,6 +187,17 @@ fuzz: deps
 
 check: deps
 	@tests/check.sh
+
+# Lines changed one at a time, and the tests that should notice; what needs no sanitizer and no optimiser compiles in a second.
+MINUTES ?= 60
+MUTANTS ?= 200
+SEED ?= 1
+mutate: deps
+	@$(MAKE) --no-print-directory BUILD=mutate mutate-room
+mutate-room: all $(filter-out $(OUT)/obj/tests/unit/lib/%,$(UNIT:$(OUT)/tests/%=$(OUT)/obj/tests/%.o))
+	@MUTATE_COMPILE='$(subst ','\'',$(CC) $(CPPFLAGS) $(CFLAGS))' MUTATE_LINK='$(CC) -pthread' MUTATE_LIBS='$(PROXY_LIBS) $(INIT_LIBS)' \
+	  MUTATE_LIB_O='$(LIB_O)' MUTATE_INIT_O='$(INIT_O)' MUTATE_PROXY_O='$(PROXY_O)' \
+	  /usr/bin/python3 tests/mutate/mutate.py --minutes $(MINUTES) --mutants $(MUTANTS) --seed $(SEED) $(FILES:%=--files %) $(MUTATE)
 
 IMAGE ?= lapse:$(VERSION)
 image: all
