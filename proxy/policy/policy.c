@@ -1,5 +1,6 @@
 #include "proxy/policy/policy.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,9 +52,11 @@ void policy_supersede(struct policy *policy, struct policy *before)
 	policy->before = before;
 }
 
+/* What was read and built beside it has left holes in the heap, between what lives on: their pages go back too. */
 void policy_collect(struct policy *policy)
 {
 	struct policy **link = &policy->before, *each;
+	bool freed = false;
 
 	while ((each = *link)) {
 		if (atomic_load_explicit(&each->users, memory_order_acquire) > 1) {
@@ -63,7 +66,12 @@ void policy_collect(struct policy *policy)
 		*link = each->before;
 		each->before = NULL;
 		policy_unref(each);
+		freed = true;
 	}
+#ifdef __GLIBC__
+	if (freed)
+		(void)malloc_trim(0);
+#endif
 }
 
 const struct timeouts *policy_timeouts(const struct policy *policy)
