@@ -256,7 +256,7 @@ static void admin_client_refuse(struct admin_client *client, int status, const c
 
 static void admin_client_handle(struct admin_client *client)
 {
-	const struct http1_slice target = client->head.target;
+	const struct slice target = client->head.target;
 	const uint8_t *question = memchr(target.bytes, '?', target.length);
 	size_t path_length = question ? (size_t)(question - target.bytes) : target.length;
 	struct admin_answer answer = {0};

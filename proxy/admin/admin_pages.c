@@ -92,7 +92,7 @@ void admin_pages_say(struct admin_call *call, int status, const char *format, ..
 
 /* --- requests --- */
 
-static bool admin_pages_is(const struct http1_slice *slice, const char *text)
+static bool admin_pages_is(const struct slice *slice, const char *text)
 {
 	return slice->length == strlen(text) && memcmp(slice->bytes, text, slice->length) == 0;
 }
@@ -116,26 +116,26 @@ static void admin_pages_decode(const uint8_t *bytes, size_t length, struct text 
 }
 
 /* The next NAME[=VALUE] of a form; what it takes is cut off its front. False: there is none. */
-static bool admin_pages_next(struct http1_slice *form, struct http1_slice *name, struct http1_slice *value)
+static bool admin_pages_next(struct slice *form, struct slice *name, struct slice *value)
 {
 	const uint8_t *end, *equals;
 
 	while (form->length && *form->bytes == '&')
-		*form = (struct http1_slice){form->bytes + 1, form->length - 1};
+		*form = (struct slice){form->bytes + 1, form->length - 1};
 	if (!form->length)
 		return false;
 	end = memchr(form->bytes, '&', form->length);
 	end = end ? end : form->bytes + form->length;
 	equals = memchr(form->bytes, '=', (size_t)(end - form->bytes));
-	*name = (struct http1_slice){form->bytes, (size_t)((equals ? equals : end) - form->bytes)};
-	*value = equals ? (struct http1_slice){equals + 1, (size_t)(end - equals - 1)} : (struct http1_slice){end, 0};
-	*form = (struct http1_slice){end, form->length - (size_t)(end - form->bytes)};
+	*name = (struct slice){form->bytes, (size_t)((equals ? equals : end) - form->bytes)};
+	*value = equals ? (struct slice){equals + 1, (size_t)(end - equals - 1)} : (struct slice){end, 0};
+	*form = (struct slice){end, form->length - (size_t)(end - form->bytes)};
 	return true;
 }
 
-static struct http1_slice admin_pages_body_form(const struct admin_call *call)
+static struct slice admin_pages_body_form(const struct admin_call *call)
 {
-	struct http1_slice form = call->body;
+	struct slice form = call->body;
 
 	while (form.length && (form.bytes[form.length - 1] == '\n' || form.bytes[form.length - 1] == '\r'))
 		form.length--;
@@ -144,7 +144,7 @@ static struct http1_slice admin_pages_body_form(const struct admin_call *call)
 
 bool admin_pages_parameter(const struct admin_call *call, const char *name, struct text *value)
 {
-	struct http1_slice forms[] = {call->query, admin_pages_body_form(call)}, key, raw;
+	struct slice forms[] = {call->query, admin_pages_body_form(call)}, key, raw;
 
 	for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++)
 		while (admin_pages_next(&forms[i], &key, &raw))
@@ -206,7 +206,7 @@ static bool admin_pages_is_for_us(const struct admin_call *call, enum method met
 }
 
 /* Which of the words between blanks it is, from 0; -1: none. */
-static int admin_pages_word(const struct http1_slice *name, const char *words)
+static int admin_pages_word(const struct slice *name, const char *words)
 {
 	int at = 0;
 
@@ -219,7 +219,7 @@ static int admin_pages_word(const struct http1_slice *name, const char *words)
 /* A parameter that is not known, or a second one of a name, would be a filter that does not filter. */
 static bool admin_pages_known(struct admin_call *call, const char *known)
 {
-	struct http1_slice forms[] = {call->query, admin_pages_body_form(call)}, key, value;
+	struct slice forms[] = {call->query, admin_pages_body_form(call)}, key, value;
 	uint32_t seen = 0;
 
 	for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++)
@@ -321,7 +321,7 @@ static void admin_pages_shutdown(struct admin_call *call)
 static void admin_pages_log_level(struct admin_call *call)
 {
 	const struct admin_context *context = call->context;
-	struct http1_slice body = admin_pages_body_form(call);
+	struct slice body = admin_pages_body_form(call);
 	enum log_level level;
 	TEXT_ON_STACK(name, 16);
 	bool wanted;

@@ -28,8 +28,8 @@ struct admin_call {
 	struct walks *walks;
 	void *client;                /* for admin_answer_later() */
 	const struct http1_head *head;
-	struct http1_slice fields;   /* the head's bytes */
-	struct http1_slice path, query, body;
+	struct slice fields;   /* the head's bytes */
+	struct slice path, query, body;
 	bool loopback;               /* it comes from this host */
 	struct admin_answer *answer;
 };

@@ -18,13 +18,13 @@ enum {
 	LINE_MOST = 512,             /* of a request line that was refused */
 };
 
-static struct http1_slice access_cut(struct http1_slice slice, size_t most)
+static struct slice access_cut(struct slice slice, size_t most)
 {
-	return (struct http1_slice){slice.bytes, slice.length < most ? slice.length : most};
+	return (struct slice){slice.bytes, slice.length < most ? slice.length : most};
 }
 
 /* Appends it; its length. */
-static size_t access_copy(char **to, struct http1_slice slice)
+static size_t access_copy(char **to, struct slice slice)
 {
 	if (slice.length)
 		memcpy(*to, slice.bytes, slice.length);
@@ -32,21 +32,22 @@ static size_t access_copy(char **to, struct http1_slice slice)
 	return slice.length;
 }
 
-void access_begin(struct conn *conn, const uint8_t *bytes, size_t head_length, const struct http1_head *head)
+void access_begin(struct conn *conn, const struct request_head *head, struct slice target)
 {
-	struct http1_slice host, target = access_cut(head->target, TARGET_MOST);
+	struct slice host;
 	struct route_request request;
 	struct access *access;
 	char *end;
 
-	route_request_read(&request, bytes, head_length, head->method, head->target);
+	target = access_cut(target, TARGET_MOST);
+	route_request_read(&request, head);
 	host = access_cut(request.host, HOST_MOST);
 	access = malloc(sizeof *access + head->method.length + host.length + target.length);
 	if (!access)
 		return;
 	end = access->bytes;
 	*access = (struct access){
-	    .request_bytes = head_length, .sent_before = conn->client.sent, .retries_before = conn->retries};
+	    .request_bytes = head->size, .sent_before = conn->client.sent, .retries_before = conn->retries};
 	access->method = access_copy(&end, head->method);
 	access->host = access_copy(&end, host);
 	access->target = access_copy(&end, target);

@@ -6,9 +6,10 @@
 #include <stdint.h>
 
 #include "lib/reason.h"
-#include "proxy/http1/http1.h"
+#include "lib/slice.h"
 
 struct conn;
+struct request_head;
 
 /* One HTTP request for the access log (--access-log), while it is under way: what its head said, and counts as of its beginning. */
 struct access {
@@ -20,8 +21,8 @@ struct access {
 	char bytes[];            /* method, host, target */
 };
 
-/* The exchange has begun. Without memory the line will lack what its head said. */
-void access_begin(struct conn *conn, const uint8_t *bytes, size_t head_length, const struct http1_head *head);
+/* The exchange has begun; target: as it came. Without memory the line will lack what its head said. */
+void access_begin(struct conn *conn, const struct request_head *head, struct slice target);
 
 /* NULL, for these: the access log is off. */
 static inline void access_count_body(struct access *access, size_t bytes)

@@ -28,7 +28,7 @@ static void choice_refuse_undecided(struct conn *conn, const struct route_reques
 	else
 		exchange_fail(conn, cause_of(REASON_ROUTE_UNDECIDED),
 		              "finding the rule of Service %s for this request, %zu bytes of head, takes more than %d steps, under 1 ms",
-		              service, request->head_length, (int)REGEX_STEPS_MOST);
+		              service, request->head.size, (int)REGEX_STEPS_MOST);
 }
 
 static void choice_refuse(struct conn *conn, const struct policy_choice *choice, const struct route_request *request)
@@ -37,7 +37,7 @@ static void choice_refuse(struct conn *conn, const struct policy_choice *choice,
 
 	if (choice->refusal == REASON_NO_ROUTE) {
 		exchange_fail(conn, cause_of(choice->refusal), "no rule of the routes of Service %s takes %.*s %.*s with Host %.*s",
-		              policy_target_name(conn->target), (int)request->method.length, (const char *)request->method.bytes,
+		              policy_target_name(conn->target), (int)request->head.method.length, (const char *)request->head.method.bytes,
 		              request->path.length < 200 ? (int)request->path.length : 200, (const char *)request->path.bytes,
 		              (int)request->host.length, (const char *)request->host.bytes);
 		return;
@@ -112,22 +112,24 @@ static void choice_rewrite_request(const struct conn *conn, const struct policy_
 		rewrite->edits[1] = choice->backend->filters.request;
 }
 
-bool choice_request(struct conn *conn, const uint8_t *bytes, size_t head_length, const struct http1_head *head, struct rewrite *rewrite)
+bool choice_begin(struct conn *conn, struct rewrite *rewrite)
 {
-	struct route_request request;
-	struct policy_choice choice;
-
 	if (conn->worker->proxy->exchange->forwarded && conn->direction == DIRECTION_INBOUND) {
 		rewrite->forwarded = &conn->client_addr;
 		rewrite->x_forwarded_for = conn->worker->proxy->exchange->forwarded == FORWARDED_X_FOR;
 	}
-	if (!steer_renew(conn)) {
-		exchange_no_memory(conn);
-		return false;
-	}
-	if (!policy_target_has_routes(conn->target))
+	if (steer_renew(conn))
 		return true;
-	route_request_read(&request, bytes, head_length, head->method, head->target);
+	exchange_no_memory(conn);
+	return false;
+}
+
+bool choice_request(struct conn *conn, const struct request_head *head, struct rewrite *rewrite)
+{
+	struct route_request request;
+	struct policy_choice choice;
+
+	route_request_read(&request, head);
 	policy_route(conn->target, &request, &choice);
 	if (!steer_take(conn, &choice)) {
 		exchange_no_memory(conn);

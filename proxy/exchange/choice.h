@@ -2,13 +2,11 @@
 #define LAPSE_PROXY_EXCHANGE_CHOICE_H
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 struct addr;
 struct conn;
 struct header_edits;
-struct http1_head;
+struct request_head;
 
 /* What the policy says, applied to requests: the rule of each, where that sends it, and what is changed on its way. */
 
@@ -25,10 +23,13 @@ struct rewrite {
 	const struct header_edits *edits[REWRITE_LEVELS]; /* of the rule and of the backend, in this order; NULL = none */
 };
 
-/* A request begins, by the newest policy: from here on conn->terms are those of its rule (and stay until the next one begins), and
- * *rewrite, which is all zero before, says how its head is to be changed on its way, until the end of the round. False: the proxy has
- * answered it. */
-bool choice_request(struct conn *conn, const uint8_t *bytes, size_t head_length, const struct http1_head *head, struct rewrite *rewrite);
+/* A request begins: conn->target and its terms are the newest policy's, and *rewrite, which is all zero before, says how its head is to be
+ * changed where no rule says more. False: no memory, and the exchange is over. */
+bool choice_begin(struct conn *conn, struct rewrite *rewrite);
+
+/* Then, where policy_target_has_routes(conn->target): conn->terms are those of its rule (and stay until the next one begins), and
+ * *rewrite says how its head is to be changed on its way, until the end of the round. False: the proxy has answered it. */
+bool choice_request(struct conn *conn, const struct request_head *head, struct rewrite *rewrite);
 
 /* How the head of its response is to be changed. */
 void choice_rewrite_response(const struct conn *conn, struct rewrite *rewrite);

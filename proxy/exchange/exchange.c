@@ -51,7 +51,7 @@ int exchange_begin(struct conn *conn, const struct http1_head *head)
 		return result;
 	}
 	exchange->request = *head;
-	exchange->request.method = exchange->request.target = exchange->request.authority = (struct http1_slice){0};
+	exchange->request.method = exchange->request.target = exchange->request.authority = (struct slice){0};
 	exchange->replayable = true;
 	exchange->attempt = 1;
 	exchange->started_us = loop_now_us(conn->worker->loop);

@@ -13,6 +13,7 @@
 #include "proxy/explain/check_config.h"
 #include "proxy/explain/explain_print.h"
 #include "proxy/http1/http1.h"
+#include "proxy/http1/http1_request.h"
 #include "proxy/http1/reply.h"
 #include "proxy/policy/filter.h"
 #include "proxy/settings/settings.h"
@@ -158,6 +159,7 @@ static int explain_parse_head(struct explain *explain)
 	const struct http1_limits limits = proxy_options_limits(explain->settings);
 	const uint8_t *bytes = (const uint8_t *)explain->head;
 	struct input_scan scan = {0};
+	struct request_head request;
 	struct http1_error error;
 	size_t length;
 
@@ -166,7 +168,8 @@ static int explain_parse_head(struct explain *explain)
 		        reason_row(error.reason)->name, error.what);
 		return -EINVAL;
 	}
-	route_request_read(&explain->request, bytes, length, explain->parsed.method, explain->parsed.target);
+	http1_request_head(&request, bytes, length, explain->parsed.method, explain->parsed.target);
+	route_request_read(&explain->request, &request);
 	return 0;
 }
 

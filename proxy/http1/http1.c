@@ -95,9 +95,9 @@ int http1_scan_head(struct input_scan *scan, enum http1_kind kind, const uint8_t
 struct gather {
 	llhttp_t parser; /* first: the callbacks get its address */
 	struct http1_head *head;
-	struct http1_slice name;
-	struct http1_slice value;
-	struct http1_slice host;
+	struct slice name;
+	struct slice value;
+	struct slice host;
 	unsigned hosts, transfer_encodings, content_lengths;
 	bool other_coding, odd_host; /* a Transfer-Encoding that is not `chunked` alone; a Host that is none */
 	uint16_t flags; /* of the complete head: llhttp forgets them with the message */
@@ -110,21 +110,21 @@ static struct gather *http1_gather(llhttp_t *parser)
 
 static int http1_on_name(llhttp_t *parser, const char *at, size_t length)
 {
-	http1_gather(parser)->name = (struct http1_slice){(const uint8_t *)at, length};
-	http1_gather(parser)->value = (struct http1_slice){0};
+	http1_gather(parser)->name = (struct slice){(const uint8_t *)at, length};
+	http1_gather(parser)->value = (struct slice){0};
 	return 0;
 }
 
 static int http1_on_value(llhttp_t *parser, const char *at, size_t length)
 {
-	http1_gather(parser)->value = (struct http1_slice){(const uint8_t *)at, length};
+	http1_gather(parser)->value = (struct slice){(const uint8_t *)at, length};
 	return 0;
 }
 
 static int http1_on_value_complete(llhttp_t *parser)
 {
 	struct gather *gather = http1_gather(parser);
-	struct http1_slice name = gather->name;
+	struct slice name = gather->name;
 
 	switch (name.length) {
 	case 4:
@@ -175,12 +175,12 @@ static const llhttp_settings_t head_settings = {
     .on_headers_complete = http1_on_headers_complete,
 };
 
-static bool http1_method_is(struct http1_slice method, const char *name)
+static bool http1_method_is(struct slice method, const char *name)
 {
 	return method.length == strlen(name) && memcmp(method.bytes, name, method.length) == 0;
 }
 
-static bool http1_is_idempotent(struct http1_slice method)
+static bool http1_is_idempotent(struct slice method)
 {
 	static const char *const names[] = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "PROPFIND"};
 
@@ -250,15 +250,15 @@ static size_t http1_request_line(const uint8_t *bytes, size_t length, struct htt
 	static const char version[] = " HTTP/1.";
 	const uint8_t *end = memchr(bytes, '\n', length), *blank = end ? memchr(bytes, ' ', (size_t)(end - bytes)) : NULL, *target, *at;
 
-	if (!blank || !http1_is_token((struct http1_slice){bytes, (size_t)(blank - bytes)}))
+	if (!blank || !http1_is_token((struct slice){bytes, (size_t)(blank - bytes)}))
 		return 0;
 	for (at = target = blank + 1; *at > ' ' && *at != 0x7f; at++)
 		;
 	if (at == target || end - at != sizeof version + 1 || memcmp(at, version, sizeof version - 1) != 0 || end[-1] != '\r' ||
 	    end[-2] < '0' || end[-2] > '9')
 		return 0;
-	head->method = (struct http1_slice){bytes, (size_t)(blank - bytes)};
-	head->target = (struct http1_slice){target, (size_t)(at - target)};
+	head->method = (struct slice){bytes, (size_t)(blank - bytes)};
+	head->target = (struct slice){target, (size_t)(at - target)};
 	head->minor = end[-2] - '0';
 	return (size_t)(end + 1 - bytes);
 }
@@ -272,26 +272,26 @@ static void http1_drop_port(const uint8_t *host, size_t *length, const char *por
 }
 
 /* The authority of a target that has one (RFC 9112 §3.2.2), where Host says another; else empty. */
-static struct http1_slice http1_other_host(const struct gather *gather)
+static struct slice http1_other_host(const struct gather *gather)
 {
-	struct http1_slice target = gather->head->target, host = http1_trimmed(gather->host);
+	struct slice target = gather->head->target, host = http1_trimmed(gather->host);
 	const uint8_t *scheme = target.length && target.bytes[0] != '/' ? memmem(target.bytes, target.length, "://", 3) : NULL, *at;
 	size_t length = 0;
 
-	struct http1_slice authority;
+	struct slice authority;
 
 	if (!gather->hosts || !scheme || memchr(target.bytes, '/', (size_t)(scheme - target.bytes)))
-		return (struct http1_slice){0};
+		return (struct slice){0};
 	for (at = scheme + 3; at + length < target.bytes + target.length && !strchr("/?#", at[length]); length++)
 		if (at[length] == '@') { /* Host has no userinfo (RFC 9112 §3.2) */
 			at += length + 1;
 			length = SIZE_MAX;
 		}
-	authority = (struct http1_slice){at, length};
+	authority = (struct slice){at, length};
 	http1_drop_port(at, &length, (size_t)(scheme - target.bytes) == 4 ? ":80" : ":443");
 	http1_drop_port(host.bytes, &host.length, (size_t)(scheme - target.bytes) == 4 ? ":80" : ":443");
 	if (length == host.length && strncasecmp((const char *)at, (const char *)host.bytes, length) == 0)
-		return (struct http1_slice){0};
+		return (struct slice){0};
 	return authority;
 }
 

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "lib/reason.h"
+#include "lib/slice.h"
 #include "proxy/connection/input.h"
 
 struct text;
@@ -44,14 +45,10 @@ int http1_scan_head(struct input_scan *scan, enum http1_kind kind, const uint8_t
 
 enum http1_framing { HTTP1_NO_BODY, HTTP1_LENGTH, HTTP1_CHUNKED, HTTP1_UNTIL_CLOSE };
 
-struct http1_slice {
-	const uint8_t *bytes; /* borrowed from the head */
-	size_t length;
-};
-
+/* Slices are of its bytes. */
 struct http1_head {
-	struct http1_slice method, target; /* requests */
-	struct http1_slice authority;      /* the target's own, where Host says another: that is what a proxy sends as Host; else empty */
+	struct slice method, target; /* requests */
+	struct slice authority;      /* the target's own, where Host says another: that is what a proxy sends as Host; else empty */
 	uint64_t content_length;           /* for HTTP1_LENGTH */
 	int32_t keep_alive_timeout_s;      /* `Keep-Alive: timeout=N`, -1 = not given */
 	uint16_t status;                   /* responses */

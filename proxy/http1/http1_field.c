@@ -5,7 +5,7 @@
 #include <strings.h>
 
 /* Whether the value has this word, given in lower case, in it. */
-static bool http1_mentions(struct http1_slice value, const char *word)
+static bool http1_mentions(struct slice value, const char *word)
 {
 	size_t length = strlen(word);
 
@@ -15,7 +15,7 @@ static bool http1_mentions(struct http1_slice value, const char *word)
 	return false;
 }
 
-bool http1_is_token(struct http1_slice value)
+bool http1_is_token(struct slice value)
 {
 	for (size_t i = 0; i < value.length; i++) {
 		uint8_t byte = value.bytes[i];
@@ -27,14 +27,14 @@ bool http1_is_token(struct http1_slice value)
 	return value.length;
 }
 
-struct http1_slice http1_trimmed(struct http1_slice value)
+struct slice http1_trimmed(struct slice value)
 {
 	while (value.length && (value.bytes[value.length - 1] == ' ' || value.bytes[value.length - 1] == '\t'))
 		value.length--;
 	return value;
 }
 
-bool http1_is_host(struct http1_slice value)
+bool http1_is_host(struct slice value)
 {
 	static const bool odd[256] = {
 	    [0 ... ' '] = true, ['"'] = true, ['#'] = true, ['/'] = true, ['<'] = true, ['>'] = true, ['?'] = true, ['@'] = true, ['\\'] = true,
@@ -54,7 +54,7 @@ bool http1_is_host(struct http1_slice value)
 	return !bracket;
 }
 
-bool http1_binds_connection(struct http1_slice name, struct http1_slice value)
+bool http1_binds_connection(struct slice name, struct slice value)
 {
 	switch (name.length) {
 	case 13:
@@ -79,19 +79,19 @@ bool http1_binds_connection(struct http1_slice name, struct http1_slice value)
 	return http1_mentions(value, "ntlm") || http1_mentions(value, "negotiate");
 }
 
-bool http1_allows_text(struct http1_slice value)
+bool http1_allows_text(struct slice value)
 {
 	return http1_mentions(value, "*/*") || http1_mentions(value, "text/");
 }
 
-bool http1_is_kube_probe(struct http1_slice value)
+bool http1_is_kube_probe(struct slice value)
 {
 	static const char agent[] = "kube-probe/";
 
 	return value.length >= sizeof agent - 1 && memcmp(value.bytes, agent, sizeof agent - 1) == 0;
 }
 
-int32_t http1_keep_alive_timeout(struct http1_slice value)
+int32_t http1_keep_alive_timeout(struct slice value)
 {
 	static const char name[] = "timeout=";
 	const uint8_t *at = value.bytes, *end = value.bytes + value.length;

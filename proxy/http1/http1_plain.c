@@ -26,7 +26,7 @@ static const uint8_t *http1_skip(const uint8_t *at, uint8_t class)
 }
 
 /* At most 18 digits: no number that does not fit. */
-static bool http1_plain_length(struct http1_slice value, uint64_t *length)
+static bool http1_plain_length(struct slice value, uint64_t *length)
 {
 	*length = 0;
 	for (size_t i = 0; i < value.length; i++) {
@@ -38,7 +38,7 @@ static bool http1_plain_length(struct http1_slice value, uint64_t *length)
 }
 
 /* False: the field says something that is for llhttp to read. *once counts the one that there must be. */
-static bool http1_plain_field(enum http1_kind kind, struct http1_slice name, struct http1_slice value, struct http1_head *head,
+static bool http1_plain_field(enum http1_kind kind, struct slice name, struct slice value, struct http1_head *head,
                               unsigned *once)
 {
 	switch (name.length) {
@@ -97,8 +97,8 @@ static const uint8_t *http1_plain_fields(enum http1_kind kind, const uint8_t *at
 		stop = http1_skip(value, VALUE);
 		if (stop[0] != '\r' || stop[1] != '\n')
 			return NULL;
-		if (!http1_plain_field(kind, (struct http1_slice){at, (size_t)(colon - at)},
-		                       (struct http1_slice){value, (size_t)(stop - value)}, head, &once))
+		if (!http1_plain_field(kind, (struct slice){at, (size_t)(colon - at)},
+		                       (struct slice){value, (size_t)(stop - value)}, head, &once))
 			return NULL;
 		at = stop + 2;
 	}
@@ -116,8 +116,8 @@ static const uint8_t *http1_plain_request_line(const uint8_t *bytes, const uint8
 		return NULL;
 	target = bytes + (head->is_head ? 5 : 4);
 	stop = http1_skip(target, TARGET);
-	head->method = (struct http1_slice){bytes, (size_t)(target - bytes) - 1};
-	head->target = (struct http1_slice){target, (size_t)(stop - target)};
+	head->method = (struct slice){bytes, (size_t)(target - bytes) - 1};
+	head->target = (struct slice){target, (size_t)(stop - target)};
 	head->idempotent = true;
 	if (head->target.length > most || (size_t)(end - stop) < sizeof version - 1 || memcmp(stop, version, sizeof version - 1) != 0)
 		return NULL;
@@ -131,7 +131,7 @@ static const uint8_t *http1_plain_status_line(const uint8_t *bytes, const struct
 	const uint8_t *code = bytes + sizeof version - 1, *stop;
 	uint64_t status;
 
-	if (memcmp(bytes, version, sizeof version - 1) != 0 || !http1_plain_length((struct http1_slice){code, 3}, &status) ||
+	if (memcmp(bytes, version, sizeof version - 1) != 0 || !http1_plain_length((struct slice){code, 3}, &status) ||
 	    code[3] != ' ')
 		return NULL;
 	stop = http1_skip(code + 4, VALUE);

@@ -71,7 +71,7 @@ static const char *http1_response_looks_like(const uint8_t *bytes, size_t length
 static void http1_response_refuse(struct conn *conn, const struct http1_error *error, const uint8_t *bytes, size_t length)
 {
 	if (unread_may(conn))
-		unread_start(conn, HTTP1_RESPONSE, error, (struct http1_slice){0}, (struct http1_slice){bytes, length});
+		unread_start(conn, HTTP1_RESPONSE, error, (struct slice){0}, (struct slice){bytes, length});
 	else
 		exchange_refuse(conn, error);
 }

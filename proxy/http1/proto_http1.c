@@ -24,10 +24,13 @@
 #include "proxy/exchange/loss.h"
 #include "proxy/exchange/retry.h"
 #include "proxy/http1/http1.h"
+#include "proxy/http1/http1_request.h"
 #include "proxy/http1/http1_response.h"
 #include "proxy/http1/reply.h"
 #include "proxy/http1/rewrite.h"
 #include "proxy/http1/unread.h"
+#include "proxy/policy/policy.h"
+#include "proxy/policy/route.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
@@ -52,14 +55,14 @@ static void proto_http1_forward_request(struct conn *conn, const struct rewrite 
 	buf_release(&changed);
 }
 
-static const struct http1_slice nothing;
+static const struct slice nothing;
 static void proto_http1_client_ended(struct conn *conn, int error);
 
 /* The access log shows the line that a refused head begins with. */
 static void proto_http1_refuse_head(struct conn *conn, struct input *input, size_t skipped, const struct http1_error *error)
 {
 	if (unread_may(conn))
-		unread_start(conn, HTTP1_REQUEST, error, (struct http1_slice){input->bytes, input->length}, nothing);
+		unread_start(conn, HTTP1_REQUEST, error, (struct slice){input->bytes, input->length}, nothing);
 	else if (conn->worker->proxy->exchange->access_log && input_hold(input, &conn->client, skipped))
 		exchange_no_memory(conn);
 	else
@@ -114,6 +117,28 @@ static void proto_http1_behind(struct conn *conn)
 	input_free(&input);
 }
 
+static void proto_http1_log_begin(struct conn *conn, const uint8_t *bytes, size_t head_length, const struct http1_head *head)
+{
+	struct request_head request;
+
+	http1_request_head(&request, bytes, head_length, head->method, head->target);
+	access_begin(conn, &request, head->target);
+}
+
+/* What the policy says of it. False: the proxy has answered. */
+static bool proto_http1_choose(struct conn *conn, const uint8_t *bytes, size_t head_length, const struct http1_head *head,
+                               struct rewrite *rewrite)
+{
+	struct request_head request;
+
+	if (!choice_begin(conn, rewrite))
+		return false;
+	if (!policy_target_has_routes(conn->target))
+		return true;
+	http1_request_head(&request, bytes, head_length, head->method, head->target);
+	return choice_request(conn, &request, rewrite);
+}
+
 /* A complete head: begins the exchange, takes what is here of its body, holds what lies behind. */
 static void proto_http1_begin(struct conn *conn, struct input *input, const uint8_t *bytes, size_t length, size_t head_length,
                               const struct http1_head *head)
@@ -130,11 +155,11 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 	}
 	exchange = conn->exchange;
 	if (conn->worker->proxy->exchange->access_log)
-		access_begin(conn, bytes, head_length, head);
+		proto_http1_log_begin(conn, bytes, head_length, head);
 	if (http1_body_feed(&exchange->request_body, HTTP1_REQUEST, bytes + head_length, length - head_length, exchange_limits(conn),
 	                    &body, &error)) {
 		if (unread_may(conn))
-			unread_start(conn, HTTP1_REQUEST, &error, (struct http1_slice){input->bytes, input->length}, nothing);
+			unread_start(conn, HTTP1_REQUEST, &error, (struct slice){input->bytes, input->length}, nothing);
 		else
 			exchange_refuse(conn, &error);
 		return;
@@ -145,7 +170,7 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 		exchange_no_memory(conn);
 		return;
 	}
-	if (choice_request(conn, bytes, head_length, head, &rewrite))
+	if (proto_http1_choose(conn, bytes, head_length, head, &rewrite))
 		exchange_acquire(conn);
 	if (conn->exchange && head->authority.length)
 		rewrite.target_host = host = strndup((const char *)head->authority.bytes, head->authority.length);
@@ -272,7 +297,7 @@ static void proto_http1_request_body(struct conn *conn)
 	if (http1_body_feed(&exchange->request_body, HTTP1_REQUEST, input.bytes, input.length, exchange_limits(conn), &consumed,
 	                    &error)) {
 		if (unread_may(conn))
-			unread_start(conn, HTTP1_REQUEST, &error, (struct http1_slice){input.bytes, input.length}, nothing);
+			unread_start(conn, HTTP1_REQUEST, &error, (struct slice){input.bytes, input.length}, nothing);
 		else
 			exchange_refuse(conn, &error);
 		input_free(&input);
@@ -395,7 +420,7 @@ static void proto_http1_idle_server(struct conn *conn)
 		conn_close(conn, cause, "the server %s its connection after %u request%s", cause.at_rest ? "closed" : "reset", conn->requests,
 		           conn->requests == 1 ? "" : "s");
 	} else if (unread_may(conn)) {
-		unread_start(conn, HTTP1_RESPONSE, &unasked, nothing, (struct http1_slice){conn->worker->scratch, (size_t)got});
+		unread_start(conn, HTTP1_RESPONSE, &unasked, nothing, (struct slice){conn->worker->scratch, (size_t)got});
 	} else {
 		upstream_drop(conn, false);
 	}

@@ -65,8 +65,8 @@ static int unread_acquire(struct conn *conn)
 	return conn->upstream ? 0 : upstream_dial(conn);
 }
 
-void unread_start(struct conn *conn, enum http1_kind kind, const struct http1_error *error, struct http1_slice from_client,
-                  struct http1_slice from_server)
+void unread_start(struct conn *conn, enum http1_kind kind, const struct http1_error *error, struct slice from_client,
+                  struct slice from_server)
 {
 	int64_t request = conn->instants[INSTANT_REQUEST], attempt = conn->instants[INSTANT_ATTEMPT];
 	int result = unread_acquire(conn);

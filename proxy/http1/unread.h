@@ -19,7 +19,7 @@ bool unread_may(const struct conn *conn);
 
 /* Reading ends with the message at hand, a request or a response, for this reason. from_client, then what the client leg holds, goes to
  * the server, from_server to the client; both stay the caller's. Ends the exchange, dials where there is no server leg. */
-void unread_start(struct conn *conn, enum http1_kind kind, const struct http1_error *error, struct http1_slice from_client,
-                  struct http1_slice from_server);
+void unread_start(struct conn *conn, enum http1_kind kind, const struct http1_error *error, struct slice from_client,
+                  struct slice from_server);
 
 #endif

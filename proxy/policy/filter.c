@@ -29,7 +29,7 @@ static void filter_append_value(struct text *out, const char *value, size_t leng
 	filter_append(out, value, length, "?#");
 }
 
-static void filter_replace_prefix(const char *value, const struct route_match *match, struct http1_slice path, struct text *out)
+static void filter_replace_prefix(const char *value, const struct route_match *match, struct slice path, struct text *out)
 {
 	size_t matched = strlen(match->path), length = strlen(value);
 
@@ -44,7 +44,7 @@ static void filter_replace_prefix(const char *value, const struct route_match *m
 		text_char(out, '/');
 }
 
-void filter_path(enum path_rewrite how, const char *value, const struct route_match *match, struct http1_slice path,
+void filter_path(enum path_rewrite how, const char *value, const struct route_match *match, struct slice path,
                  struct text *out)
 {
 	if (how == PATH_REPLACE_FULL)
@@ -61,7 +61,7 @@ static uint16_t filter_scheme_port(const char *scheme)
 	return strcmp(scheme, "http") == 0 ? 80 : strcmp(scheme, "https") == 0 ? 443 : 0;
 }
 
-static void filter_authority(const struct redirect *redirect, struct http1_slice host, uint16_t service_port, struct text *out)
+static void filter_authority(const struct redirect *redirect, struct slice host, uint16_t service_port, struct text *out)
 {
 	const char *scheme = redirect->scheme ? redirect->scheme : "http";
 	uint16_t usual = filter_scheme_port(scheme), port = redirect->port;
@@ -79,10 +79,10 @@ static void filter_authority(const struct redirect *redirect, struct http1_slice
 void filter_location(const struct redirect *redirect, const struct route_match *match, const struct route_request *request,
                      uint16_t service_port, struct text *out)
 {
-	struct http1_slice host = request->host;
+	struct slice host = request->host;
 
 	if (redirect->hostname)
-		host = (struct http1_slice){(const uint8_t *)redirect->hostname, strlen(redirect->hostname)};
+		host = (struct slice){(const uint8_t *)redirect->hostname, strlen(redirect->hostname)};
 	/* Without any host only a relative reference is left (RFC 3986 §4.2); the dot keeps "//x" from being one to a host x. */
 	if (host.length > 0)
 		filter_authority(redirect, host, service_port, out);

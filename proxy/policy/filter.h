@@ -21,7 +21,7 @@ void filter_location(const struct redirect *redirect, const struct route_match *
 /* The path of a rewrite or redirect, without query: full replacement, or the matched prefix replaced, by the table of the API's
  * HTTPPathModifier; a match that is no prefix keeps the path. value is not NULL unless how is PATH_KEEP. What may not stand in a path is
  * percent-encoded, in value also '?' and '#': the result may take three times the bytes of value and path, and two more. */
-void filter_path(enum path_rewrite how, const char *value, const struct route_match *match, struct http1_slice path,
+void filter_path(enum path_rewrite how, const char *value, const struct route_match *match, struct slice path,
                  struct text *out);
 
 #endif

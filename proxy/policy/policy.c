@@ -305,7 +305,7 @@ void policy_route(const struct policy_target *target, struct route_request *requ
 
 void policy_connection(const struct policy_target *target, const char *server_name, struct policy_choice *choice)
 {
-	struct http1_slice name = {(const uint8_t *)server_name, server_name ? strlen(server_name) : 0};
+	struct slice name = {(const uint8_t *)server_name, server_name ? strlen(server_name) : 0};
 
 	policy_target_choice(target, choice);
 	for (size_t i = 0; i < target->tls_count; i++)

@@ -28,8 +28,8 @@ static bool profile_holds(const struct condition *condition, const struct profil
 	case CONDITION_NOT:
 		return !profile_holds(&condition->children[0], subject);
 	case CONDITION_METHOD:
-		return request && request->method.length == strlen(condition->method) &&
-		       memcmp(request->method.bytes, condition->method, request->method.length) == 0;
+		return request && request->head.method.length == strlen(condition->method) &&
+		       memcmp(request->head.method.bytes, condition->method, request->head.method.length) == 0;
 	case CONDITION_PATH:
 		return request &&
 		       regex_matches(condition->path, (const char *)request->path.bytes, request->path.length, &request->work);

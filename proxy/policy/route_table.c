@@ -66,7 +66,7 @@ static uint64_t route_table_key(const struct route_group *group, enum route_key 
 
 /* --- hosts: hashed from the end, so that every suffix has its hash on the way --- */
 
-static struct route_group *route_table_group(const struct route_table *table, uint64_t hash, bool wildcard, struct http1_slice host)
+static struct route_group *route_table_group(const struct route_table *table, uint64_t hash, bool wildcard, struct slice host)
 {
 	struct route_group *group;
 
@@ -79,7 +79,7 @@ static struct route_group *route_table_group(const struct route_table *table, ui
 }
 
 /* The most specific wildcard that covers the host, or the host itself when that is known and `exact`; any host if there is none. */
-static const struct route_group *route_table_host(const struct route_table *table, struct http1_slice host, bool exact)
+static const struct route_group *route_table_host(const struct route_table *table, struct slice host, bool exact)
 {
 	size_t stop = host.length > table->longest_host ? host.length - table->longest_host : 0;
 	const struct route_group *found = &table->any, *group;
@@ -91,7 +91,7 @@ static const struct route_group *route_table_host(const struct route_table *tabl
 		hash = route_table_step(hash, (uint8_t)tolower(*at));
 		if (*at != '.' || i == 1)
 			continue;
-		group = route_table_group(table, hash, true, (struct http1_slice){at, host.length - i + 1});
+		group = route_table_group(table, hash, true, (struct slice){at, host.length - i + 1});
 		if (group)
 			found = group;
 	}
@@ -104,7 +104,7 @@ static struct route_group *route_table_add_host(struct route_table *table, struc
 {
 	bool wildcard = pattern[0] == '*' && pattern[1] == '.';
 	const char *host = pattern + wildcard;
-	struct http1_slice slice = {(const uint8_t *)host, strlen(host)};
+	struct slice slice = {(const uint8_t *)host, strlen(host)};
 	uint64_t hash = table->seed;
 	struct route_group *group;
 
@@ -135,7 +135,7 @@ static void route_table_join_hosts(struct route_table *table)
 {
 	for (size_t i = 0; i <= table->host_mask; i++)
 		for (struct route_group *group = table->hosts[i]; group; group = group->next) {
-			struct http1_slice host = {(const uint8_t *)group->host + group->wildcard, group->length - group->wildcard};
+			struct slice host = {(const uint8_t *)group->host + group->wildcard, group->length - group->wildcard};
 			group->parent = route_table_host(table, host, false);
 		}
 }
@@ -367,7 +367,7 @@ static const struct route_item *route_table_probe(const struct route_table *tabl
 static const struct route_item *route_table_find_in(const struct route_table *table, const struct route_group *group,
                                                     struct route_request *request)
 {
-	struct http1_slice path = request->path;
+	struct slice path = request->path;
 	const struct route_item *best = NULL;
 	uint64_t hash = table->seed;
 	size_t slashes = 0;

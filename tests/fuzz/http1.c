@@ -44,7 +44,7 @@ static struct scanned scan(enum http1_kind kind, const uint8_t *data, size_t siz
 	}
 }
 
-static bool inside(struct http1_slice slice, const uint8_t *head, size_t length)
+static bool inside(struct slice slice, const uint8_t *head, size_t length)
 {
 	return slice.bytes >= head && slice.length <= length && (size_t)(slice.bytes - head) <= length - slice.length;
 }
@@ -83,7 +83,7 @@ static void has_one_reading(enum http1_kind kind, const uint8_t *head, size_t le
 	}
 }
 
-static bool same(struct http1_slice one, struct http1_slice other)
+static bool same(struct slice one, struct slice other)
 {
 	return one.bytes == other.bytes && one.length == other.length;
 }

@@ -110,7 +110,7 @@ static bool is_no_host(const char *name, const char *value)
 
 	for (const char *at = value; *at; at++)
 		odd |= *at <= ' ' || *at >= 0x7f;
-	return strcasecmp(name, "host") == 0 && (odd || !http1_is_host((struct http1_slice){(const uint8_t *)value, strlen(value)}));
+	return strcasecmp(name, "host") == 0 && (odd || !http1_is_host((struct slice){(const uint8_t *)value, strlen(value)}));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

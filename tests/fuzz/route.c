@@ -19,7 +19,7 @@ static const struct routes *table_of(uint8_t number)
 	return routes;
 }
 
-static bool inside(struct http1_slice slice, const uint8_t *head, size_t length)
+static bool inside(struct slice slice, const uint8_t *head, size_t length)
 {
 	return slice.length == 0 ||
 	       (slice.bytes >= head && slice.length <= length && (size_t)(slice.bytes - head) <= length - slice.length);
@@ -27,13 +27,13 @@ static bool inside(struct http1_slice slice, const uint8_t *head, size_t length)
 
 static void fields_are_inside(const struct route_request *request)
 {
-	struct http1_slice name, value;
+	struct slice name, value;
 	size_t offset = 0, before = 0;
 
 	while (route_next_field(request, &offset, &name, &value)) {
-		HOLDS(offset > before && offset <= request->head_length);
-		HOLDS(name.length && inside(name, request->head, request->head_length));
-		HOLDS(inside(value, request->head, request->head_length));
+		HOLDS(offset > before && offset <= request->head.size);
+		HOLDS(name.length && inside(name, request->head.fields, request->head.size));
+		HOLDS(inside(value, request->head.fields, request->head.size));
 		before = offset;
 	}
 }

@@ -16,6 +16,7 @@
 #include "lib/timeouts.h"
 #include "proxy/config/config.h"
 #include "proxy/config/diagnostics.h"
+#include "proxy/http1/http1_request.h"
 #include "proxy/policy/policy.h"
 #include "proxy/settings/settings.h"
 
@@ -100,13 +101,15 @@ static inline void world_choose(const struct policy_target *target, const char *
                                 struct policy_choice *choice)
 {
 	static char head[512];
+	struct request_head neutral;
 	struct route_request request;
-	struct http1_slice method_slice, target_slice;
+	struct slice method_slice, target_slice;
 	int length = snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: %s\r\n\r\n", method, path, host);
 
-	method_slice = (struct http1_slice){(const uint8_t *)head, strlen(method)};
-	target_slice = (struct http1_slice){(const uint8_t *)head + strlen(method) + 1, strlen(path)};
-	route_request_read(&request, (const uint8_t *)head, (size_t)length, method_slice, target_slice);
+	method_slice = (struct slice){(const uint8_t *)head, strlen(method)};
+	target_slice = (struct slice){(const uint8_t *)head + strlen(method) + 1, strlen(path)};
+	http1_request_head(&neutral, (const uint8_t *)head, (size_t)length, method_slice, target_slice);
+	route_request_read(&request, &neutral);
 	policy_route(target, &request, choice);
 }
 

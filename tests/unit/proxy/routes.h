@@ -10,6 +10,7 @@
 #include "lib/text.h"
 #include "proxy/config/regex.h"
 #include "proxy/http1/http1.h"
+#include "proxy/http1/http1_request.h"
 #include "proxy/policy/route_table.h"
 
 /* Routes drawn by chance from few words, so that they meet often, and the table's answer found the long way: every match is asked,
@@ -33,12 +34,14 @@ static inline size_t routes_read(struct route_request *request, const void *byte
 	struct input_scan scan = {0};
 	struct http1_error error;
 	struct http1_head head;
+	struct request_head neutral;
 	size_t head_length;
 
 	if (http1_scan_head(&scan, HTTP1_REQUEST, bytes, length, &limits, &head_length, &error) ||
 	    http1_parse_head(HTTP1_REQUEST, bytes, head_length, NULL, &limits, &head, &error))
 		return 0;
-	route_request_read(request, bytes, head_length, head.method, head.target);
+	http1_request_head(&neutral, bytes, head_length, head.method, head.target);
+	route_request_read(request, &neutral);
 	return head_length;
 }
 

@@ -9,9 +9,9 @@
 
 #include "lib/text.h"
 
-static struct http1_slice slice(const char *text)
+static struct slice slice(const char *text)
 {
-	return (struct http1_slice){(const uint8_t *)text, strlen(text)};
+	return (struct slice){(const uint8_t *)text, strlen(text)};
 }
 
 static void parameters_are_found_and_decoded(void **state)

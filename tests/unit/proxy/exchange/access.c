@@ -12,6 +12,8 @@
 #include "lib/log.h"
 #include "proxy/connection/conn.h"
 #include "proxy/exchange/exchange.h"
+#include "proxy/http1/http1_request.h"
+#include "proxy/policy/route.h"
 
 static const struct http1_limits limits = {.head_bytes = 65536, .fields = 128, .target_bytes = 16384, .chunk_extension_bytes = 1024};
 
@@ -22,12 +24,14 @@ static struct access *begun(const char *text)
 	struct conn conn = {.exchange = &exchange, .retries = 2, .client.sent = 7};
 	struct http1_error error;
 	struct http1_head head;
+	struct request_head request;
 	char *bytes = malloc(strlen(text)); /* of the head's own size: what is read behind it is noticed */
 
 	assert_non_null(bytes);
 	memcpy(bytes, text, strlen(text));
 	assert_int_equal(http1_parse_head(HTTP1_REQUEST, (uint8_t *)bytes, strlen(text), NULL, &limits, &head, &error), 0);
-	access_begin(&conn, (uint8_t *)bytes, strlen(text), &head);
+	http1_request_head(&request, (uint8_t *)bytes, strlen(text), head.method, head.target);
+	access_begin(&conn, &request, head.target);
 	free(bytes);
 	assert_non_null(exchange.access);
 	assert_int_equal(exchange.access->request_bytes, strlen(text));

@@ -376,7 +376,7 @@ static unsigned flags_of(const struct http1_head *head)
 	       (head->accepts_text ? TEXT : 0u) | (head->is_head ? HEAD : 0u) | (head->is_connect ? CONNECT : 0u);
 }
 
-static int slice_differs(struct http1_slice slice, const char *expected)
+static int slice_differs(struct slice slice, const char *expected)
 {
 	return slice.length != strlen(expected) || (slice.length && memcmp(slice.bytes, expected, slice.length) != 0);
 }

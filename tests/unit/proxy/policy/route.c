@@ -21,7 +21,7 @@ static struct route_request request_of(const struct guard *guard, const char *he
 	return request;
 }
 
-static void is(struct http1_slice slice, const char *text, const char *what)
+static void is(struct slice slice, const char *text, const char *what)
 {
 	if (slice.length != strlen(text) || (slice.length && memcmp(slice.bytes, text, slice.length) != 0))
 		fail_msg("%s: \"%.*s\", expected \"%s\"", what, (int)slice.length, (const char *)slice.bytes, text);
@@ -67,8 +67,8 @@ static void reads_targets_and_hosts(void **state)
 	}
 	struct route_request none = request_of(*state, "GET / HTTP/1.0\r\n\r\n");
 	is(none.host, "", "no Host");
-	is(none.method, "GET", "method");
-	assert_int_equal(none.head_length, 18);
+	is(none.head.method, "GET", "method");
+	assert_int_equal(none.head.size, 18);
 }
 
 static void reads_fields(void **state)
@@ -78,7 +78,7 @@ static void reads_fields(void **state)
 	} rows[] = {{"Host", "a:1"}, {"x-empty", ""}, {"X-Colon", "a: b"}, {"x-blank", "a b"}};
 	struct route_request request =
 	    request_of(*state, "GET http://a:1/ HTTP/1.1\r\nHost: a:1\r\nx-empty:\r\nX-Colon:a: b\r\nx-blank: \t a b\t \r\n\r\n");
-	struct http1_slice name, value;
+	struct slice name, value;
 	size_t offset = 0;
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
@@ -110,12 +110,12 @@ static void hostnames_match(void **state)
 	};
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		struct http1_slice host = {guard_place(*state, rows[i].host, strlen(rows[i].host)), strlen(rows[i].host)};
+		struct slice host = {guard_place(*state, rows[i].host, strlen(rows[i].host)), strlen(rows[i].host)};
 
 		if (route_host_matches(rows[i].pattern, host) != rows[i].matches)
 			fail_msg("%s, %s: expected %d", rows[i].pattern, rows[i].host, rows[i].matches);
 	}
-	assert_false(route_host_matches("example.com", (struct http1_slice){0}));
+	assert_false(route_host_matches("example.com", (struct slice){0}));
 }
 
 /* --- paths: the tables of the API's text --- */
