@@ -154,6 +154,10 @@ def policy(space):
     deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {
         "selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": BARE["metadata"], "spec": changed(hostNetwork=True)["spec"]}}}
     expect("not injected: it has hostNetwork" in create(space, deployment).stdout, "no warning for a Deployment")
+    for spec in ({}, {"containers": []}, {"initContainers": [{"name": "a", "image": "a:1"}]}):
+        text = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "none"}, "spec": spec})
+        said = space.kubectl("create", "--validate=false", "-f", "-", input=text, check=False).stdout
+        expect("spec.containers: Required value" in said and "policy" not in said, f"a pod without containers: {said}")
     twice = made(space, made(space, BARE))
     expect(names(twice) == (["lapse-init", "lapse-proxy"], ["web"]), f"twice: {names(twice)}")
     # Without the label: only who asks for it.
