@@ -16,7 +16,7 @@ def ended(space):
     def state():
         found = space.get("pod", "web")["status"].get("ephemeralContainerStatuses", [])
         return found and found[0].get("state", {}).get("terminated")
-    return until(state, "the debug container did not end", 30, 0.3)["exitCode"], space.logs("web", "look")
+    return until(state, "the debug container did not end", 60, 0.3)["exitCode"], space.logs("web", "look")
 
 
 @case()
@@ -49,6 +49,6 @@ def half_closed_on_the_node(space):
     name = space.kubectl("get", "pods", "-o", "name").stdout.split()
     debugger = next(each for each in name if "debugger" in each)
     until(lambda: json.loads(space.kubectl("get", debugger, "-o", "json").stdout)["status"]["phase"] in ("Succeeded", "Failed"),
-          "the debug pod did not end", 30, 0.3)
+          "the debug pod did not end", 60, 0.3)
     said = space.kubectl("logs", debugger).stdout
     expect(client in said and server in said, f"it said: {said}")

@@ -60,7 +60,7 @@ def deletion(space, kind):
     expect(status == 200, f"status {status}: {body}")
     found = records(log())
     expect([record["reason"] for record in found if record["open_s"] > 5], f"no record of that request: {log()[-1000:]}")
-    expect(4 < took < 15, f"the deletion took {took:.1f} s; the request had 5 s to go")
+    expect(4 < took < 25, f"the deletion took {took:.1f} s; the request had 5 s to go, the grace is 30 s")
 
 
 @case(each={kind: kind for kind in KINDS})
@@ -99,14 +99,15 @@ def proxy_killed(space):
     expect(len(process) == 1, f"proxies in the pod: {process}")
     os.kill(process[0], signal.SIGKILL)
     began = time.monotonic()
-    until(lambda: space.cluster.processes("lapse-proxy", address) not in ([], process), "it was not started again", 20)
-    until(lambda: answers(space, address), "the pod is not served again", 20)
+    until(lambda: space.cluster.processes("lapse-proxy", address) not in ([], process), "it was not started again", 60)
+    until(lambda: answers(space, address), "the pod is not served again", 60)
     took = time.monotonic() - began
     restarts = '.status.initContainerStatuses[?(@.name=="lapse-proxy")].restartCount'
-    until(lambda: space.field("pod", "web", restarts) == "1", "no restart is counted", 10, 0.3)
+    until(lambda: space.field("pod", "web", restarts) == "1", "no restart is counted", 60, 0.3)
     expect(space.metric(address, "lapse_requests_total", direction="inbound") >= 1, "served, but not by the proxy")
-    # The kubelet looks for ended containers once a second, and a busy machine is slow to start one.
-    expect(took < 3, f"back after {took:.2f} s")
+    print(f"       lapse-proxy: killed, back after {took:.2f} s", flush=True)
+    # The kubelet looks for ended containers once a second, a busy machine is slow to start one, and the back-off begins with 10 s.
+    expect(took < 8, f"back after {took:.2f} s")
 
 
 @case(alone=True)
@@ -120,8 +121,8 @@ def sandbox_killed(space):
     space.ready("web")
     fresh = space.address("web")
     expect(answers(space, fresh), "not served")
-    until(lambda: space.metric(fresh, "lapse_connections_opened_total", direction="inbound") >= 1, "the new sandbox has no redirect", 5)
-    expect("installed" in space.logs("web", "lapse-init") or space.logs("web", "lapse-init"), "lapse-init said nothing")
+    until(lambda: space.metric(fresh, "lapse_connections_opened_total", direction="inbound") >= 1, "the new sandbox has no redirect", 60)
+    expect("rules installed" in space.logs("web", "lapse-init"), f"lapse-init said: {space.logs('web', 'lapse-init')}")
 
 
 @case()
@@ -131,5 +132,5 @@ def app_killed(space):
     victim = space.cluster.processes("testapp", address)
     expect(len(victim) == 1, f"{victim}")
     os.kill(victim[0], signal.SIGKILL)
-    until(lambda: space.cluster.processes("testapp", address) not in ([], victim), "it was not started again", 30)
-    until(lambda: answers(space, address), "not served again", 20)
+    until(lambda: space.cluster.processes("testapp", address) not in ([], victim), "it was not started again", 60)
+    until(lambda: answers(space, address), "not served again", 60)

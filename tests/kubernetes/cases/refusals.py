@@ -15,7 +15,7 @@ def last_words(space, name, container="lapse-init"):
     def ended():
         found = state(space, name, container)
         return found.get("state", {}).get("terminated") or found.get("lastState", {}).get("terminated")
-    code = until(ended, lambda: f"{container} did not end: {state(space, name, container)}", 40, 0.3)["exitCode"]
+    code = until(ended, lambda: f"{container} did not end: {state(space, name, container)}", 60, 0.3)["exitCode"]
     return code, space.logs(name, container) + space.logs(name, container, "--previous")
 
 
@@ -106,6 +106,6 @@ def works_without_capability(space):
     space.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "version"}, "spec": {"restartPolicy": "Never", "containers": [
         {"name": "app", "image": LAPSE, "command": ["lapse-init", "--version"],
          "securityContext": {"runAsUser": 65534, "capabilities": {"drop": ["ALL"]}, "allowPrivilegeEscalation": False}}]}})
-    until(lambda: space.field("pod", "version", ".status.phase") in ("Succeeded", "Failed"), "it did not end", 30, 0.3)
+    until(lambda: space.field("pod", "version", ".status.phase") in ("Succeeded", "Failed"), "it did not end", 60, 0.3)
     said = space.logs("version", "app")
     expect(said.startswith("lapse-init "), f"{said} {json.dumps(space.get('pod', 'version')['status'].get('containerStatuses'))}")

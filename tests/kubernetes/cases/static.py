@@ -23,7 +23,7 @@ def sidecar(cluster):
     def named():
         text = "".join(line.split(" ", 3)[3] for path in glob.glob(f"{cluster.state}/log/pods/*/lapse-proxy/0.log") for line in open(path))
         return any("annotation lapse.proxy/timeout-request" in record.get("set_by", "") for record in records(text, "request failed"))
-    until(named, "no record names the annotation", 10, 0.2)
+    until(named, "no record names the annotation", 60, 0.2)
     said = "".join(open(path).read() for path in glob.glob(f"{cluster.state}/log/pods/*/lapse-init/0.log"))
     expect("state=close_wait" in said and "new_s=3600" in said, f"lapse-init said {said}")
     os.unlink(f"{cluster.state}/pods/web.json")

@@ -14,7 +14,7 @@ class Case:
 registry = []
 
 
-def case(mode="node", each=None, limit=120, alone=False):
+def case(mode="node", each=None, limit=300, alone=False):
     """Makes a function a case of that size of cluster, once per row of `each`, {label: argument, …}.
 
     It gets a Space of its own, in `static` the Cluster. limit: seconds until it counts as hung; alone: no other case beside it,
