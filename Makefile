@@ -1,6 +1,6 @@
 # Lapse. `make demo` and `make test` install what they need; `make help` lists the rest. V=1 shows the commands.
 VERSION := 0.1.0
-# release (default), debug, sanitize (ASan + UBSan), fuzz (clang, libFuzzer), mutate (quick to compile, for make mutate)
+# release (default), debug, sanitize (ASan + UBSan), thread (TSan), fuzz (clang, libFuzzer), mutate (quick to compile, for make mutate)
 BUILD ?= release
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -8,7 +8,7 @@ CC ?= cc
 Q := $(if $(V),,@)
 MAKEFLAGS += --no-builtin-rules
 
-$(if $(filter $(BUILD),release debug sanitize fuzz mutate),,$(error BUILD=$(BUILD): release, debug, sanitize, fuzz or mutate))
+$(if $(filter $(BUILD),release debug sanitize thread fuzz mutate),,$(error BUILD=$(BUILD): release, debug, sanitize, thread, fuzz or mutate))
 
 # Release goes straight into build/, the other flavours below it.
 OUT := build$(if $(filter release,$(BUILD)),,/$(BUILD))
@@ -17,7 +17,7 @@ LLHTTP_SYSTEM := $(wildcard /usr/include/llhttp.h)
 LLHTTP_CFLAGS := $(if $(LLHTTP_SYSTEM),,-isystem build/deps/include)
 LLHTTP_LIBS := $(if $(LLHTTP_SYSTEM),-lllhttp,build/deps/lib/libllhttp.a)
 
-ifeq ($(LLHTTP_SYSTEM)$(wildcard build/deps/include/llhttp.h)$(filter deps demo test test-kubernetes chart check mutate bench bench-page instructions insert fuzz clean help,$(MAKECMDGOALS)),)
+ifeq ($(LLHTTP_SYSTEM)$(wildcard build/deps/include/llhttp.h)$(filter deps demo test test-kubernetes chart check mutate bench bench-page instructions insert soak fuzz clean help,$(MAKECMDGOALS)),)
 $(error llhttp is missing: run `make deps`, which installs what building needs)
 endif
 
@@ -30,6 +30,7 @@ CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 $(LTO)
 CFLAGS_debug := -O0 -g3
 CFLAGS_mutate := -O1
 CFLAGS_sanitize := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CFLAGS_thread := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
 CFLAGS := -std=gnu11 $(if $(filter mutate,$(BUILD)),-fPIC,-fPIE) -pthread -fstack-protector-strong -ffunction-sections -fdata-sections $(WARNINGS) \
 	$(CFLAGS_$(BUILD)) $(if $(WERROR),-Werror)
@@ -70,7 +71,7 @@ PLATFORM := $(patsubst tests/platform/%.c,$(OUT)/tests/platform/%,$(wildcard tes
 BENCH := $(patsubst tests/bench/%.c,$(OUT)/tests/bench/%,$(wildcard tests/bench/*.c))
 FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*.c))
 
-.PHONY: all chart help image demo test test-kubernetes test-binaries check mutate mutate-room fuzz fuzz-binaries bench bench-page instructions insert docs deps install clean FORCE
+.PHONY: all chart help image demo test test-kubernetes test-binaries check mutate mutate-room fuzz fuzz-binaries bench bench-page instructions insert soak docs deps install clean FORCE
 all: $(OUT)/lapse-init $(OUT)/lapse-proxy
 
 help:
@@ -83,10 +84,11 @@ help:
 	  'bench-page    what the last bench measured, into docs/performance.md' \
 	  'instructions  the figures that make test compares with, counted anew' \
 	  'image    build/lapse.oci.tar, named IMAGE (lapse:$(VERSION)): what clusters run; needs no engine' \
+	  'soak     mixed traffic with a reload every second for MINUTES (10), BUILD=sanitize and thread; CASES=short: connections a second' \
 	  'insert   suites of Go, curl, Python and HAProxy, direct and through the proxy (SUITE, TESTS, DIRECTION, MODE)' \
 	  'docs     write what the binaries print into docs/' 'deps     install what building and testing need' \
 	  'install  DESTDIR= PREFIX=/usr/local' 'clean    all of build/ but what deps fetched and Kubernetes' \
-	  'BUILD=release|debug|sanitize, V=1 shows the commands'
+	  'BUILD=release|debug|sanitize|thread, V=1 shows the commands'
 
 $(OUT)/lapse-init: $(INIT_O) $(LIB_O)
 	@echo '  LINK $@'
@@ -173,6 +175,13 @@ bench-page:
 instructions: deps
 	@$(MAKE) --no-print-directory all
 	@WRITE_INSTRUCTIONS=1 /usr/bin/python3 tests/run.py $(OUT) e2e/instructions
+
+# Not part of make test: it takes as long as it is told to. BUILD=sanitize and BUILD=thread are what it is for.
+MINUTES ?= 10
+soak: deps
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory BUILD=release build/tests/bench/short
+	@MINUTES=$(MINUTES) /usr/bin/python3 tests/run.py $(OUT) --cases soak $(or $(CASES),mixed) -v
 
 # Suites that nobody here wrote; what they need beyond `make test` is installed or fetched.
 insert:

@@ -35,8 +35,8 @@ class Context:
 
     def __init__(self, outdir, scratch):
         self.scratch = scratch
-        self.sanitize = "sanitize" in outdir
-        self.release = os.path.basename(outdir) not in ("sanitize", "debug")
+        self.sanitize = os.path.basename(outdir) in ("sanitize", "thread")
+        self.release = os.path.basename(outdir) not in ("sanitize", "thread", "debug")
         self.init, self.proxy = (os.path.join(scratch, "bin", name) for name in ("lapse-init", "lapse-proxy"))
         self.missing = None
         # A copy: user 2102 may not be able to look into the tree.
@@ -52,7 +52,8 @@ class Context:
 
     def environment(self, extra=None):
         return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C",
-                "ASAN_OPTIONS": "detect_leaks=1:exitcode=66", "UBSAN_OPTIONS": "print_stacktrace=1:exitcode=67", **(extra or {})}
+                "ASAN_OPTIONS": "detect_leaks=1:exitcode=66", "UBSAN_OPTIONS": "print_stacktrace=1:exitcode=67",
+                "TSAN_OPTIONS": "exitcode=68", **(extra or {})}
 
 
 class Job:
@@ -130,16 +131,18 @@ def is_program(path):
 
 # e2e cases.
 
-def case_jobs(context, workers):
+def case_jobs(context, workers, folder):
     from e2e.harness import record
     from e2e.harness.case import registry
     read_rows(record)
-    for path in sorted(glob.glob(os.path.join(HERE, "e2e/*.py"))):
-        importlib.import_module("e2e." + os.path.basename(path)[:-3])
+    for path in sorted(glob.glob(os.path.join(HERE, folder, "*.py"))):
+        importlib.import_module(f"{folder}." + os.path.basename(path)[:-3])
     for each in registry:
+        if not each.function.__module__.startswith(folder + "."):
+            continue
         if each.release_only and not context.release:
             continue
-        job = Job(f"e2e/{each.file}", each.name, each.title, None, min(each.weight, workers),
+        job = Job(f"{folder}/{each.file}", each.name, each.title, None, min(each.weight, workers),
                   each.limit * (3 if context.sanitize else 1))
         job.work = lambda job=job, each=each: run_case(context, each, job)
         yield job
@@ -332,6 +335,7 @@ def main():
     parser.add_argument("patterns", nargs="*", help="run only tests whose group and name contain one of these")
     parser.add_argument("-v", "--verbose", action="store_true", help="a line for each test")
     parser.add_argument("-j", "--jobs", type=int, default=8, help="how many at once (they mostly wait); default 8")
+    parser.add_argument("--cases", default="e2e", metavar="FOLDER", help="cases of another folder than e2e, and these alone")
     parser.add_argument("--list", action="store_true", help="print the tests and stop")
     arguments = parser.parse_intermixed_args()
     outdir = os.path.abspath(arguments.outdir)
@@ -344,7 +348,7 @@ def main():
     os.chmod(scratch, 0o755)
     try:
         context = Context(outdir, scratch)
-        jobs = [*program_jobs(outdir), *case_jobs(context, arguments.jobs)]
+        jobs = [*(program_jobs(outdir) if arguments.cases == "e2e" else ()), *case_jobs(context, arguments.jobs, arguments.cases)]
         if arguments.patterns:
             jobs = [job for job in jobs if any(pattern in job.label for pattern in arguments.patterns)]
         if arguments.list:

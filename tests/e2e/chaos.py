@@ -43,9 +43,9 @@ def server(seed):
     return serve
 
 
-def client(pod, own):
+def client(pod, own, ports=(8080,) * 9 + (9,)):
     """One connection of random words, pauses and ends."""
-    port = own.choice([8080] * 9 + [9])
+    port = own.choice(ports)
     try:
         with pod.near.connect(pod.address, port) as peer:
             peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, own.choice([4096, 1 << 20]))

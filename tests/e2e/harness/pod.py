@@ -25,7 +25,7 @@ AS_PROXY = ["setpriv", "--reuid", str(PROXY_UID), "--regid", str(PROXY_UID), "--
             "--bounding-set=-all", "--no-new-privs"]
 DEAD_PORTS_TOO = ("--redirect-dead-ports",)  # for start(init=…): the proxy gets what nobody listens for, and answers it
 SPARE_PIPES = 2 * 16 * 2 + 2  # ends, kept for splice by each of two workers; and stdout
-SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|UndefinedBehavior|Assertion .* failed")
+SANITIZER = re.compile(r"AddressSanitizer|ThreadSanitizer|LeakSanitizer|runtime error:|UndefinedBehavior|Assertion .* failed")
 
 
 class Proxy:
