@@ -42,8 +42,8 @@ LIB := timeouts reason duration addr ports text buf arena slab map clock wheel l
 INIT := main options plan rules image rule_text batch netlink cttimeout conntrack_apply netns show check report probe status \
 	half_closed half_closed_flows half_closed_places half_closed_print half_closed_progress half_closed_list half_closed_known \
 	half_closed_watch listeners tw_reuse foreign capability
-PROXY := main ready \
-	$(addprefix inject/,inject inject_description inject_options inject_pod inject_tree) \
+PROXY := main docs ready \
+	$(addprefix inject/,inject inject_description inject_options pod tree) \
 	$(addprefix explain/,explain explain_print check_config) \
 	$(addprefix why/,why why_fields why_line why_record why_span why_top why_table why_tally why_remedy why_page why_sections why_print why_print_json) \
 	$(addprefix settings/,settings settings_check settings_value) \

@@ -96,7 +96,7 @@ static int options_parse_subnets(const struct option_call *call, void *field, st
 
 		if (length < sizeof text)
 			memcpy(text, entry, length);
-		if (prefix_parse(text, &prefix)) {
+		if (addr_prefix_parse(text, &prefix)) {
 			text_printf(accepted, "subnets such as 10.0.0.0/8,fd00::/8 (\"%.*s\" is none)", (int)length, entry);
 			return -EINVAL;
 		}

@@ -344,7 +344,7 @@ static int plan_check_subnets(const struct init_options *options, struct text *e
 
 		if (options->families == (ipv4 ? IP_FAMILIES_IPV6 : IP_FAMILIES_IPV4)) {
 			text_printf(error, "--skip-subnets %s is an %s subnet but --ip-families is %s; leave it out or use both",
-			            prefix_format(prefix, shown), ipv4 ? "IPv4" : "IPv6", ipv4 ? "ipv6" : "ipv4");
+			            addr_prefix_format(prefix, shown), ipv4 ? "IPv4" : "IPv6", ipv4 ? "ipv6" : "ipv4");
 			return -EINVAL;
 		}
 	}

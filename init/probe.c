@@ -41,7 +41,7 @@ static uint16_t probe_port(const struct init_options *options)
 static bool probe_is_skipped(const struct init_options *options, const struct addr *target)
 {
 	for (size_t i = 0; i < options->skip_subnets.count; i++)
-		if (prefix_contains(&options->skip_subnets.list[i], target))
+		if (addr_prefix_contains(&options->skip_subnets.list[i], target))
 			return true;
 	return false;
 }

@@ -211,22 +211,22 @@ bool addr_is_unspecified(const struct addr *addr)
 }
 
 /* The first byte keeps its upper bits: 0 <= length < 8. */
-static uint8_t prefix_mask(unsigned int length)
+static uint8_t addr_prefix_mask(unsigned int length)
 {
 	return (uint8_t)(0xff00u >> length);
 }
 
-static void prefix_clear_host_bits(struct prefix *prefix)
+static void addr_prefix_clear_host_bits(struct prefix *prefix)
 {
 	unsigned int whole = prefix->length / 8;
 
 	if (whole == sizeof prefix->addr.bytes)
 		return;
-	prefix->addr.bytes[whole] &= prefix_mask(prefix->length % 8);
+	prefix->addr.bytes[whole] &= addr_prefix_mask(prefix->length % 8);
 	memset(prefix->addr.bytes + whole + 1, 0, sizeof prefix->addr.bytes - whole - 1);
 }
 
-int prefix_parse(const char *text, struct prefix *out)
+int addr_prefix_parse(const char *text, struct prefix *out)
 {
 	const char *slash = strchr(text, '/');
 	struct prefix prefix = {0};
@@ -244,12 +244,12 @@ int prefix_parse(const char *text, struct prefix *out)
 			length -= 96;
 	}
 	prefix.length = (uint8_t)length;
-	prefix_clear_host_bits(&prefix);
+	addr_prefix_clear_host_bits(&prefix);
 	*out = prefix;
 	return 0;
 }
 
-const char *prefix_format(const struct prefix *prefix, char out[static PREFIX_TEXT_SIZE])
+const char *addr_prefix_format(const struct prefix *prefix, char out[static PREFIX_TEXT_SIZE])
 {
 	char host[ADDR_TEXT_SIZE];
 
@@ -258,11 +258,11 @@ const char *prefix_format(const struct prefix *prefix, char out[static PREFIX_TE
 	return out;
 }
 
-bool prefix_contains(const struct prefix *prefix, const struct addr *addr)
+bool addr_prefix_contains(const struct prefix *prefix, const struct addr *addr)
 {
 	unsigned int whole = prefix->length / 8, rest = prefix->length % 8;
 
 	if (prefix->addr.family != addr->family || memcmp(prefix->addr.bytes, addr->bytes, whole) != 0)
 		return false;
-	return rest == 0 || ((prefix->addr.bytes[whole] ^ addr->bytes[whole]) & prefix_mask(rest)) == 0;
+	return rest == 0 || ((prefix->addr.bytes[whole] ^ addr->bytes[whole]) & addr_prefix_mask(rest)) == 0;
 }

@@ -48,8 +48,8 @@ bool addr_is_unspecified(const struct addr *addr);
 
 /* "10.0.0.0/8", "fd00::/8"; a bare address is a /32 or /128. Host bits set ("10.0.0.1/8") are accepted and cleared.
  * 0 or -EINVAL, *out untouched on failure. */
-int prefix_parse(const char *text, struct prefix *out);
-const char *prefix_format(const struct prefix *prefix, char out[static PREFIX_TEXT_SIZE]);
-bool prefix_contains(const struct prefix *prefix, const struct addr *addr);
+int addr_prefix_parse(const char *text, struct prefix *out);
+const char *addr_prefix_format(const struct prefix *prefix, char out[static PREFIX_TEXT_SIZE]);
+bool addr_prefix_contains(const struct prefix *prefix, const struct addr *addr);
 
 #endif

@@ -33,6 +33,7 @@
 #include "proxy/connection/advice.h"
 #include "proxy/connection/self_dial.h"
 #include "proxy/connection/worker.h"
+#include "proxy/docs.h"
 #include "proxy/explain/check_config.h"
 #include "proxy/explain/explain.h"
 #include "proxy/http1/http1.h"
@@ -271,7 +272,7 @@ static void main_print_settings(void *owner, struct json *json)
 {
 	const struct process *process = owner;
 
-	proxy_options_print_changed(&process->settings, json);
+	settings_print_changed(&process->settings, json);
 }
 
 static void main_drain_asked(void *owner, const char *who)
@@ -400,7 +401,7 @@ static void main_publish(void *owner, struct policy *policy)
 static int main_prepare(struct process *process)
 {
 	const struct settings *settings = &process->settings;
-	const struct reload_settings reload = {&settings->policy, proxy_options_paths(settings), settings->dns_server};
+	const struct reload_settings reload = {&settings->policy, settings_paths(settings), settings->dns_server};
 	struct proxy *proxy = &process->proxy;
 	int result;
 
@@ -413,7 +414,7 @@ static int main_prepare(struct process *process)
 	process->log_timer.fire = main_log_retry;
 	process->leave_timer.fire = main_leave;
 	process->worker_count = settings->workers ? (int)settings->workers : main_cpus();
-	process->http1 = (struct http1_settings){proxy_options_limits(settings), settings->refuse_malformed_http};
+	process->http1 = (struct http1_settings){settings_limits(settings), settings->refuse_malformed_http};
 	*proxy = (struct proxy){
 	    .settings = &settings->worker,
 	    .upstream = &settings->upstream,
@@ -444,7 +445,7 @@ static void main_note_environment(struct log *log)
 	TEXT_ON_STACK(unknown, 512);
 	TEXT_ON_STACK(services, 512);
 
-	proxy_options_look_at_environment(environ, &unknown, &services);
+	settings_look_at_environment(environ, &unknown, &services);
 	if (unknown.length)
 		log_message(log, LOG_WARN, "not options of lapse-proxy, and not read: %s", unknown_bytes);
 	if (services.length)
@@ -555,15 +556,15 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], "inject") == 0)
 		return inject_run(argc, argv, environ, stdin, stdout, stderr);
-	if (proxy_options_parse(argc, argv, environ, &settings, &command, &error)) {
+	if (settings_parse(argc, argv, environ, &settings, &command, &error)) {
 		fprintf(stderr, "lapse-proxy: %s\n", error_bytes);
 		status = EXIT_USAGE;
 	} else if (command == OPTIONS_HELP) {
-		proxy_options_print_help(stdout);
+		settings_print_help(stdout);
 	} else if (command == OPTIONS_VERSION || command == COMMAND_VERSION) {
 		printf("lapse-proxy %s\n", LAPSE_VERSION);
 	} else if (settings.docs) {
-		proxy_options_print_docs(settings.docs, stdout);
+		docs_print(settings.docs, stdout);
 	} else if (command == COMMAND_EXPLAIN) {
 		status = explain_run(&settings, stdout, stderr);
 	} else if (command == COMMAND_INJECT) {
@@ -578,6 +579,6 @@ int main(int argc, char **argv)
 	} else {
 		status = main_run(&settings);
 	}
-	proxy_options_free(&settings);
+	settings_free(&settings);
 	return status;
 }

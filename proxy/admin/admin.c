@@ -94,7 +94,7 @@ static void admin_client_end(struct admin_client *client)
 	struct admin *admin = client->admin;
 
 	if (client->state == ADMIN_WORKING)
-		walks_forget(admin->walks, client);
+		walk_forget(admin->walks, client);
 	admin_client_drop_body(client);
 	wheel_cancel(loop_wheel(admin->context.loop), &client->timer);
 	loop_close(admin->context.loop, &client->source);
@@ -425,7 +425,7 @@ int admin_new(struct admin **out, const struct addr *addr, const struct admin_co
 	admin->source = (struct loop_source){.fd = fd < 0 ? -1 : fd, .ready = admin_ready};
 	admin->resume.fire = admin_resume;
 	admin->context = *context;
-	result = fd < 0 ? fd : walks_new(&admin->walks, context->proxy);
+	result = fd < 0 ? fd : walk_new(&admin->walks, context->proxy);
 	if (!result)
 		result = loop_watch(context->loop, &admin->source, EPOLLIN);
 	if (result)
@@ -438,7 +438,7 @@ int admin_new(struct admin **out, const struct addr *addr, const struct admin_co
 void admin_idle(struct admin *admin)
 {
 	if (admin)
-		walks_collect(admin->walks);
+		walk_collect(admin->walks);
 }
 
 void admin_free(struct admin *admin)
@@ -447,7 +447,7 @@ void admin_free(struct admin *admin)
 		return;
 	while (admin->clients)
 		admin_client_end(admin->clients);
-	walks_free(admin->walks);
+	walk_free(admin->walks);
 	wheel_cancel(loop_wheel(admin->context.loop), &admin->resume);
 	loop_close(admin->context.loop, &admin->source);
 	free(admin);

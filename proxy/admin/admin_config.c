@@ -188,7 +188,7 @@ static void admin_config_documents(struct json *json, const struct reload_status
 	json_open(json, "objects", '{');
 	for (enum kind kind = 0; kind < KIND_COUNT; kind++)
 		if (config->catalog->counts[kind])
-			json_number(json, kind_name(kind), (int64_t)config->catalog->counts[kind]);
+			json_number(json, catalog_kind_name(kind), (int64_t)config->catalog->counts[kind]);
 	json_close(json, '}');
 	json_open(json, "warnings", '[');
 	admin_config_warnings(json, &config->diagnostics);

@@ -82,7 +82,7 @@ static int admin_view_read_address(const char *value, struct prefix *out)
 {
 	struct addr addr;
 
-	if (!prefix_parse(value, out))
+	if (!addr_prefix_parse(value, out))
 		return 0;
 	if (addr_parse(value, &addr))
 		return -EINVAL;
@@ -312,7 +312,7 @@ static struct view *admin_view_new(struct admin_call *call, enum walk_action act
 
 static void admin_view_start(struct view *view, struct admin_call *call)
 {
-	if (!walks_start(call->walks, &view->walk))
+	if (!walk_start(call->walks, &view->walk))
 		return;
 	free(view);
 	admin_pages_say(call, 503, "there is no memory for this page");

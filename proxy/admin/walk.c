@@ -39,7 +39,7 @@ static bool walk_filter_is(int wanted, int value)
 static bool walk_filter_reaches(const struct prefix *wanted, const struct addr *addr)
 {
 	return wanted->addr.family == AF_UNSPEC ||
-	       (prefix_contains(wanted, addr) && (!wanted->addr.port || wanted->addr.port == addr->port));
+	       (addr_prefix_contains(wanted, addr) && (!wanted->addr.port || wanted->addr.port == addr->port));
 }
 
 bool walk_filter_passes(const struct walk_filter *filter, const struct walk_row *row, int stage, const char *service)
@@ -247,7 +247,7 @@ static void walk_end(struct walk *walk)
 	walk->free_walk(walk);
 }
 
-int walks_new(struct walks **out, struct proxy *proxy)
+int walk_new(struct walks **out, struct proxy *proxy)
 {
 	struct walks *walks = calloc(1, sizeof *walks);
 
@@ -259,7 +259,7 @@ int walks_new(struct walks **out, struct proxy *proxy)
 	return 0;
 }
 
-static struct walk *walks_shift(struct walks *walks)
+static struct walk *walk_shift(struct walks *walks)
 {
 	struct walk *walk = walks->waiting;
 
@@ -268,7 +268,7 @@ static struct walk *walks_shift(struct walks *walks)
 	return walk;
 }
 
-void walks_free(struct walks *walks)
+void walk_free(struct walks *walks)
 {
 	struct walk *walk;
 
@@ -276,14 +276,14 @@ void walks_free(struct walks *walks)
 		return;
 	if (walks->active)
 		walk_end(walks->active);
-	while ((walk = walks_shift(walks)))
+	while ((walk = walk_shift(walks)))
 		walk_end(walk);
 	free(walks);
 }
 
-static void walks_begin(struct walks *walks)
+static void walk_begin(struct walks *walks)
 {
-	struct walk *walk = walks->active = walks_shift(walks);
+	struct walk *walk = walks->active = walk_shift(walks);
 
 	if (!walk)
 		return;
@@ -296,7 +296,7 @@ static void walks_begin(struct walks *walks)
 	}
 }
 
-int walks_start(struct walks *walks, struct walk *walk)
+int walk_start(struct walks *walks, struct walk *walk)
 {
 	walk->part_count = (size_t)walks->proxy->worker_count;
 	walk->parts = calloc(walk->part_count, sizeof *walk->parts);
@@ -308,11 +308,11 @@ int walks_start(struct walks *walks, struct walk *walk)
 	*walks->last = walk;
 	walks->last = &walk->next;
 	if (!walks->active)
-		walks_begin(walks);
+		walk_begin(walks);
 	return 0;
 }
 
-void walks_forget(struct walks *walks, const void *client)
+void walk_forget(struct walks *walks, const void *client)
 {
 	struct walk *walk = walks->active;
 
@@ -357,12 +357,12 @@ static void walk_merge(struct walk *walk)
 		walk->row_count = walk->limit;
 }
 
-void walks_collect(struct walks *walks)
+void walk_collect(struct walks *walks)
 {
 	struct walk *walk;
 
 	while ((walk = walks->active) && !atomic_load_explicit(&walk->pending, memory_order_acquire)) {
-		walks_begin(walks);
+		walk_begin(walks);
 		walk_merge(walk);
 		walk->done(walk);
 		walk_end(walk);

@@ -62,7 +62,7 @@ struct walk {
 	enum walk_sort sort;
 	enum walk_action action;
 	size_t limit;                      /* most rows; of WALK_CLOSE none are kept */
-	const void *client;                /* whose it is: see walks_forget() */
+	const void *client;                /* whose it is: see walk_forget() */
 	void (*done)(struct walk *walk);   /* the rows are there; client NULL: nobody wants them any more. Followed by free_walk() */
 	void (*free_walk)(struct walk *walk);
 	/* The result. */
@@ -89,17 +89,17 @@ struct walk_part {
 
 /* Main's side: one walk at a time, the others wait. 0 or -ENOMEM. */
 struct walks;
-int walks_new(struct walks **out, struct proxy *proxy);
-void walks_free(struct walks *walks); /* once no worker runs any more; calls no done(). NULL is fine */
+int walk_new(struct walks **out, struct proxy *proxy);
+void walk_free(struct walks *walks); /* once no worker runs any more; calls no done(). NULL is fine */
 
 /* Takes over the walk. 0, or -ENOMEM and it is still the caller's. */
-int walks_start(struct walks *walks, struct walk *walk);
+int walk_start(struct walks *walks, struct walk *walk);
 
 /* The client has gone: what is under way for it ends early, unless it closes connections. */
-void walks_forget(struct walks *walks, const void *client);
+void walk_forget(struct walks *walks, const void *client);
 
 /* Calls done() for what is finished, and begins the next. Before every wait of main's loop. */
-void walks_collect(struct walks *walks);
+void walk_collect(struct walks *walks);
 
 /* A worker's side: goes on with its part, if there is one. At the end of every round. */
 void walk_step(struct worker *worker);

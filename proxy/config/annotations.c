@@ -340,7 +340,7 @@ static const char *annotations_subject(const struct object *object, char out[sta
 {
 	if (object->kind == KIND_POD)
 		return "the pod";
-	snprintf(out, SUBJECT_SIZE, "%s %s%s%s", kind_name(object->kind), object->namespace, *object->namespace ? "/" : "", object->name);
+	snprintf(out, SUBJECT_SIZE, "%s %s%s%s", catalog_kind_name(object->kind), object->namespace, *object->namespace ? "/" : "", object->name);
 	return out;
 }
 
@@ -374,11 +374,11 @@ static void annotations_warn_kind(const struct gathered *gathered, const struct 
 	TEXT_ON_STACK(what, DIAGNOSTIC_SIZE);
 	const char *separator = " ";
 
-	text_printf(&what, "it has no meaning on a %s, only on", kind_name(gathered->object->kind));
+	text_printf(&what, "it has no meaning on a %s, only on", catalog_kind_name(gathered->object->kind));
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
 		if (!(kinds >> kind & 1))
 			continue;
-		text_printf(&what, "%s%s", separator, kind == KIND_POD ? "the pod" : kind_name((enum kind)kind));
+		text_printf(&what, "%s%s", separator, kind == KIND_POD ? "the pod" : catalog_kind_name((enum kind)kind));
 		separator = ", ";
 	}
 	annotations_warn(gathered, annotation, what_bytes);
@@ -571,7 +571,7 @@ static void annotations_print_kinds(uint32_t kinds, FILE *to)
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
 		if (!(listed >> kind & 1))
 			continue;
-		fprintf(to, "%s%s", separator, kind_name((enum kind)kind));
+		fprintf(to, "%s%s", separator, catalog_kind_name((enum kind)kind));
 		separator = ", ";
 	}
 	if (kinds & KIND(POD))

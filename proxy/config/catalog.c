@@ -20,7 +20,7 @@ static const char *const catalog_kinds[] = {
 
 _Static_assert(sizeof catalog_kinds / sizeof *catalog_kinds == KIND_COUNT, "one name per kind");
 
-const char *kind_name(enum kind kind)
+const char *catalog_kind_name(enum kind kind)
 {
 	return catalog_kinds[kind];
 }

@@ -32,7 +32,7 @@ enum kind {
 };
 
 /* "HTTPRoute", "LoadBalancer", … */
-const char *kind_name(enum kind kind);
+const char *catalog_kind_name(enum kind kind);
 
 /* The head of every object. `namespace` is "default" where a namespaced document gives none, "" for cluster-wide kinds. */
 struct object {

@@ -92,3 +92,14 @@ void diagnostics_add(struct diagnostics *diagnostics, bool error, const char *fo
 	diagnostics_add_list(diagnostics, error, format, arguments);
 	va_end(arguments);
 }
+
+void diagnostics_print(const struct diagnostics *diagnostics, bool warnings, FILE *to)
+{
+	size_t found = diagnostics->errors + diagnostics->warnings;
+
+	for (const struct diagnostic *one = diagnostics->first; one; one = one->next)
+		if (one->error || warnings)
+			fprintf(to, "%s: %s\n", one->error ? "error" : "warning", one->text);
+	if (found > diagnostics->kept)
+		fprintf(to, "%zu more are not shown\n", found - diagnostics->kept);
+}

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 struct arena;
 
@@ -33,5 +34,8 @@ void diagnostics_add_list(struct diagnostics *diagnostics, bool error, const cha
 
 /* How many bytes, `most` of them or a few less, stand before a character that would not be whole. `length` when it all fits. */
 size_t diagnostics_cut(const char *text, size_t length, size_t most);
+
+/* One line each: "error: …" and, where wanted, "warning: …"; then how many more there were than are kept. */
+void diagnostics_print(const struct diagnostics *diagnostics, bool warnings, FILE *to);
 
 #endif

@@ -293,7 +293,7 @@ static const char *manifest_subject(struct reader *reader, const struct yaml_nod
 	const struct yaml_node *metadata = yaml_field(document, "metadata");
 	const struct yaml_node *name = metadata != NULL ? yaml_field(metadata, "name") : NULL;
 	const struct yaml_node *namespace = metadata != NULL ? yaml_field(metadata, "namespace") : NULL;
-	const char *kind = kind_name(row->kind), *where = row->cluster_wide ? "" : "default";
+	const char *kind = catalog_kind_name(row->kind), *where = row->cluster_wide ? "" : "default";
 
 	if (name == NULL || name->type != YAML_SCALAR || !manifest_is_subdomain(name->text))
 		return kind;
@@ -327,7 +327,7 @@ static void manifest_check_once(struct manifest *manifest, const struct manifest
 	if (row->single && other != NULL)
 		fields_warn(reader, document, "",
 			    "%s %s/%s is at %s:%u already; of a field that both set, this one counts, which is read later",
-			    kind_name(row->kind), other->namespace, other->name, other->file, other->line);
+			    catalog_kind_name(row->kind), other->namespace, other->name, other->file, other->line);
 }
 
 static void manifest_read_object(struct manifest *manifest, const struct manifest_row *row, const struct yaml_node *document,
@@ -345,7 +345,7 @@ static void manifest_read_object(struct manifest *manifest, const struct manifes
 		metadata.namespace = "";
 
 	struct object *object = arena_alloc(reader->arena, row->size);
-	const char *subject = arena_printf(reader->arena, "%s %s%s%s", kind_name(row->kind), metadata.namespace,
+	const char *subject = arena_printf(reader->arena, "%s %s%s%s", catalog_kind_name(row->kind), metadata.namespace,
 					   *metadata.namespace != '\0' ? "/" : "", metadata.name);
 	if (object == NULL || subject == NULL) {
 		fields_no_memory(reader);
@@ -391,7 +391,7 @@ static const struct manifest_row *manifest_find_row(struct manifest *manifest, c
 	for (size_t i = 0; i < sizeof manifest_rows / sizeof *manifest_rows; i++) {
 		const struct manifest_row *row = &manifest_rows[i];
 		const char *known = NULL;
-		if (strcmp(kind_name(row->kind), type->kind) != 0)
+		if (strcmp(catalog_kind_name(row->kind), type->kind) != 0)
 			continue;
 		for (const char *const *api_version = row->api_versions; *api_version != NULL; api_version++) {
 			if (strcmp(*api_version, type->api_version) == 0)
@@ -438,7 +438,7 @@ static bool manifest_is_list(const struct yaml_node *document, const char *kind)
 	if (length < 4 || strcmp(kind + length - 4, "List") != 0)
 		return false;
 	for (size_t i = 0; i < sizeof manifest_rows / sizeof *manifest_rows; i++) {
-		const char *name = kind_name(manifest_rows[i].kind);
+		const char *name = catalog_kind_name(manifest_rows[i].kind);
 		if (strlen(name) == length - 4 && strncmp(name, kind, length - 4) == 0)
 			return true;
 	}
@@ -552,7 +552,7 @@ void manifest_print_kinds(FILE *to)
 {
 	fprintf(to, "| kind | apiVersion | what is read |\n|---|---|---|\n");
 	for (size_t i = 0; i < sizeof manifest_rows / sizeof *manifest_rows; i++) {
-		fprintf(to, "| %s | ", kind_name(manifest_rows[i].kind));
+		fprintf(to, "| %s | ", catalog_kind_name(manifest_rows[i].kind));
 		manifest_print_versions(manifest_rows[i].api_versions, to);
 		fprintf(to, " | %s |\n", manifest_rows[i].what);
 	}

@@ -10,16 +10,16 @@ struct reader {
 	bool failed;
 };
 
-static size_t reader_left(const struct reader *reader)
+static size_t tls_hello_left(const struct reader *reader)
 {
 	return (size_t)(reader->end - reader->at);
 }
 
-static uint32_t reader_number(struct reader *reader, size_t bytes)
+static uint32_t tls_hello_number(struct reader *reader, size_t bytes)
 {
 	uint32_t value = 0;
 
-	if (reader_left(reader) < bytes) {
+	if (tls_hello_left(reader) < bytes) {
 		reader->failed = true;
 		reader->at = reader->end;
 		return 0;
@@ -30,12 +30,12 @@ static uint32_t reader_number(struct reader *reader, size_t bytes)
 }
 
 /* A vector with a length field of length_bytes in front. */
-static struct reader reader_vector(struct reader *reader, size_t length_bytes)
+static struct reader tls_hello_vector(struct reader *reader, size_t length_bytes)
 {
-	size_t length = reader_number(reader, length_bytes);
+	size_t length = tls_hello_number(reader, length_bytes);
 	struct reader vector = {reader->at, reader->at, false};
 
-	if (length > reader_left(reader)) {
+	if (length > tls_hello_left(reader)) {
 		reader->failed = vector.failed = true;
 		reader->at = reader->end;
 		return vector;
@@ -47,7 +47,7 @@ static struct reader reader_vector(struct reader *reader, size_t length_bytes)
 
 static size_t tls_hello_copy(char *out, size_t size, struct reader name)
 {
-	size_t length = reader_left(&name);
+	size_t length = tls_hello_left(&name);
 
 	if (length >= size)
 		return 0;
@@ -59,11 +59,11 @@ static size_t tls_hello_copy(char *out, size_t size, struct reader name)
 
 static void tls_hello_server_name(struct reader extension, struct tls_hello *hello)
 {
-	struct reader names = reader_vector(&extension, 2);
+	struct reader names = tls_hello_vector(&extension, 2);
 
-	while (reader_left(&names) && !names.failed) {
-		uint32_t type = reader_number(&names, 1);
-		struct reader name = reader_vector(&names, 2);
+	while (tls_hello_left(&names) && !names.failed) {
+		uint32_t type = tls_hello_number(&names, 1);
+		struct reader name = tls_hello_vector(&names, 2);
 
 		if (type == 0 && !names.failed) {
 			tls_hello_copy(hello->server_name, sizeof hello->server_name, name);
@@ -74,14 +74,14 @@ static void tls_hello_server_name(struct reader extension, struct tls_hello *hel
 
 static void tls_hello_alpn(struct reader extension, struct tls_hello *hello)
 {
-	struct reader names = reader_vector(&extension, 2);
+	struct reader names = tls_hello_vector(&extension, 2);
 	size_t used = 0;
 
-	while (reader_left(&names) && !names.failed) {
-		struct reader name = reader_vector(&names, 1);
+	while (tls_hello_left(&names) && !names.failed) {
+		struct reader name = tls_hello_vector(&names, 1);
 		size_t room = sizeof hello->alpn - used, comma = used ? 1 : 0;
 
-		if (names.failed || reader_left(&name) + comma >= room)
+		if (names.failed || tls_hello_left(&name) + comma >= room)
 			return;
 		if (comma)
 			hello->alpn[used++] = ',';
@@ -94,20 +94,20 @@ static int tls_hello_body(struct reader body, struct tls_hello *hello)
 	enum { EXTENSION_SERVER_NAME = 0, EXTENSION_ALPN = 16 };
 	struct reader extensions;
 
-	reader_number(&body, 2); /* legacy_version */
+	tls_hello_number(&body, 2); /* legacy_version */
 	for (int i = 0; i < 8; i++)
-		reader_number(&body, 4); /* random */
-	reader_vector(&body, 1);         /* legacy_session_id */
-	reader_vector(&body, 2);         /* cipher_suites */
-	reader_vector(&body, 1);         /* legacy_compression_methods */
+		tls_hello_number(&body, 4); /* random */
+	tls_hello_vector(&body, 1);         /* legacy_session_id */
+	tls_hello_vector(&body, 2);         /* cipher_suites */
+	tls_hello_vector(&body, 1);         /* legacy_compression_methods */
 	if (body.failed)
 		return -EINVAL;
-	if (!reader_left(&body))
+	if (!tls_hello_left(&body))
 		return 0; /* no extensions at all */
-	extensions = reader_vector(&body, 2);
-	while (reader_left(&extensions) && !extensions.failed) {
-		uint32_t type = reader_number(&extensions, 2);
-		struct reader extension = reader_vector(&extensions, 2);
+	extensions = tls_hello_vector(&body, 2);
+	while (tls_hello_left(&extensions) && !extensions.failed) {
+		uint32_t type = tls_hello_number(&extensions, 2);
+		struct reader extension = tls_hello_vector(&extensions, 2);
 
 		if (type == EXTENSION_SERVER_NAME)
 			tls_hello_server_name(extension, hello);
@@ -123,7 +123,7 @@ static int tls_hello_collect(struct reader records, uint8_t message[static TLS_H
 	size_t have = 0, want = 4;
 
 	while (have < want) {
-		size_t left = reader_left(&records), record;
+		size_t left = tls_hello_left(&records), record;
 
 		if (left && records.at[0] != 22)
 			return -EINVAL;
@@ -131,7 +131,7 @@ static int tls_hello_collect(struct reader records, uint8_t message[static TLS_H
 			return -EAGAIN;
 		record = (size_t)records.at[3] << 8 | records.at[4];
 		records.at += 5;
-		left = reader_left(&records);
+		left = tls_hello_left(&records);
 		if (!record || have + record > TLS_HELLO_MOST)
 			return -EINVAL;
 		memcpy(message + have, records.at, left < record ? left : record);

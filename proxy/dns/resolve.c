@@ -387,7 +387,7 @@ static void resolve_adopt(struct resolver *resolver, struct resolve_name **names
 	resolver->count = count;
 }
 
-int resolver_want(struct resolver *resolver, const char *const *names, size_t count)
+int resolve_want(struct resolver *resolver, const char *const *names, size_t count)
 {
 	const char **sorted = calloc(count + 1, sizeof *sorted);
 	struct resolve_name **wanted = calloc(count + 1, sizeof(struct resolve_name *));
@@ -408,7 +408,7 @@ int resolver_want(struct resolver *resolver, const char *const *names, size_t co
 	return result;
 }
 
-enum resolve_state resolver_get(const struct resolver *resolver, const char *name, const struct addr **addresses, size_t *count)
+enum resolve_state resolve_get(const struct resolver *resolver, const char *name, const struct addr **addresses, size_t *count)
 {
 	const struct resolve_name *found = resolve_find(resolver, name);
 
@@ -419,7 +419,7 @@ enum resolve_state resolver_get(const struct resolver *resolver, const char *nam
 
 /* --- beginning and end --- */
 
-int resolver_new(struct resolver **out, struct loop *loop, struct log *log, void (*changed)(void *owner), void *owner)
+int resolve_new(struct resolver **out, struct loop *loop, struct log *log, void (*changed)(void *owner), void *owner)
 {
 	struct resolver *resolver = calloc(1, sizeof *resolver);
 	int result;
@@ -439,12 +439,12 @@ int resolver_new(struct resolver **out, struct loop *loop, struct log *log, void
 	return 0;
 }
 
-int resolver_use_server(struct resolver *resolver, const struct addr *server)
+int resolve_use_server(struct resolver *resolver, const struct addr *server)
 {
 	return resolve_channel_use_server(resolver->channel, server);
 }
 
-void resolver_free(struct resolver *resolver)
+void resolve_free(struct resolver *resolver)
 {
 	if (!resolver)
 		return;

@@ -43,7 +43,7 @@ int resolve_channel_new(struct resolve_channel **out, struct loop *loop);
 /* What is under way is answered with a failure; what waits must have been withdrawn. */
 void resolve_channel_free(struct resolve_channel *channel);
 
-/* See resolver_use_server(). */
+/* See resolve_use_server(). */
 int resolve_channel_use_server(struct resolve_channel *channel, const struct addr *server);
 
 void resolve_channel_ask(struct resolve_channel *channel, struct resolve_question *question);

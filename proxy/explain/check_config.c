@@ -20,20 +20,9 @@ struct check {
 
 int check_config_load(const struct settings *settings, struct config **out)
 {
-	const struct config_paths paths = proxy_options_paths(settings);
+	const struct config_paths paths = settings_paths(settings);
 
 	return config_load(out, &paths, NULL);
-}
-
-void check_config_complain(const struct diagnostics *diagnostics, bool warnings, FILE *errors)
-{
-	size_t found = diagnostics->errors + diagnostics->warnings;
-
-	for (const struct diagnostic *one = diagnostics->first; one; one = one->next)
-		if (one->error || warnings)
-			fprintf(errors, "%s: %s\n", one->error ? "error" : "warning", one->text);
-	if (found > diagnostics->kept)
-		fprintf(errors, "%zu more are not shown\n", found - diagnostics->kept);
 }
 
 static void check_config_count(struct check *check, size_t source, const struct diagnostics *diagnostics)
@@ -62,7 +51,7 @@ static void check_config_print_json(const struct check *check, FILE *out)
 	json_open(&json, "objects", '{');
 	for (enum kind kind = 0; kind < KIND_COUNT; kind++)
 		if (check->config->catalog->counts[kind])
-			json_number(&json, kind_name(kind), (int64_t)check->config->catalog->counts[kind]);
+			json_number(&json, catalog_kind_name(kind), (int64_t)check->config->catalog->counts[kind]);
 	json_close(&json, '}');
 	check_config_print_list(check, true, &json);
 	check_config_print_list(check, false, &json);
@@ -83,7 +72,7 @@ static void check_config_print_text(const struct check *check, FILE *out)
 	for (enum kind kind = 0; kind < KIND_COUNT; kind++) {
 		if (!catalog->counts[kind])
 			continue;
-		fprintf(out, "%s%zu %s", separator, catalog->counts[kind], kind_name(kind));
+		fprintf(out, "%s%zu %s", separator, catalog->counts[kind], catalog_kind_name(kind));
 		separator = ", ";
 	}
 	fputs(*separator ? " in " : "nothing in ", out);
@@ -122,7 +111,7 @@ int check_config_run(const struct settings *settings, FILE *out, FILE *errors)
 		check_config_count(&check, 1, policy_diagnostics(policy));
 	}
 	for (size_t i = 0; i < CHECK_SOURCES && check.sources[i]; i++)
-		check_config_complain(check.sources[i], true, errors);
+		diagnostics_print(check.sources[i], true, errors);
 	if (settings->json)
 		check_config_print_json(&check, out);
 	else

@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 struct config;
-struct diagnostics;
 struct settings;
 
 /* The exit status when the configuration has errors (EX_DATAERR), and when none is named (EX_USAGE). */
@@ -13,9 +12,6 @@ enum { CHECK_CONFIG_REFUSED = 65, CHECK_CONFIG_NOTHING = 64 };
 
 /* What the settings name, read. 0, then one reference is the caller's; -ENOMEM. */
 int check_config_load(const struct settings *settings, struct config **out);
-
-/* One line each: "error: …" and, where wanted, "warning: …"; then how many more there were than are kept. */
-void check_config_complain(const struct diagnostics *diagnostics, bool warnings, FILE *errors);
 
 /* The command: every diagnostic to `errors`, what was read to `out`, one line or with --json one object. Returns the exit status:
  * 0, one of the above, or 1 when there is no memory. */

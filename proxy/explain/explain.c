@@ -156,7 +156,7 @@ static void explain_write_head(const struct explain *explain, const struct expla
 /* The head goes through the parser of the data path, which refuses what it refuses there. */
 static int explain_parse_head(struct explain *explain)
 {
-	const struct http1_limits limits = proxy_options_limits(explain->settings);
+	const struct http1_limits limits = settings_limits(explain->settings);
 	const uint8_t *bytes = (const uint8_t *)explain->head;
 	struct input_scan scan = {0};
 	struct request_head request;
@@ -379,7 +379,7 @@ static int explain_with_config(struct explain *explain, FILE *out)
 	if (result)
 		return result;
 	if (config->diagnostics.errors) {
-		check_config_complain(&config->diagnostics, false, explain->errors);
+		diagnostics_print(&config->diagnostics, false, explain->errors);
 		config_unref(config);
 		return -EBADMSG;
 	}

@@ -101,7 +101,7 @@ static void explain_print_json_route(struct json *json, const struct explanation
 		return;
 	}
 	json_open(json, "route", '{');
-	json_string(json, "kind", kind_name(rule->kind));
+	json_string(json, "kind", catalog_kind_name(rule->kind));
 	json_string(json, "namespace", rule->namespace);
 	json_string(json, "name", rule->name);
 	json_number(json, "rule", (int64_t)rule->index);
@@ -303,7 +303,7 @@ static void explain_print_applies(const struct explanation *explanation, FILE *o
 		explain_print_row(out, "route", "none");
 		return;
 	}
-	explain_print_row(out, "route", "%s %s/%s", kind_name(rule->kind), rule->namespace, rule->name);
+	explain_print_row(out, "route", "%s %s/%s", catalog_kind_name(rule->kind), rule->namespace, rule->name);
 	explain_print_row(out, "rule", "%zu%s%s", rule->index, rule->rule_name ? ", " : "", rule->rule_name ? rule->rule_name : "");
 	if (explanation->choice.match)
 		explain_print_match(rule->kind, explanation->choice.match, out);

@@ -11,11 +11,10 @@
 #include "lib/text.h"
 #include "proxy/config/diagnostics.h"
 #include "proxy/config/yaml.h"
-#include "proxy/explain/check_config.h"
 #include "proxy/inject/inject_description.h"
 #include "proxy/inject/inject_options.h"
-#include "proxy/inject/inject_pod.h"
-#include "proxy/inject/inject_tree.h"
+#include "proxy/inject/pod.h"
+#include "proxy/inject/tree.h"
 
 enum { INJECT_USAGE = 64, SUBJECT_SIZE = 300, READ_AT_ONCE = 64 * 1024 };
 
@@ -89,7 +88,7 @@ static void inject_object(struct inject *inject, const char *file, struct yaml_n
 			return;
 		metadata = NULL;
 	}
-	inject_pod(inject, subject, metadata, spec);
+	pod_inject(inject, subject, metadata, spec);
 }
 
 /* A document, or an item of a list. */
@@ -198,7 +197,7 @@ static int inject_all(struct inject *inject, FILE *in, FILE *out, FILE *errors)
 		diagnostics_add(inject->diagnostics, true, "there is no document in what was given");
 	if (!result && inject->no_memory)
 		result = -ENOMEM;
-	check_config_complain(inject->diagnostics, true, errors);
+	diagnostics_print(inject->diagnostics, true, errors);
 	if (result)
 		return result;
 	if (inject->diagnostics->errors) {

@@ -73,8 +73,8 @@ static int inject_options_ask_proxy(const struct inject_flag *flag, const char *
 		text_string(accepted, "less text");
 		return -EINVAL;
 	}
-	result = proxy_options_parse(2, words, environment, &settings, &command, &error);
-	proxy_options_free(&settings);
+	result = settings_parse(2, words, environment, &settings, &command, &error);
+	settings_free(&settings);
 	give = strstr(error_bytes, "; give ");
 	if (result)
 		text_string(accepted, give ? give + strlen("; give ") : inject_options_accepted(flag));
@@ -193,7 +193,7 @@ static int inject_options_row(struct arena *arena, const struct inject_flag *fla
 	text_printf(&help, "Of %s", of[flag->containers]);
 	if (flag->containers & INJECT_PROXY) {
 		text_string(&help, ": ");
-		proxy_options_write_help(flag->name, &help);
+		settings_write_help(flag->name, &help);
 	} else {
 		text_char(&help, '.');
 	}

@@ -49,7 +49,7 @@ void policy_attach_check_parents(struct policy_build *build, const struct policy
 		if (!covers)
 			diagnostics_add(&build->policy->diagnostics, false,
 			                "%s:%u: %s %s/%s: a parentRef to Service %s applies to nothing: no TCP port of it fits",
-			                route->file, route->line, kind_name(route->kind), route->namespace, route->name, service->key);
+			                route->file, route->line, catalog_kind_name(route->kind), route->namespace, route->name, service->key);
 	}
 }
 
@@ -108,9 +108,9 @@ static bool policy_attach_counts(const struct attachment *attachment, const stru
 	if (link->route->object.kind == attachment->winner)
 		return true;
 	diagnostics_add(&attachment->build->policy->diagnostics, false, "%s:%u: %s %s/%s: ignored on Service %s port %u, which has a %s",
-	                link->route->object.file, link->route->object.line, kind_name(link->route->object.kind),
+	                link->route->object.file, link->route->object.line, catalog_kind_name(link->route->object.kind),
 	                link->route->object.namespace, link->route->object.name, attachment->service->key, attachment->target->port,
-	                kind_name(attachment->winner));
+	                catalog_kind_name(attachment->winner));
 	return false;
 }
 
@@ -165,7 +165,7 @@ static void policy_attach_backend(struct attachment *attachment, const struct ob
 		if (!found) {
 			diagnostics_add(&build->policy->diagnostics, false,
 			                "%s:%u: %s %s/%s: the backend %s has no TCP port %u%s",
-			                route->file, route->line, kind_name(route->kind), route->namespace, route->name, service->key,
+			                route->file, route->line, catalog_kind_name(route->kind), route->namespace, route->name, service->key,
 			                document->port, attachment->acts ? "; its share of the requests gets an error" : "");
 			return;
 		}
@@ -230,7 +230,7 @@ static struct policy_rule *policy_attach_rule(struct attachment *attachment, con
 	    .advises = !attachment->acts,
 	    .backends = attachment->acts ? document->backends : NULL,
 	    .backend_count = attachment->acts ? document->backend_count : 0,
-	    .text = arena_printf(&build->policy->arena, "%s %s/%s rule %zu", kind_name(object->kind), object->namespace, object->name,
+	    .text = arena_printf(&build->policy->arena, "%s %s/%s rule %zu", catalog_kind_name(object->kind), object->namespace, object->name,
 	                         document->index),
 	};
 	build->no_memory |= !rule->view.text;

@@ -281,7 +281,7 @@ static void policy_build_resolve(struct policy_build *build)
 			return;
 		policy->names[policy->name_count++] = name;
 		if (build->resolver)
-			service->unknown = resolver_get(build->resolver, name, &service->addresses, &service->address_count) == RESOLVE_ABSENT;
+			service->unknown = resolve_get(build->resolver, name, &service->addresses, &service->address_count) == RESOLVE_ABSENT;
 	}
 }
 

@@ -93,7 +93,7 @@ static void reload_say_read(const struct reload *reload, const struct config *co
 	}
 	for (int kind = 0; kind < KIND_COUNT; kind++)
 		if (config->catalog->counts[kind])
-			text_printf(&kinds, "%s%zu %s", kinds.length ? ", " : "", config->catalog->counts[kind], kind_name(kind));
+			text_printf(&kinds, "%s%zu %s", kinds.length ? ", " : "", config->catalog->counts[kind], catalog_kind_name(kind));
 	log_message(reload->log, LOG_INFO, "configuration read in %lld ms: %s from %zu file%s; %zu warning%s", (long long)milliseconds,
 	            kinds.length ? kinds_bytes : "no document", config->files, config->files == 1 ? "" : "s",
 	            config->diagnostics.warnings, config->diagnostics.warnings == 1 ? "" : "s");
@@ -117,12 +117,12 @@ static int reload_want_names(struct reload *reload, const struct policy *policy)
 	int result = 0;
 
 	if (count && !reload->resolver) {
-		result = resolver_new(&reload->resolver, reload->loop, reload->log, reload_resolved, reload);
+		result = resolve_new(&reload->resolver, reload->loop, reload->log, reload_resolved, reload);
 		if (!result && reload->settings.dns_server.family)
-			result = resolver_use_server(reload->resolver, &reload->settings.dns_server);
+			result = resolve_use_server(reload->resolver, &reload->settings.dns_server);
 	}
 	if (!result && reload->resolver)
-		result = resolver_want(reload->resolver, names, count);
+		result = resolve_want(reload->resolver, names, count);
 	return result;
 }
 
@@ -279,7 +279,7 @@ void reload_free(struct reload *reload)
 		return;
 	wheel_cancel(loop_wheel(reload->loop), &reload->rebuild);
 	watch_free(reload->watch);
-	resolver_free(reload->resolver);
+	resolve_free(reload->resolver);
 	policy_unref(reload->policy);
 	config_unref(reload->config);
 	series_free(reload->series);

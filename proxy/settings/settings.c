@@ -12,11 +12,6 @@
 #include "lib/options.h"
 #include "lib/text.h"
 #include "proxy/admin/admin_host.h"
-#include "proxy/admin/admin_pages.h"
-#include "proxy/config/annotations.h"
-#include "proxy/config/manifest.h"
-#include "proxy/connection/advice.h"
-#include "proxy/inject/inject.h"
 #include "proxy/settings/settings_check.h"
 #include "proxy/settings/settings_value.h"
 
@@ -40,10 +35,10 @@ static const struct option_row fixed_rows[] = {
      .offset = FIELD(worker.outbound_port),
      .help = "Where lapse-init redirects connections that leave the namespace."},
     {.name = "admin", .commands = OF_RUN | OF_READY, .argument = "ADDRESS:PORT", .default_value = "127.0.0.1:4191",
-     .parse = options_value_parse_admin, .offset = FIELD(admin),
+     .parse = settings_value_parse_admin, .offset = FIELD(admin),
      .help = "Listener for /ready, /live, /metrics, /connections and what / lists besides; a kubelet and a scraper need it on "
              "0.0.0.0:4191, where it answers other hosts these three alone; off = none."},
-    {.name = "admin-host", .commands = OF_RUN, .argument = "NAME", .parse = options_value_parse_admin_host, .offset = FIELD(admin_hosts),
+    {.name = "admin-host", .commands = OF_RUN, .argument = "NAME", .parse = settings_value_parse_admin_host, .offset = FIELD(admin_hosts),
      .repeatable = true,
      .help = "Further names that the admin listener answers to, as that of a Service by which it is scraped; several between commas. "
              "It answers to addresses, localhost and the pod's own names, and to another Host with 421."},
@@ -90,13 +85,13 @@ static const struct option_row fixed_rows[] = {
     {.name = "max-chunk-extensions", .commands = OF_RUN, .argument = "SIZE", .default_value = "1KiB",
      .parse = options_parse_size, .greatest = 16777216, .offset = FIELD(max_chunk_extensions),
      .help = "Most bytes of chunk extensions in one message."},
-    {.name = "on-malformed-http", .commands = OF_RUN, .argument = "pass|refuse", .default_value = "pass", .parse = options_value_parse_malformed,
+    {.name = "on-malformed-http", .commands = OF_RUN, .argument = "pass|refuse", .default_value = "pass", .parse = settings_value_parse_malformed,
      .offset = FIELD(refuse_malformed_http),
      .help = "What a strict parser refuses goes on as it came, and the connection is not read further; or it is answered with 400 or 502. "
              "Where routes choose, filter or retry it is always refused."},
     {.name = "no-reason-headers", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(exchange.no_reason_headers),
      .help = "Leaves what happened out of synthesised answers: lapse-reason, lapse-detail, Proxy-Status and the line of text."},
-    {.name = "forwarded", .commands = OF_RUN, .parse = options_value_parse_forwarded, .offset = FIELD(exchange.forwarded), .follows = "x-forwarded-for",
+    {.name = "forwarded", .commands = OF_RUN, .parse = settings_value_parse_forwarded, .offset = FIELD(exchange.forwarded), .follows = "x-forwarded-for",
      .help = "Names the client's address in inbound requests, since the application sees the pod's own: in Forwarded (RFC 7239), or with "
              "--forwarded x-forwarded-for in X-Forwarded-For; appended to what came."},
     {.name = "log-format", .commands = OF_RUN, .argument = "text|json", .default_value = "text", .parse = log_parse_format,
@@ -117,35 +112,35 @@ static const struct option_row fixed_rows[] = {
      .help = "File or directory of Kubernetes documents, YAML or JSON: routes, Services, ServiceProfiles, KubeLB's kinds."},
     {.name = "pod-info", .commands = OF_CONFIG, .argument = "DIR", .parse = options_parse_text, .offset = FIELD(pod_info),
      .help = "Directory with this pod's annotations and labels, files of the downward API."},
-    {.name = "namespace", .commands = OF_CONFIG, .argument = "NAME", .parse = options_value_parse_namespace,
+    {.name = "namespace", .commands = OF_CONFIG, .argument = "NAME", .parse = settings_value_parse_namespace,
      .offset = FIELD(namespace),
      .help = "Namespace of this pod. Without it the service account's, else default."},
     {.name = "cluster-domain", .commands = OF_CONFIG, .argument = "DOMAIN", .default_value = "cluster.local",
-     .parse = options_value_parse_domain, .offset = FIELD(policy.cluster_domain),
+     .parse = settings_value_parse_domain, .offset = FIELD(policy.cluster_domain),
      .help = "What the names of Services end in: NAME.NAMESPACE.svc.DOMAIN."},
-    {.name = "dns-server", .commands = OF_RUN, .argument = "ADDRESS:PORT", .parse = options_value_parse_dns,
+    {.name = "dns-server", .commands = OF_RUN, .argument = "ADDRESS:PORT", .parse = settings_value_parse_dns,
      .offset = FIELD(dns_server),
      .help = "Who is asked for addresses of Services that no document gives. Without it those of /etc/resolv.conf."},
     {.name = "service-profile-default-timeout", .commands = OF_CONFIG, .argument = "DURATION", .default_value = "10s",
-     .parse = options_value_parse_profile_default, .offset = FIELD(policy),
+     .parse = settings_value_parse_profile_default, .offset = FIELD(policy),
      .help = "Timeout of ServiceProfile routes that set none; 0s turns it off."},
     {.name = "to", .commands = OF_EXPLAIN, .argument = "ADDRESS:PORT|NAMESPACE/NAME:PORT", .parse = options_parse_text,
      .offset = FIELD(to),
      .help = "Where the connection goes: an address as the application dials it, or a Service."},
     {.name = "direction", .commands = OF_EXPLAIN, .argument = "inbound|outbound", .default_value = "outbound",
-     .parse = options_value_parse_direction, .offset = FIELD(direction),
+     .parse = settings_value_parse_direction, .offset = FIELD(direction),
      .help = "Whether the connection leaves this pod or comes to it."},
-    {.name = "from-namespace", .commands = OF_EXPLAIN, .argument = "NAME", .parse = options_value_parse_namespace,
+    {.name = "from-namespace", .commands = OF_EXPLAIN, .argument = "NAME", .parse = settings_value_parse_namespace,
      .offset = FIELD(from_namespace),
      .help = "Namespace of the client, whose own routes come first. Without it --namespace."},
     {.name = "header", .letter = 'H', .commands = OF_EXPLAIN, .argument = "'NAME: VALUE'", .parse = options_parse_texts,
      .offset = FIELD(headers), .repeatable = true,
      .help = "Header field of the request."},
-    {.name = "since", .commands = OF_WHY, .argument = "DURATION|TIMESTAMP", .parse = options_value_parse_since, .offset = FIELD(since),
+    {.name = "since", .commands = OF_WHY, .argument = "DURATION|TIMESTAMP", .parse = settings_value_parse_since, .offset = FIELD(since),
      .help = "Only lines from then on: back from now (10m), or an instant (2026-01-02T03:04:05Z; without an offset UTC)."},
     {.name = "service", .commands = OF_WHY, .argument = "NAME", .parse = options_parse_text, .offset = FIELD(service),
      .help = "Only records of this Service (NAMESPACE/NAME or NAME), or of this server (ADDRESS or ADDRESS:PORT)."},
-    {.name = "reason", .commands = OF_WHY, .argument = "REASON", .parse = options_value_parse_reason, .offset = FIELD(reasons),
+    {.name = "reason", .commands = OF_WHY, .argument = "REASON", .parse = settings_value_parse_reason, .offset = FIELD(reasons),
      .repeatable = true,
      .help = "Only records of this reason."},
     {.name = "file", .commands = OF_WHY, .argument = "FILE", .parse = options_parse_texts, .offset = FIELD(logs), .repeatable = true,
@@ -155,7 +150,7 @@ static const struct option_row fixed_rows[] = {
     {.name = "within", .commands = OF_READY, .argument = "DURATION", .default_value = "30s", .parse = options_parse_duration,
      .offset = FIELD(within),
      .help = "How long to wait for it."},
-    {.name = "print-docs", .argument = "WHICH", .parse = options_value_parse_docs, .offset = FIELD(docs),
+    {.name = "print-docs", .argument = "WHICH", .parse = settings_value_parse_docs, .offset = FIELD(docs),
      .help = "Prints a part of the documentation and exits: man, timeouts, reasons, kinds, annotations, metrics, inject."},
 };
 
@@ -192,7 +187,7 @@ static const struct option_command commands[] = {
     {NULL},
 };
 
-static void proxy_options_rows(struct proxy_rows *table)
+static void settings_rows(struct proxy_rows *table)
 {
 	memcpy(table->rows, fixed_rows, sizeof fixed_rows);
 	for (int id = 0; id < TIMEOUT_COUNT; id++) {
@@ -209,7 +204,7 @@ static void proxy_options_rows(struct proxy_rows *table)
 		    .aliases = {id == TIMEOUT_DRAIN ? "drain-timeout" : id == TIMEOUT_DRAIN_LEAST ? "drain-least" : NULL},
 		    .argument = "DURATION",
 		    .help = table->help[id],
-		    .parse = options_value_parse_timeout,
+		    .parse = settings_value_parse_timeout,
 		    .commands = OF_CONFIG,
 		    .offset = FIELD(policy.timeouts) + offsetof(struct timeouts, of) + (size_t)id * sizeof(struct timeout_value),
 		};
@@ -225,27 +220,27 @@ static void proxy_options_rows(struct proxy_rows *table)
 	};
 }
 
-int proxy_options_parse(int argc, char **argv, char **environment, struct settings *settings, int *command, struct text *error)
+int settings_parse(int argc, char **argv, char **environment, struct settings *settings, int *command, struct text *error)
 {
 	struct proxy_rows table;
 	int result;
 
-	proxy_options_rows(&table);
+	settings_rows(&table);
 	*settings = (struct settings){0};
 	timeouts_init_unset(&settings->policy.timeouts);
 	result = options_parse(&table.options, argc, argv, environment, settings, command, error);
-	return result ? result : options_check(settings, *command == COMMAND_RUN, error);
+	return result ? result : settings_check(settings, *command == COMMAND_RUN, error);
 }
 
-void proxy_options_look_at_environment(char **environment, struct text *unknown, struct text *services)
+void settings_look_at_environment(char **environment, struct text *unknown, struct text *services)
 {
 	struct proxy_rows table;
 
-	proxy_options_rows(&table);
+	settings_rows(&table);
 	options_environment_look(&table.options, environment, unknown, services);
 }
 
-struct config_paths proxy_options_paths(const struct settings *settings)
+struct config_paths settings_paths(const struct settings *settings)
 {
 	return (struct config_paths){
 	    .files = settings->config.items,
@@ -255,7 +250,7 @@ struct config_paths proxy_options_paths(const struct settings *settings)
 	};
 }
 
-struct http1_limits proxy_options_limits(const struct settings *settings)
+struct http1_limits settings_limits(const struct settings *settings)
 {
 	return (struct http1_limits){
 	    .head_bytes = (size_t)settings->max_head_size,
@@ -265,7 +260,7 @@ struct http1_limits proxy_options_limits(const struct settings *settings)
 	};
 }
 
-void proxy_options_free(struct settings *settings)
+void settings_free(struct settings *settings)
 {
 	ports_free(&settings->worker.opaque_ports);
 	options_texts_free(&settings->admin_hosts);
@@ -280,14 +275,14 @@ void proxy_options_free(struct settings *settings)
 	timeouts_init_unset(&settings->policy.timeouts);
 }
 
-static void proxy_options_write_addr(const void *field, struct text *out)
+static void settings_write_addr(const void *field, struct text *out)
 {
 	char text[ADDR_TEXT_SIZE];
 
 	text_string(out, ((const struct addr *)field)->family ? addr_format(field, text) : "off");
 }
 
-static void proxy_options_write_ports(const struct ports *ports, struct text *out)
+static void settings_write_ports(const struct ports *ports, struct text *out)
 {
 	for (size_t i = 0; i < ports->count; i++) {
 		text_printf(out, "%s%u", i ? "," : "", ports->ranges[i].first);
@@ -297,7 +292,7 @@ static void proxy_options_write_ports(const struct ports *ports, struct text *ou
 }
 
 /* The value as it could be written; what nobody gave is empty. */
-static void proxy_options_write(const struct settings *settings, const struct option_row *row, struct text *out)
+static void settings_write(const struct settings *settings, const struct option_row *row, struct text *out)
 {
 	const void *field = (const char *)settings + row->offset;
 	char duration[DURATION_TEXT_SIZE];
@@ -308,30 +303,30 @@ static void proxy_options_write(const struct settings *settings, const struct op
 		text_printf(out, "%lld", (long long)*(const int64_t *)field);
 	else if (row->parse == options_parse_duration)
 		text_string(out, duration_format(*(const int64_t *)field, duration));
-	else if (row->parse == options_value_parse_profile_default)
+	else if (row->parse == settings_value_parse_profile_default)
 		text_string(out, duration_format(settings->policy.service_profile_default_timeout, duration));
-	else if (row->parse == options_value_parse_forwarded)
+	else if (row->parse == settings_value_parse_forwarded)
 		text_string(out, (const char *const[]){"false", "true", row->follows}[*(const enum forwarded *)field]);
 	else if (row->parse == options_parse_flag)
 		text_string(out, *(const bool *)field ? "true" : "false");
 	else if (row->parse == options_parse_ports)
-		proxy_options_write_ports(field, out);
-	else if (row->parse == options_value_parse_admin || row->parse == options_value_parse_dns)
-		proxy_options_write_addr(field, out);
+		settings_write_ports(field, out);
+	else if (row->parse == settings_value_parse_admin || row->parse == settings_value_parse_dns)
+		settings_write_addr(field, out);
 	else if (row->parse == log_parse_level)
 		text_string(out, log_level_name(*(const enum log_level *)field));
 	else if (row->parse == log_parse_format)
 		text_string(out, *(const enum log_format *)field == LOG_JSON ? "json" : "text");
-	else if (row->parse == options_value_parse_malformed)
+	else if (row->parse == settings_value_parse_malformed)
 		text_string(out, *(const bool *)field ? "refuse" : "pass");
-	else if (row->parse == options_parse_texts || row->parse == options_value_parse_admin_host)
+	else if (row->parse == options_parse_texts || row->parse == settings_value_parse_admin_host)
 		for (size_t i = 0; i < ((const struct option_texts *)field)->count; i++)
 			text_printf(out, "%s%s", i ? " " : "", ((const struct option_texts *)field)->items[i]);
 	else if (*(const char *const *)field)
 		text_string(out, *(const char *const *)field);
 }
 
-void proxy_options_print_changed(const struct settings *settings, struct json *json)
+void settings_print_changed(const struct settings *settings, struct json *json)
 {
 	char *words[] = {(char *)"lapse-proxy", NULL}, *environment[] = {NULL};
 	struct settings defaults;
@@ -339,99 +334,44 @@ void proxy_options_print_changed(const struct settings *settings, struct json *j
 	int command;
 
 	json_open(json, "settings", '{');
-	if (!proxy_options_parse(1, words, environment, &defaults, &command, &error))
+	if (!settings_parse(1, words, environment, &defaults, &command, &error))
 		for (size_t i = 0; i < FIXED_ROWS; i++) {
 			TEXT_ON_STACK(before, 4096);
 			TEXT_ON_STACK(now, 4096);
 
 			if (!(fixed_rows[i].commands & OF_RUN))
 				continue;
-			proxy_options_write(&defaults, &fixed_rows[i], &before);
-			proxy_options_write(settings, &fixed_rows[i], &now);
+			settings_write(&defaults, &fixed_rows[i], &before);
+			settings_write(settings, &fixed_rows[i], &now);
 			if (strcmp(before_bytes, now_bytes) != 0)
 				json_string(json, fixed_rows[i].name, now_bytes);
 		}
-	proxy_options_free(&defaults);
+	settings_free(&defaults);
 	json_close(json, '}');
 }
 
-void proxy_options_print_help(FILE *to)
+void settings_print_help(FILE *to)
 {
 	struct proxy_rows table;
 
-	proxy_options_rows(&table);
+	settings_rows(&table);
 	options_print_help(&table.options, to);
 }
 
-void proxy_options_write_help(const char *name, struct text *out)
+void settings_write_help(const char *name, struct text *out)
 {
 	struct proxy_rows table;
 
-	proxy_options_rows(&table);
+	settings_rows(&table);
 	for (size_t i = 0; i < table.options.row_count; i++)
 		if (strcmp(table.rows[i].name, name) == 0)
 			text_string(out, table.rows[i].help);
 }
 
-static void proxy_options_print_timeouts(FILE *to)
-{
-	fprintf(to, "| name | default | flag | ends with | runs |\n|---|---|---|---|---|\n");
-	for (int id = 0; id < TIMEOUT_COUNT; id++) {
-		char duration[DURATION_TEXT_SIZE], flag[TIMEOUTS_FLAG_SIZE];
-
-		timeouts_flag_name(id, flag);
-		fprintf(to, "| `%s` | %s | `--%s` | %s%s%s | %s |\n", timeouts_name(id),
-		        timeouts_default(id) ? duration_format(timeouts_default(id), duration) : "off", flag,
-		        timeouts_reason(id) ? "`" : "", timeouts_reason(id) ? reason_row(timeouts_reason(id))->name : "–",
-		        timeouts_reason(id) ? "`" : "", timeouts_sentence(id));
-	}
-}
-
-static void proxy_options_print_reasons(FILE *to)
-{
-	static const char *const endings[] = {[ENDING_NONE] = "–", [ENDING_FIN] = "FIN", [ENDING_RST] = "RST"};
-
-	fprintf(to, "| reason | by | answer | client gets | meaning | what to do |\n|---|---|---|---|---|---|\n");
-	for (int id = REASON_NONE + 1; id < REASON_COUNT; id++) {
-		const struct reason *row = reason_row(id);
-		TEXT_ON_STACK(remedy, 512);
-
-		advice_write(id, NULL, &remedy);
-		fprintf(to, "| `%s` | %s | ", row->name, reason_by_name(row->by));
-		if (row->status)
-			fprintf(to, "%d", row->status);
-		fprintf(to, " | %s | %s | %s |\n", endings[row->ending], row->sentence, remedy_bytes);
-	}
-}
-
-void proxy_options_print_docs(enum proxy_docs docs, FILE *to)
+void settings_print_man(FILE *to)
 {
 	struct proxy_rows table;
 
-	proxy_options_rows(&table);
-	switch (docs) {
-	case DOCS_MAN:
-		options_print_man(&table.options, to);
-		break;
-	case DOCS_TIMEOUTS:
-		proxy_options_print_timeouts(to);
-		break;
-	case DOCS_REASONS:
-		proxy_options_print_reasons(to);
-		break;
-	case DOCS_KINDS:
-		manifest_print_kinds(to);
-		break;
-	case DOCS_ANNOTATIONS:
-		annotations_print(to);
-		break;
-	case DOCS_METRICS:
-		admin_metrics_print_docs(to);
-		break;
-	case DOCS_INJECT:
-		inject_print_man(to);
-		break;
-	default:
-		break;
-	}
+	settings_rows(&table);
+	options_print_man(&table.options, to);
 }

@@ -54,25 +54,27 @@ struct settings {
 enum proxy_command { COMMAND_RUN, COMMAND_EXPLAIN, COMMAND_CHECK_CONFIG, COMMAND_INJECT, COMMAND_WHY, COMMAND_READY, COMMAND_VERSION };
 
 /* Of these, what is no struct of a wing as it was given. Borrowed from the settings. */
-struct config_paths proxy_options_paths(const struct settings *settings);
-struct http1_limits proxy_options_limits(const struct settings *settings);
+struct config_paths settings_paths(const struct settings *settings);
+struct http1_limits settings_limits(const struct settings *settings);
 
 /* Fills settings; *command is one of proxy_command, or OPTIONS_HELP, OPTIONS_VERSION. 0, or -EINVAL with one sentence in error. */
-int proxy_options_parse(int argc, char **argv, char **environment, struct settings *settings, int *command, struct text *error);
+int settings_parse(int argc, char **argv, char **environment, struct settings *settings, int *command, struct text *error);
 
 /* options_environment_look() of these options. */
-void proxy_options_look_at_environment(char **environment, struct text *unknown, struct text *services);
+void settings_look_at_environment(char **environment, struct text *unknown, struct text *services);
 
-void proxy_options_print_help(FILE *to);
+void settings_print_help(FILE *to);
 
 /* The help of one option, for who passes it on; nothing for what is none. */
-void proxy_options_write_help(const char *name, struct text *out);
-void proxy_options_print_docs(enum proxy_docs docs, FILE *to);
+void settings_write_help(const char *name, struct text *out);
+
+/* The options as a section of the manual (roff). */
+void settings_print_man(FILE *to);
 
 /* "settings": the options of `run` whose value is not their default, timeouts apart. */
 struct json;
-void proxy_options_print_changed(const struct settings *settings, struct json *json);
+void settings_print_changed(const struct settings *settings, struct json *json);
 
-void proxy_options_free(struct settings *settings);
+void settings_free(struct settings *settings);
 
 #endif

@@ -7,7 +7,7 @@
 #include "lib/timeouts.h"
 #include "proxy/settings/settings.h"
 
-static int options_check_drain(const struct settings *settings, struct text *error)
+static int settings_check_drain(const struct settings *settings, struct text *error)
 {
 	const struct timeout_value *least = &settings->policy.timeouts.of[TIMEOUT_DRAIN_LEAST], *drain = &settings->policy.timeouts.of[TIMEOUT_DRAIN];
 	char least_text[DURATION_TEXT_SIZE], drain_text[DURATION_TEXT_SIZE];
@@ -20,7 +20,7 @@ static int options_check_drain(const struct settings *settings, struct text *err
 }
 
 /* 0, or -EINVAL with a sentence: each listener has a port of its own. */
-static int options_check_ports(const struct settings *settings, struct text *error)
+static int settings_check_ports(const struct settings *settings, struct text *error)
 {
 	const char *both = settings->worker.inbound_port == settings->worker.outbound_port                                ? "--outbound-port"
 	                   : settings->admin.family && settings->admin.port == settings->worker.inbound_port  ? "--admin"
@@ -37,9 +37,9 @@ static int options_check_ports(const struct settings *settings, struct text *err
 	return 0;
 }
 
-int options_check(const struct settings *settings, bool listens, struct text *error)
+int settings_check(const struct settings *settings, bool listens, struct text *error)
 {
-	int result = options_check_drain(settings, error);
+	int result = settings_check_drain(settings, error);
 
-	return result || !listens ? result : options_check_ports(settings, error);
+	return result || !listens ? result : settings_check_ports(settings, error);
 }

@@ -8,6 +8,6 @@ struct text;
 
 /* Values that are right one by one and contradict each other; listens: the listeners will be opened. 0, or -EINVAL with one sentence
  * in `error`. */
-int options_check(const struct settings *settings, bool listens, struct text *error);
+int settings_check(const struct settings *settings, bool listens, struct text *error);
 
 #endif

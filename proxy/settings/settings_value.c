@@ -15,7 +15,7 @@
 
 enum { DOMAIN_MOST = 180 }; /* of a name's 253 characters, with a Service and a namespace before it */
 
-int options_value_parse_admin(const struct option_call *call, void *field, struct text *accepted)
+int settings_value_parse_admin(const struct option_call *call, void *field, struct text *accepted)
 {
 	struct addr *addr = field;
 
@@ -29,7 +29,7 @@ int options_value_parse_admin(const struct option_call *call, void *field, struc
 	return -EINVAL;
 }
 
-int options_value_parse_admin_host(const struct option_call *call, void *field, struct text *accepted)
+int settings_value_parse_admin_host(const struct option_call *call, void *field, struct text *accepted)
 {
 	const char *name = call->value;
 	size_t length = admin_host_name_length(name);
@@ -45,7 +45,7 @@ int options_value_parse_admin_host(const struct option_call *call, void *field, 
 	return options_parse_texts(call, field, accepted);
 }
 
-int options_value_parse_forwarded(const struct option_call *call, void *field, struct text *accepted)
+int settings_value_parse_forwarded(const struct option_call *call, void *field, struct text *accepted)
 {
 	bool on = false;
 
@@ -61,7 +61,7 @@ int options_value_parse_forwarded(const struct option_call *call, void *field, s
 	return 0;
 }
 
-int options_value_parse_dns(const struct option_call *call, void *field, struct text *accepted)
+int settings_value_parse_dns(const struct option_call *call, void *field, struct text *accepted)
 {
 	struct addr addr;
 
@@ -74,7 +74,7 @@ int options_value_parse_dns(const struct option_call *call, void *field, struct 
 }
 
 /* Letters, digits and hyphens, neither first nor last a hyphen (RFC 1123), in lower case as Kubernetes has it. */
-static bool options_value_is_label(const char *text, size_t length)
+static bool settings_value_is_label(const char *text, size_t length)
 {
 	for (size_t i = 0; i < length; i++)
 		if (!((text[i] >= 'a' && text[i] <= 'z') || (text[i] >= '0' && text[i] <= '9') ||
@@ -83,9 +83,9 @@ static bool options_value_is_label(const char *text, size_t length)
 	return length && length <= 63;
 }
 
-int options_value_parse_namespace(const struct option_call *call, void *field, struct text *accepted)
+int settings_value_parse_namespace(const struct option_call *call, void *field, struct text *accepted)
 {
-	if (!options_value_is_label(call->value, strlen(call->value))) {
+	if (!settings_value_is_label(call->value, strlen(call->value))) {
 		text_string(accepted, "a namespace: 1 to 63 of a-z, 0-9 and hyphens inside");
 		return -EINVAL;
 	}
@@ -93,16 +93,16 @@ int options_value_parse_namespace(const struct option_call *call, void *field, s
 	return 0;
 }
 
-int options_value_parse_domain(const struct option_call *call, void *field, struct text *accepted)
+int settings_value_parse_domain(const struct option_call *call, void *field, struct text *accepted)
 {
 	const char *label = call->value;
 	size_t length = strcspn(label, ".");
 
-	while (options_value_is_label(label, length) && label[length]) {
+	while (settings_value_is_label(label, length) && label[length]) {
 		label += length + 1;
 		length = strcspn(label, ".");
 	}
-	if (!options_value_is_label(label, length) || strlen(call->value) > DOMAIN_MOST) {
+	if (!settings_value_is_label(label, length) || strlen(call->value) > DOMAIN_MOST) {
 		text_string(accepted, "a domain in lower case without a dot at its end, as cluster.local");
 		return -EINVAL;
 	}
@@ -110,7 +110,7 @@ int options_value_parse_domain(const struct option_call *call, void *field, stru
 	return 0;
 }
 
-int options_value_parse_direction(const struct option_call *call, void *field, struct text *accepted)
+int settings_value_parse_direction(const struct option_call *call, void *field, struct text *accepted)
 {
 	for (enum direction direction = DIRECTION_INBOUND; direction <= DIRECTION_OUTBOUND; direction++)
 		if (strcmp(call->value, words_direction(direction)) == 0) {
@@ -122,7 +122,7 @@ int options_value_parse_direction(const struct option_call *call, void *field, s
 }
 
 /* Back from now, or an instant. */
-int options_value_parse_since(const struct option_call *call, void *field, struct text *accepted)
+int settings_value_parse_since(const struct option_call *call, void *field, struct text *accepted)
 {
 	int64_t *since = field, milliseconds;
 
@@ -136,7 +136,7 @@ int options_value_parse_since(const struct option_call *call, void *field, struc
 	return -EINVAL;
 }
 
-int options_value_parse_reason(const struct option_call *call, void *field, struct text *accepted)
+int settings_value_parse_reason(const struct option_call *call, void *field, struct text *accepted)
 {
 	enum reason_id id = reason_find(call->value);
 
@@ -147,7 +147,7 @@ int options_value_parse_reason(const struct option_call *call, void *field, stru
 }
 
 /* A duration from 0s on, and where it was set, for the caller to free. Only that of ServiceProfiles has a default. */
-static int options_value_read_timeout(const struct option_call *call, struct timeout_value *out, struct text *accepted)
+static int settings_value_read_timeout(const struct option_call *call, struct timeout_value *out, struct text *accepted)
 {
 	static const char *const origins[] = {"built-in", "environment variable", "flag"};
 	bool built_in = call->origin == OPTION_ORIGIN_DEFAULT;
@@ -164,10 +164,10 @@ static int options_value_read_timeout(const struct option_call *call, struct tim
 	return 0;
 }
 
-int options_value_parse_timeout(const struct option_call *call, void *field, struct text *accepted)
+int settings_value_parse_timeout(const struct option_call *call, void *field, struct text *accepted)
 {
 	struct timeout_value *value = field, fresh;
-	int result = options_value_read_timeout(call, &fresh, accepted);
+	int result = settings_value_read_timeout(call, &fresh, accepted);
 
 	if (!result) {
 		free((char *)value->source);
@@ -177,11 +177,11 @@ int options_value_parse_timeout(const struct option_call *call, void *field, str
 }
 
 /* Two members of the policy's settings, which are the field. */
-int options_value_parse_profile_default(const struct option_call *call, void *field, struct text *accepted)
+int settings_value_parse_profile_default(const struct option_call *call, void *field, struct text *accepted)
 {
 	struct policy_settings *settings = field;
 	struct timeout_value fresh;
-	int result = options_value_read_timeout(call, &fresh, accepted);
+	int result = settings_value_read_timeout(call, &fresh, accepted);
 
 	if (result)
 		return result;
@@ -193,7 +193,7 @@ int options_value_parse_profile_default(const struct option_call *call, void *fi
 
 static const char *const docs_names[] = {"none", "man", "timeouts", "reasons", "kinds", "annotations", "metrics", "inject"};
 
-int options_value_parse_docs(const struct option_call *call, void *field, struct text *accepted)
+int settings_value_parse_docs(const struct option_call *call, void *field, struct text *accepted)
 {
 	if (call->origin == OPTION_ORIGIN_ENVIRONMENT)
 		return 0; /* nobody means to keep a program from its work by a variable left over */
@@ -206,7 +206,7 @@ int options_value_parse_docs(const struct option_call *call, void *field, struct
 	return -EINVAL;
 }
 
-int options_value_parse_malformed(const struct option_call *call, void *field, struct text *accepted)
+int settings_value_parse_malformed(const struct option_call *call, void *field, struct text *accepted)
 {
 	if (strcmp(call->value, "pass") != 0 && strcmp(call->value, "refuse") != 0) {
 		text_string(accepted, "pass or refuse");

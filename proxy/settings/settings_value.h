@@ -4,18 +4,18 @@
 #include "lib/options.h"
 
 /* Parsers of values that only lapse-proxy knows, for the rows of options.c; what each fills is the row's field in struct settings. */
-option_parse options_value_parse_admin;
-option_parse options_value_parse_admin_host;
-option_parse options_value_parse_forwarded;
-option_parse options_value_parse_dns;
-option_parse options_value_parse_namespace;
-option_parse options_value_parse_domain;
-option_parse options_value_parse_direction;
-option_parse options_value_parse_since;
-option_parse options_value_parse_reason;
-option_parse options_value_parse_timeout;
-option_parse options_value_parse_profile_default;
-option_parse options_value_parse_docs;
-option_parse options_value_parse_malformed;
+option_parse settings_value_parse_admin;
+option_parse settings_value_parse_admin_host;
+option_parse settings_value_parse_forwarded;
+option_parse settings_value_parse_dns;
+option_parse settings_value_parse_namespace;
+option_parse settings_value_parse_domain;
+option_parse settings_value_parse_direction;
+option_parse settings_value_parse_since;
+option_parse settings_value_parse_reason;
+option_parse settings_value_parse_timeout;
+option_parse settings_value_parse_profile_default;
+option_parse settings_value_parse_docs;
+option_parse settings_value_parse_malformed;
 
 #endif

@@ -329,7 +329,7 @@ static void choose_port(void)
 
 static void print_settings(void *owner, struct json *json)
 {
-	proxy_options_print_changed(&fuzz.settings, json);
+	settings_print_changed(&fuzz.settings, json);
 }
 
 static void prepare(void)
@@ -340,11 +340,11 @@ static void prepare(void)
 	TEXT_ON_STACK(error, 256);
 	int command, log_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
-	HOLDS(!proxy_options_parse(3, words, environment, &fuzz.settings, &command, &error));
+	HOLDS(!settings_parse(3, words, environment, &fuzz.settings, &command, &error));
 	fuzz.settings.worker.inbound_port = fuzz.settings.worker.outbound_port = 0;
 	HOLDS(!log_new(&fuzz.log, log_fd, LOG_TEXT, LOG_INFO, 4096));
 	HOLDS(!loop_new(&fuzz.loop, idle, NULL));
-	reload = (struct reload_settings){.policy = &fuzz.settings.policy, .paths = proxy_options_paths(&fuzz.settings)};
+	reload = (struct reload_settings){.policy = &fuzz.settings.policy, .paths = settings_paths(&fuzz.settings)};
 	fuzz.proxy = (struct proxy){.settings = &fuzz.settings.worker, .upstream = &fuzz.settings.upstream, .http1_proto = &proto_http1, .walk = walk_step,
 	                            .guard.dials = origin_dials_new(), .main_loop = fuzz.loop,
 	                            .workers = &fuzz.worker, .worker_count = 1, .max_connections = 100};

@@ -502,7 +502,7 @@ static void prepare(void)
 	leave_network();
 	fuzz.trace = getenv("CONNECTION_TRACE") != NULL;
 	for (int i = 0; i < POLICIES; i++) {
-		HOLDS(!proxy_options_parse(1, words, environment, &fuzz.settings[i], &command, &error));
+		HOLDS(!settings_parse(1, words, environment, &fuzz.settings[i], &command, &error));
 		fuzz.settings[i].worker.inbound_port = fuzz.settings[i].worker.outbound_port = 0;
 		fuzz.settings[i].worker.log_level = LOG_DEBUG;
 		fuzz.settings[i].worker.log_rate = 0;

@@ -23,7 +23,7 @@ static struct prefix net(const char *text)
 {
 	struct prefix prefix;
 
-	if (prefix_parse(text, &prefix) != 0)
+	if (addr_prefix_parse(text, &prefix) != 0)
 		fail_msg("%s: not read", text);
 	return prefix;
 }
@@ -245,11 +245,11 @@ static void prefixes_read_and_format(void **state)
 
 		memset(&prefix, 0x5a, sizeof prefix);
 		untouched = prefix;
-		int result = prefix_parse(rows[i].text, &prefix);
+		int result = addr_prefix_parse(rows[i].text, &prefix);
 		if (result != (rows[i].formatted != NULL ? 0 : -EINVAL))
 			fail_msg("%s: %d", rows[i].text, result);
 		if (rows[i].formatted != NULL)
-			assert_string_equal(prefix_format(&prefix, out), rows[i].formatted);
+			assert_string_equal(addr_prefix_format(&prefix, out), rows[i].formatted);
 		else
 			assert_memory_equal(&prefix, &untouched, sizeof prefix);
 	}
@@ -273,7 +273,7 @@ static void prefixes_contain(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct prefix prefix = net(rows[i].prefix);
 		struct addr addr = host(rows[i].addr);
-		if (prefix_contains(&prefix, &addr) != rows[i].contains)
+		if (addr_prefix_contains(&prefix, &addr) != rows[i].contains)
 			fail_msg("%s in %s", rows[i].addr, rows[i].prefix);
 	}
 }

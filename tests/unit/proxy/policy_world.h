@@ -62,7 +62,7 @@ static inline void world_new(struct world *world, const char *documents, const c
 
 	for (; flags && *flags; flags++)
 		argv[argc++] = (char *)*flags;
-	assert_int_equal(proxy_options_parse(argc, argv, environment, &world->settings, &command, &error), 0);
+	assert_int_equal(settings_parse(argc, argv, environment, &world->settings, &command, &error), 0);
 	strcpy(world->directory, "/tmp/lapse-policy-XXXXXX");
 	assert_non_null(mkdtemp(world->directory));
 	world_write(world, "documents.yaml", documents);
@@ -82,7 +82,7 @@ static inline void world_free(struct world *world)
 {
 	policy_unref(world->policy);
 	config_unref(world->config);
-	proxy_options_free(&world->settings);
+	settings_free(&world->settings);
 	world_remove(world, "documents.yaml");
 	world_remove(world, "annotations");
 	world_remove(world, "labels");

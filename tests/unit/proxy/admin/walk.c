@@ -81,7 +81,7 @@ static void read_address(const char *text, struct prefix *out)
 {
 	struct addr addr;
 
-	if (!prefix_parse(text, out))
+	if (!addr_prefix_parse(text, out))
 		return;
 	assert_int_equal(addr_parse(text, &addr), 0);
 	*out = (struct prefix){addr, addr.family == AF_INET ? 32 : 128};

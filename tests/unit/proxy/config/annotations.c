@@ -166,12 +166,12 @@ static void families(void **state)
 			if ((applied.object.annotated != NULL) != (read && timeout) || (applied.object.retry != NULL) != (read &&
 			    !timeout) ||
 			    applied.diagnostics.warnings != (size_t)(!read && !foreign))
-				fail_msg("%s on %s: %zu warnings", rows[i].key, kind_name((enum kind)kind),
+				fail_msg("%s on %s: %zu warnings", rows[i].key, catalog_kind_name((enum kind)kind),
 				    applied.diagnostics.warnings);
 			if (kind == KIND_POD)
 				snprintf(source, sizeof source, "annotation %s on the pod", rows[i].key);
 			else
-				snprintf(source, sizeof source, "annotation %s on %s %sweb", rows[i].key, kind_name((enum kind)kind),
+				snprintf(source, sizeof source, "annotation %s on %s %sweb", rows[i].key, catalog_kind_name((enum kind)kind),
 				         kind == KIND_TENANT ? "" : "default/");
 			if (read && timeout) {
 				assert_int_equal(timeout_of(&applied, rows[i].id), 7000);
@@ -508,7 +508,7 @@ static bool lists(const char *cell, enum kind kind)
 	for (cell += all ? strlen(but) : 0; *cell && *cell != ';'; cell += strspn(cell, ", ")) {
 		size_t length = strcspn(cell, ",;");
 
-		named |= length == strlen(kind_name(kind)) && strncmp(cell, kind_name(kind), length) == 0;
+		named |= length == strlen(catalog_kind_name(kind)) && strncmp(cell, catalog_kind_name(kind), length) == 0;
 		cell += length;
 	}
 	return named != all;

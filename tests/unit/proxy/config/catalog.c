@@ -56,10 +56,10 @@ static void finds_by_kind_namespace_and_name(void **state)
 static void every_kind_has_a_name(void **state)
 {
 	for (int kind = 0; kind < KIND_COUNT; kind++)
-		assert_true(strlen(kind_name(kind)) > 2);
-	assert_string_equal(kind_name(KIND_KUBELB_ROUTE), "Route");
-	assert_string_equal(kind_name(KIND_SERVICE_PROFILE), "ServiceProfile");
-	assert_string_equal(kind_name(KIND_POD), "Pod");
+		assert_true(strlen(catalog_kind_name(kind)) > 2);
+	assert_string_equal(catalog_kind_name(KIND_KUBELB_ROUTE), "Route");
+	assert_string_equal(catalog_kind_name(KIND_SERVICE_PROFILE), "ServiceProfile");
+	assert_string_equal(catalog_kind_name(KIND_POD), "Pod");
 	catalog_free(NULL);
 }
 

@@ -69,7 +69,7 @@ static void every_kind_and_version(void **state)
 		char text[512];
 		struct documents documents;
 		snprintf(text, sizeof text, "apiVersion: %s\nkind: %s\nmetadata: {name: a}\nspec: {%s}\n", rows[i].api_version,
-			 kind_name(rows[i].kind), rows[i].spec != NULL ? rows[i].spec : "");
+			 catalog_kind_name(rows[i].kind), rows[i].spec != NULL ? rows[i].spec : "");
 		documents_read(&documents, text);
 		assert_int_equal(documents.catalog->counts[rows[i].kind], 1);
 		assert_int_equal(documents.catalog->objects[rows[i].kind]->kind, rows[i].kind);
@@ -345,7 +345,7 @@ static void kinds_are_printed(void **state)
 		assert_non_null(strstr(text, rows[i]));
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
 		char start[64];
-		snprintf(start, sizeof start, "\n| %s | `", kind_name((enum kind)kind));
+		snprintf(start, sizeof start, "\n| %s | `", catalog_kind_name((enum kind)kind));
 		assert_int_equal(strstr(text, start) != NULL, kind != KIND_POD);
 	}
 	for (const char *at = text; *at != '\0'; at += strcspn(at, "\n") + 1) {

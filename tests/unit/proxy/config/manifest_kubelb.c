@@ -18,9 +18,9 @@ static void every_timeout_at_every_level(void **state)
 		for (int id = 0; id < TIMEOUT_COUNT; id++) {
 			char text[512], source[128];
 			struct documents documents;
-			snprintf(text, sizeof text, HEAD "kind: %s\nspec: {timeouts: {%s: 1m%ds, %s: null}}\n", kind_name(kinds[i]),
+			snprintf(text, sizeof text, HEAD "kind: %s\nspec: {timeouts: {%s: 1m%ds, %s: null}}\n", catalog_kind_name(kinds[i]),
 				 timeouts_name(id), id + 1, timeouts_name((id + 1) % TIMEOUT_COUNT));
-			snprintf(source, sizeof source, "%s %sa spec.timeouts.%s", kind_name(kinds[i]), kinds[i] == KIND_TENANT ? "" : "b/",
+			snprintf(source, sizeof source, "%s %sa spec.timeouts.%s", catalog_kind_name(kinds[i]), kinds[i] == KIND_TENANT ? "" : "b/",
 				 timeouts_name(id));
 			if (timeouts_of_proxy(id) && i > 1) /* of the proxy, not of what it carries: see says_what_is_wrong */
 				continue;
@@ -82,7 +82,7 @@ static void every_address_has_every_port(void **state)
 			      "    ports: [{port: 8080}]\n"
 			      "  - addressesReference: {name: nodes}\n"
 			      "    ports: [{port: 1}]\n",
-			 kind_name(kinds[i]));
+			 catalog_kind_name(kinds[i]));
 		documents_read(&documents, text);
 		const struct kubelb *kubelb = first(&documents, kinds[i]);
 		assert_int_equal(kubelb->endpoint_count, 3);

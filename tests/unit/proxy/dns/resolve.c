@@ -113,7 +113,7 @@ static bool met(const struct step *step)
 		const struct addr *addresses;
 		size_t count;
 
-		if (resolver_get(fix.resolver, expected->name, &addresses, &count) != expected->state ||
+		if (resolve_get(fix.resolver, expected->name, &addresses, &count) != expected->state ||
 		    !addresses_are(expected, addresses, count))
 			return false;
 	}
@@ -141,7 +141,7 @@ static void begin(const struct step *step)
 	while (step->want && step->want[count])
 		count++;
 	if (step->want)
-		assert_int_equal(resolver_want(fix.resolver, step->want, count), 0);
+		assert_int_equal(resolve_want(fix.resolver, step->want, count), 0);
 	if (step->release)
 		dns_server_release(&fix.server);
 	if (step->also)
@@ -189,13 +189,13 @@ static void set_up(void)
 	assert_int_equal(timerfd_settime(fix.ticker.fd, 0, &tick, NULL), 0);
 	assert_int_equal(loop_watch(fix.loop, &fix.ticker, EPOLLIN), 0);
 	dns_server_open(&fix.server, fix.loop);
-	assert_int_equal(resolver_new(&fix.resolver, fix.loop, fix.log, changed, &fix), 0);
-	assert_int_equal(resolver_use_server(fix.resolver, &fix.server.addr), 0);
+	assert_int_equal(resolve_new(&fix.resolver, fix.loop, fix.log, changed, &fix), 0);
+	assert_int_equal(resolve_use_server(fix.resolver, &fix.server.addr), 0);
 }
 
 static void tear_down(void)
 {
-	resolver_free(fix.resolver);
+	resolve_free(fix.resolver);
 	dns_server_close(&fix.server);
 	loop_close(fix.loop, &fix.ticker);
 	loop_free(fix.loop);
@@ -208,7 +208,7 @@ static void describe(const struct step *step)
 	for (const struct expectation *expected = step->expected; expected->name; expected++) {
 		const struct addr *addresses;
 		size_t count;
-		enum resolve_state state = resolver_get(fix.resolver, expected->name, &addresses, &count);
+		enum resolve_state state = resolve_get(fix.resolver, expected->name, &addresses, &count);
 
 		print_message("\"%.40s\": state %d, %zu addresses\n", expected->name, state, count);
 	}
@@ -565,15 +565,15 @@ static void want_and_get(void **state)
 	size_t count = 1;
 
 	set_up();
-	assert_int_equal(resolver_get(fix.resolver, WEB, &addresses, &count), RESOLVE_PENDING);
+	assert_int_equal(resolve_get(fix.resolver, WEB, &addresses, &count), RESOLVE_PENDING);
 	assert_int_equal(count, 0);
-	assert_int_equal(resolver_want(fix.resolver, NULL, 0), 0);
-	assert_int_equal(resolver_want(fix.resolver, NAMES(WEB, WEB), 2), 0);
-	assert_int_equal(resolver_want(fix.resolver, NULL, 0), 0);
-	assert_int_equal(resolver_use_server(fix.resolver, &none), -EINVAL);
-	assert_int_equal(resolver_want(fix.resolver, NAMES(WEB), 1), 0);
+	assert_int_equal(resolve_want(fix.resolver, NULL, 0), 0);
+	assert_int_equal(resolve_want(fix.resolver, NAMES(WEB, WEB), 2), 0);
+	assert_int_equal(resolve_want(fix.resolver, NULL, 0), 0);
+	assert_int_equal(resolve_use_server(fix.resolver, &none), -EINVAL);
+	assert_int_equal(resolve_want(fix.resolver, NAMES(WEB), 1), 0);
 	tear_down(); /* before the first turn */
-	resolver_free(NULL);
+	resolve_free(NULL);
 }
 
 int main(void)

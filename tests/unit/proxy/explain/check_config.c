@@ -105,7 +105,7 @@ static char *complaints(const struct diagnostics *diagnostics, bool warnings)
 	FILE *errors = open_memstream(&text, &size);
 
 	assert_non_null(errors);
-	check_config_complain(diagnostics, warnings, errors);
+	diagnostics_print(diagnostics, warnings, errors);
 	fclose(errors);
 	return text;
 }

@@ -138,10 +138,10 @@ static struct answer explain(const struct files *files, const char *const argume
 			argument = files->bad;
 		argv[argc++] = (char *)argument;
 	}
-	if (proxy_options_parse(argc, argv, NULL, &settings, &command, &error))
+	if (settings_parse(argc, argv, NULL, &settings, &command, &error))
 		fail_msg("%s", error_bytes);
 	answer.status = explain_run(&settings, out, errors);
-	proxy_options_free(&settings);
+	settings_free(&settings);
 	fclose(out);
 	fclose(errors);
 	return answer;

@@ -218,11 +218,11 @@ static void lapse_proxy_takes_its_arguments(void **state)
 	for (const struct yaml_node *argument = yaml_field(container, "args")->children; argument; argument = argument->next)
 		argv[argc++] = (char *)argument->text;
 	text_init(&text, said, sizeof said);
-	if (proxy_options_parse(argc, argv, environment, &settings, &command, &text))
+	if (settings_parse(argc, argv, environment, &settings, &command, &text))
 		fail_msg("%s", said);
 	assert_int_equal(settings.policy.timeouts.of[TIMEOUT_DRAIN].milliseconds, 28000);
 	assert_int_equal(settings.worker.opaque_ports.count, 1);
-	proxy_options_free(&settings);
+	settings_free(&settings);
 	arena_free(&arena);
 	done(&ran);
 }

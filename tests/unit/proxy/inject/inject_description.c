@@ -40,7 +40,7 @@ static void every_option_of_run_is_a_flag(void **state)
 	FILE *to = open_memstream(&text, &length);
 	bool counts = false;
 
-	proxy_options_print_help(to);
+	settings_print_help(to);
 	fclose(to);
 	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
 		char name[64];
@@ -69,7 +69,7 @@ static void every_flag_is_an_option_of_run(void **state)
 		assert_non_null(inject_options_accepted(&description.flags[i]));
 		if (!(description.flags[i].containers & INJECT_PROXY))
 			continue;
-		proxy_options_write_help(description.flags[i].name, &help);
+		settings_write_help(description.flags[i].name, &help);
 		if (!help.length)
 			fail_msg("--%s is no option of lapse-proxy", description.flags[i].name);
 	}

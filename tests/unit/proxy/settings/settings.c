@@ -13,6 +13,7 @@
 #include "lib/clock.h"
 #include "lib/options.h"
 #include "lib/text.h"
+#include "proxy/docs.h"
 
 enum { ARGUMENTS = 8 };
 
@@ -27,7 +28,7 @@ static int parse(const char *const arguments[ARGUMENTS], const char *const envir
 		argv[argc] = (char *)arguments[argc - 1];
 	for (int i = 0; i < ARGUMENTS && environment[i]; i++)
 		variables[i] = (char *)environment[i];
-	return proxy_options_parse(argc, argv, variables, settings, command, error);
+	return settings_parse(argc, argv, variables, settings, command, error);
 }
 
 static const char *const none[ARGUMENTS] = {NULL};
@@ -72,8 +73,8 @@ static void defaults(void **state)
 		assert_int_equal(settings.policy.timeouts.of[id].milliseconds, TIMEOUT_UNSET);
 		assert_null(settings.policy.timeouts.of[id].source);
 	}
-	proxy_options_free(&settings);
-	proxy_options_free(&settings);
+	settings_free(&settings);
+	settings_free(&settings);
 }
 
 static void flags(void **state)
@@ -96,7 +97,7 @@ static void flags(void **state)
 	assert_int_equal(settings.worker.log_level, LOG_DEBUG);
 	assert_int_equal(settings.worker.inbound_port, 4143); /* an empty variable says nothing */
 	assert_int_equal(settings.max_head_size, 2048);
-	proxy_options_free(&settings);
+	settings_free(&settings);
 }
 
 static void opaque_ports_add_up(void **state)
@@ -113,7 +114,7 @@ static void opaque_ports_add_up(void **state)
 	assert_true(ports_contain(&settings.worker.opaque_ports, 5432));
 	assert_false(ports_contain(&settings.worker.opaque_ports, 25)); /* the command line replaces the environment */
 	assert_false(ports_contain(&settings.worker.opaque_ports, 8100));
-	proxy_options_free(&settings);
+	settings_free(&settings);
 }
 
 static void commands(void **state)
@@ -135,7 +136,7 @@ static void commands(void **state)
 
 		assert_int_equal(parse(arguments, none, &settings, &command, &error), 0);
 		assert_int_equal(command, rows[i].command);
-		proxy_options_free(&settings);
+		settings_free(&settings);
 	}
 }
 
@@ -162,7 +163,7 @@ static void configuration(void **state)
 	assert_string_equal(settings.namespace, "team-1");
 	assert_string_equal(settings.pod_info, "/pod");
 	assert_false(settings.json);
-	proxy_options_free(&settings);
+	settings_free(&settings);
 	assert_null(settings.config.items);
 }
 
@@ -184,11 +185,11 @@ static void why(void **state)
 	assert_string_equal(settings.reasons.items[1], "drain");
 	assert_string_equal(settings.logs.items[0], "one.log");
 	assert_string_equal(settings.logs.items[1], "-");
-	proxy_options_free(&settings);
+	settings_free(&settings);
 	assert_int_equal(parse(back, none, &settings, &command, &error), 0);
 	assert_in_range(settings.since - (now - 3600000), 0, 60000);
 	assert_true(settings.reasons.count == 0 && settings.logs.count == 0 && !settings.service);
-	proxy_options_free(&settings);
+	settings_free(&settings);
 }
 
 static void explain(void **state)
@@ -216,7 +217,7 @@ static void explain(void **state)
 	assert_string_equal(settings.policy.service_profile_default_source,
 	                    "environment variable LAPSE_SERVICE_PROFILE_DEFAULT_TIMEOUT");
 	assert_string_equal(settings.policy.timeouts.of[TIMEOUT_REQUEST].source, "environment variable LAPSE_TIMEOUT_REQUEST");
-	proxy_options_free(&settings);
+	settings_free(&settings);
 }
 
 /* --- timeouts --- */
@@ -250,7 +251,7 @@ static void each_timeout_has_flag_and_variable(void **state)
 				assert_int_equal(value->milliseconds, given & 1 ? 90000 : 0);
 				assert_string_equal(value->source, source);
 			}
-			proxy_options_free(&settings);
+			settings_free(&settings);
 			assert_null(settings.policy.timeouts.of[id].source);
 		}
 }
@@ -285,7 +286,7 @@ static void timeout_values(void **state)
 			fail_msg("%s: %s", rows[i].argument, error_bytes);
 		assert_int_equal(settings.policy.timeouts.of[rows[i].id].milliseconds, rows[i].milliseconds);
 		assert_string_equal(settings.policy.timeouts.of[rows[i].id].source, rows[i].source);
-		proxy_options_free(&settings);
+		settings_free(&settings);
 	}
 }
 
@@ -298,12 +299,12 @@ static void sources_are_owned(void **state)
 	int command;
 	TEXT_ON_STACK(error, 512);
 
-	assert_int_equal(proxy_options_parse(2, argv, environment, &settings, &command, &error), 0);
+	assert_int_equal(settings_parse(2, argv, environment, &settings, &command, &error), 0);
 	memset(argument, 'x', sizeof argument - 1);
 	memset(variable, 'x', sizeof variable - 1);
 	assert_string_equal(settings.policy.timeouts.of[TIMEOUT_CONNECT].source, "flag --timeout-connect");
 	assert_string_equal(settings.policy.timeouts.of[TIMEOUT_REQUEST].source, "environment variable LAPSE_TIMEOUT_REQUEST");
-	proxy_options_free(&settings);
+	settings_free(&settings);
 }
 
 /* --- what is refused --- */
@@ -420,7 +421,7 @@ static void refuses(void **state)
 			print_error("row %zu, %s: %s\n", i, first, error_bytes);
 			failures++;
 		}
-		proxy_options_free(&settings);
+		settings_free(&settings);
 	}
 	assert_int_equal(failures, 0);
 }
@@ -437,7 +438,7 @@ static void a_late_refusal_leaks_nothing(void **state)
 	TEXT_ON_STACK(error, 512);
 
 	assert_int_equal(parse(arguments, environment, &settings, &command, &error), -EINVAL);
-	proxy_options_free(&settings);
+	settings_free(&settings);
 }
 
 /* --- documentation --- */
@@ -450,9 +451,9 @@ static char *printed(enum proxy_docs docs)
 
 	assert_non_null(to);
 	if (docs == DOCS_NONE)
-		proxy_options_print_help(to);
+		settings_print_help(to);
 	else
-		proxy_options_print_docs(docs, to);
+		docs_print(docs, to);
 	fclose(to);
 	return text;
 }
@@ -483,7 +484,7 @@ static void print_docs_values(void **state)
 		text = printed(settings.docs);
 		assert_int_equal(strncmp(text, rows[i].begins, strlen(rows[i].begins)), 0);
 		free(text);
-		proxy_options_free(&settings);
+		settings_free(&settings);
 	}
 }
 

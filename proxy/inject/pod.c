@@ -1,4 +1,4 @@
-#include "proxy/inject/inject_pod.h"
+#include "proxy/inject/pod.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "proxy/config/yaml.h"
 #include "proxy/inject/inject_description.h"
 #include "proxy/inject/inject_options.h"
-#include "proxy/inject/inject_tree.h"
+#include "proxy/inject/tree.h"
 
 #define DOMAIN_OURS "lapse.proxy/"
 #define DOMAIN_LINKERD "config.linkerd.io/"
@@ -485,7 +485,7 @@ static void pod_insert(struct pod *pod)
 	}
 }
 
-void inject_pod(struct inject *inject, const char *subject, struct yaml_node *metadata, struct yaml_node *spec)
+void pod_inject(struct inject *inject, const char *subject, struct yaml_node *metadata, struct yaml_node *spec)
 {
 	struct pod pod = {.inject = inject, .subject = subject, .metadata = metadata, .spec = spec};
 	bool had;

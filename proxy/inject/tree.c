@@ -1,4 +1,4 @@
-#include "proxy/inject/inject_tree.h"
+#include "proxy/inject/tree.h"
 
 #include <stdint.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-#ifndef LAPSE_PROXY_INJECT_INJECT_POD_H
-#define LAPSE_PROXY_INJECT_INJECT_POD_H
+#ifndef LAPSE_PROXY_INJECT_POD_H
+#define LAPSE_PROXY_INJECT_POD_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,6 +22,6 @@ struct inject {
 
 /* One object, named in messages as "deploy.yaml:3: Deployment shop/web"; *metadata and *spec are those of its pods, in the tree, and
  * are changed there. NULL is taken as absent. Refusals are errors in the diagnostics, and then nothing is changed. */
-void inject_pod(struct inject *inject, const char *subject, struct yaml_node *metadata, struct yaml_node *spec);
+void pod_inject(struct inject *inject, const char *subject, struct yaml_node *metadata, struct yaml_node *spec);
 
 #endif
