@@ -94,6 +94,11 @@ rooms_apart() {
     return 0
 }
 
+# The wings of proxy/ as docs/architecture.md has them, and that functions are named after their files.
+wings() {
+    /usr/bin/python3 tests/wings.py
+}
+
 # What lies in a writable section of an object, .data.rel.ro apart (constant once relocated).
 no_mutable_globals() {
     local found allowed=" ${globals_allowed[*]} " bad=0 objects=($out/gcc/obj/{lib,init,proxy,proxy/*}/*.o)
@@ -162,6 +167,7 @@ step() { # NAME COMMAND…
     step 'files and functions in size' sizes
     step 'one door to each library' one_door_each
     step 'rooms apart' rooms_apart
+    step 'wings as drawn' wings
     step 'scripts parse' scripts
     step 'clang, warnings are errors' build clang debug
     step 'clang-tidy' tidy
