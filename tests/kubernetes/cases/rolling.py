@@ -4,8 +4,8 @@ import time
 
 from harness import KINDS, Failure, case, deployment, expect, pod, until
 
-# How the application ends; slow requests are under way only where it waits for them. Endings that lose nothing without Lapse may lose nothing with it; one that drops what it has may lose
-# as much with it as without, a machine's accidents apart.
+# How the application ends; slow requests are under way only where it waits for them. Endings that lose nothing without Lapse may lose
+# nothing with it; one that drops what it has may lose as much with it as without, a machine's accidents apart.
 ENDINGS = {
     "graceful": {"lifecycle": {"preStop": {"sleep": {"seconds": 3}}}},
     "sleep": {"args": ["serve", "-abrupt", ":8080"], "lifecycle": {"preStop": {"sleep": {"seconds": 5}}}},
@@ -54,6 +54,8 @@ def restarted(space, ending, kind, side):
         expect(lost(seen) == 0, f"lost: {seen}{told}")
         return
     without, _ = restart(space, "without", ending, None, None)
+    print(f"       rolling {ending} {kind} {side}: lost {lost(seen)} of {requests}, without Lapse {lost(without)} of {sum(without['quick'].values())}",
+          flush=True)
     expect(lost(seen) <= 1.5 * lost(without) + 6, f"with Lapse {seen}, without {without}{told}")
 
 
