@@ -50,7 +50,7 @@ def job_ordinary(space):
 def deletion(space, kind):
     """What is under way when a pod is deleted outlives that: a request of 6 s is answered, its record written."""
     address = space.start(pod("web", kind, lifecycle={"preStop": {"sleep": {"seconds": 1}}}))
-    log = space.spawn("logs", "-f", "web", "-c", "lapse-proxy")
+    log = space.follow("web")
     answer = in_background(lambda: space.cluster.curl(f"http://{address}:8080/?sleep=6s"))
     time.sleep(1)
     began = time.monotonic()
@@ -67,7 +67,7 @@ def deletion(space, kind):
 def records_before_kill(space, kind):
     """What does not end within the pod's grace has its record before SIGKILL: drain is two seconds below it."""
     address = space.start(pod("web", kind, grace=8, args=["serve", ":8080"]))
-    log = space.spawn("logs", "-f", "web", "-c", "lapse-proxy")
+    log = space.follow("web")
     answer = in_background(lambda: space.cluster.curl(f"http://{address}:8080/?sleep=60s"))
     time.sleep(1)
     space.kubectl("delete", "pod", "web")
@@ -82,7 +82,7 @@ def outbound_while_ending(space, kind):
     server = space.start(pod("server"))
     last_words = f"sleep 1; /testapp get http://{server}:8080/last > /proc/1/fd/1"
     space.start(pod("web", kind, lifecycle={"preStop": {"exec": {"command": ["/bin/sh", "-c", last_words]}}}))
-    log = space.spawn("logs", "-f", "web", "-c", "app")
+    log = space.follow("web", "app")
     space.kubectl("delete", "pod", "web")
     expect("/last 200 " in log(), f"the application said: {log()}")
 

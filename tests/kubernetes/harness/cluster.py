@@ -137,6 +137,12 @@ class Space:
             return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode("utf-8", "replace")
         return text
 
+    def follow(self, name, container="lapse-proxy"):
+        """The log of a container from now to its end, as spawn() gives it; somebody reads it when this returns."""
+        said = self.spawn("logs", "-f", name, "-c", container)
+        until(lambda: said(wait=False), f"no log of {container}", 60, 0.1)
+        return said
+
     def logs(self, name, container="lapse-proxy", *arguments):
         return self.kubectl("logs", name, "-c", container, *arguments, check=False).stdout
 
