@@ -7,11 +7,11 @@
 #include "lib/json.h"
 
 static const struct {
-	const char *name, *sentence;
+	const char *name, *sentence, *cost;
 	int64_t default_ms;
 	enum reason_id reason;
 } rows[] = {
-#define TIMEOUT(id, name, default_ms, reason, sentence) [TIMEOUT_##id] = {#name, sentence, default_ms, REASON_##reason},
+#define TIMEOUT(id, name, default_ms, reason, sentence, cost) [TIMEOUT_##id] = {#name, sentence, cost, default_ms, REASON_##reason},
 #include "lib/timeouts.def"
 #undef TIMEOUT
 };
@@ -37,18 +37,31 @@ void timeouts_merge(struct timeouts *base, const struct timeouts *over)
 			base->of[id] = over->of[id];
 }
 
-void timeouts_print_json(struct json *json, const struct timeouts *timeouts)
+const char *timeouts_counted_from(const struct timeout_value *value)
+{
+	return value->after_request ? "the end of the request" : NULL;
+}
+
+void timeouts_print_json_value(struct json *json, enum timeout_id id, const struct timeout_value *value, bool with_cost)
+{
+	char duration[DURATION_TEXT_SIZE];
+
+	json_open(json, timeouts_name(id), '{');
+	json_string(json, "value", duration_format(value->milliseconds, duration));
+	json_number(json, "ms", value->milliseconds);
+	json_string(json, "source", value->source);
+	if (timeouts_counted_from(value))
+		json_string(json, "counted_from", timeouts_counted_from(value));
+	if (with_cost && value->milliseconds == rows[id].default_ms)
+		json_string(json, "cost", rows[id].cost);
+	json_close(json, '}');
+}
+
+void timeouts_print_json(struct json *json, const struct timeouts *timeouts, bool with_cost)
 {
 	json_open(json, "timeouts", '{');
-	for (int id = 0; id < TIMEOUT_COUNT; id++) {
-		char duration[DURATION_TEXT_SIZE];
-
-		json_open(json, timeouts_name(id), '{');
-		json_string(json, "value", duration_format(timeouts->of[id].milliseconds, duration));
-		json_number(json, "ms", timeouts->of[id].milliseconds);
-		json_string(json, "source", timeouts->of[id].source);
-		json_close(json, '}');
-	}
+	for (int id = 0; id < TIMEOUT_COUNT; id++)
+		timeouts_print_json_value(json, (enum timeout_id)id, &timeouts->of[id], with_cost);
 	json_close(json, '}');
 }
 
@@ -60,6 +73,11 @@ const char *timeouts_name(enum timeout_id id)
 const char *timeouts_sentence(enum timeout_id id)
 {
 	return rows[id].sentence;
+}
+
+const char *timeouts_cost(enum timeout_id id)
+{
+	return rows[id].cost;
 }
 
 int64_t timeouts_default(enum timeout_id id)

@@ -11,7 +11,7 @@ struct json;
 
 /* One member per row of timeouts.def, e.g. TIMEOUT_IDLE_CONNECTION. TIMEOUT_NONE: no timer at all. */
 enum timeout_id {
-#define TIMEOUT(id, name, default_ms, reason, sentence) TIMEOUT_##id,
+#define TIMEOUT(id, name, default_ms, reason, sentence, cost) TIMEOUT_##id,
 #include "lib/timeouts.def"
 #undef TIMEOUT
 	TIMEOUT_COUNT,
@@ -25,6 +25,7 @@ enum timeout_id {
 struct timeout_value {
 	int64_t milliseconds; /* 0 = disabled, TIMEOUT_UNSET = not set at this level */
 	const char *source;   /* "built-in", "flag --timeout-connect", …; borrowed, outlives the struct */
+	bool after_request;   /* counts from the end of the request, or from the response's head where that comes first */
 };
 
 struct timeouts {
@@ -38,12 +39,18 @@ void timeouts_init_defaults(struct timeouts *timeouts);
 /* Per field: what `over` sets replaces what `base` holds. 0 is a set value: it disables and stops the search. */
 void timeouts_merge(struct timeouts *base, const struct timeouts *over);
 
-/* "timeouts": each with value, ms and source. Every one is set. */
-void timeouts_print_json(struct json *json, const struct timeouts *timeouts);
+/* "timeouts": each with value, ms and source, with_cost with what its default can cost. Every one is set. One of them alone. */
+void timeouts_print_json(struct json *json, const struct timeouts *timeouts, bool with_cost);
+void timeouts_print_json_value(struct json *json, enum timeout_id id, const struct timeout_value *value, bool with_cost);
 
-/* The camelCase name of the row ("idleConnection"), its sentence, its default, the reason it ends a connection with. */
+/* Where it counts from, where that is not as its row says: "the end of the request"; else NULL. */
+const char *timeouts_counted_from(const struct timeout_value *value);
+
+/* The camelCase name of the row ("idleConnection"), its sentence, what its default can cost, its default, the reason it ends a
+ * connection with. */
 const char *timeouts_name(enum timeout_id id);
 const char *timeouts_sentence(enum timeout_id id);
+const char *timeouts_cost(enum timeout_id id);
 int64_t timeouts_default(enum timeout_id id);
 enum reason_id timeouts_reason(enum timeout_id id);
 

@@ -24,6 +24,17 @@ static void docs_print_timeouts(FILE *to)
 	}
 }
 
+static void docs_print_costs(FILE *to)
+{
+	fprintf(to, "| name | default | what it can cost |\n|---|---|---|\n");
+	for (int id = 0; id < TIMEOUT_COUNT; id++) {
+		char duration[DURATION_TEXT_SIZE];
+
+		fprintf(to, "| `%s` | %s | %s |\n", timeouts_name(id),
+		        timeouts_default(id) ? duration_format(timeouts_default(id), duration) : "off", timeouts_cost(id));
+	}
+}
+
 static void docs_print_reasons(FILE *to)
 {
 	static const char *const endings[] = {[ENDING_NONE] = "–", [ENDING_FIN] = "FIN", [ENDING_RST] = "RST"};
@@ -49,6 +60,9 @@ void docs_print(enum proxy_docs docs, FILE *to)
 		break;
 	case DOCS_TIMEOUTS:
 		docs_print_timeouts(to);
+		break;
+	case DOCS_COSTS:
+		docs_print_costs(to);
 		break;
 	case DOCS_REASONS:
 		docs_print_reasons(to);

@@ -58,26 +58,20 @@ static bool admin_config_parse(struct asked *asked)
 
 static bool admin_config_differs(const struct timeout_value *value, const struct timeout_value *base)
 {
-	return value->milliseconds != base->milliseconds || strcmp(value->source, base->source) != 0;
+	return value->milliseconds != base->milliseconds || value->after_request != base->after_request || strcmp(value->source, base->source) != 0;
 }
 
 /* How many of a target's timeouts are not those of the pod; json not NULL: they are printed too. */
 static int admin_config_differences(struct json *json, const struct timeouts *timeouts, const struct timeouts *base)
 {
-	char duration[DURATION_TEXT_SIZE];
 	int count = 0;
 
 	for (int id = 0; id < TIMEOUT_COUNT; id++) {
 		if (!admin_config_differs(&timeouts->of[id], &base->of[id]))
 			continue;
 		count++;
-		if (!json)
-			continue;
-		json_open(json, timeouts_name(id), '{');
-		json_string(json, "value", duration_format(timeouts->of[id].milliseconds, duration));
-		json_number(json, "ms", timeouts->of[id].milliseconds);
-		json_string(json, "source", timeouts->of[id].source);
-		json_close(json, '}');
+		if (json)
+			timeouts_print_json_value(json, (enum timeout_id)id, &timeouts->of[id], false);
 	}
 	return count;
 }
@@ -101,7 +95,7 @@ static void admin_config_target(struct json *json, enum direction direction, con
 		admin_config_differences(json, policy_target_timeouts(target), base);
 		json_close(json, '}');
 	} else {
-		timeouts_print_json(json, policy_target_timeouts(target));
+		timeouts_print_json(json, policy_target_timeouts(target), false);
 	}
 	json_close(json, '}');
 }
@@ -381,7 +375,7 @@ static void admin_config_print(const struct admin_call *call, const struct asked
 	json_bool(&json, "draining", atomic_load_explicit(&proxy->drain, memory_order_relaxed) != DRAIN_NONE);
 	json_number(&json, "workers", proxy->worker_count);
 	json_number(&json, "max_connections", (int64_t)proxy->max_connections);
-	timeouts_print_json(&json, policy_timeouts(policy));
+	timeouts_print_json(&json, policy_timeouts(policy), true);
 	if (asked->name)
 		admin_config_targets(&json, policy, asked);
 	else

@@ -206,6 +206,7 @@ static bool annotations_read_attempt(const char *value, struct retry *retry)
 struct key {
 	const char *name;
 	enum timeout_id timeout;
+	bool after_request;            /* the timeout counts from the end of the request (linkerd2-proxy's response_end) */
 	annotations_read_retry *retry; /* NULL = the timeout */
 	const char *accepted;          /* of the retry's value */
 	const char *sets;              /* likewise: what it is, for the documentation */
@@ -214,7 +215,7 @@ struct key {
 
 static const struct key timeout_keys[] = {
     {.name = "request", .timeout = TIMEOUT_REQUEST},
-    {.name = "response", .timeout = TIMEOUT_BACKEND_REQUEST},
+    {.name = "response", .timeout = TIMEOUT_BACKEND_REQUEST, .after_request = true},
     {.name = "idle", .timeout = TIMEOUT_STREAM_IDLE},
 };
 
@@ -328,6 +329,7 @@ struct gathered {
 		const struct family *family; /* NULL = unset */
 		const char *key;
 		int64_t milliseconds;
+		bool after_request;
 	} timeouts[TIMEOUT_COUNT];
 	struct retry retry;
 	const char *retry_key; /* the one that gave the codes, NULL = none did */
@@ -417,11 +419,13 @@ static void annotations_take_before(struct gathered *gathered, const struct anno
 	gathered->timeouts[id].family = family;
 	gathered->timeouts[id].key = annotation->key;
 	gathered->timeouts[id].milliseconds = before->of[id].milliseconds;
+	gathered->timeouts[id].after_request = before->of[id].after_request;
 }
 
 static void annotations_take_timeout(struct gathered *gathered, const struct annotation *annotation, const struct family *family,
-                                     enum timeout_id id)
+                                     const struct key *key)
 {
+	enum timeout_id id = key->timeout;
 	int64_t milliseconds;
 
 	if (!family->read(annotation->value, &milliseconds)) {
@@ -430,6 +434,7 @@ static void annotations_take_timeout(struct gathered *gathered, const struct ann
 		gathered->timeouts[id].family = family;
 		gathered->timeouts[id].key = annotation->key;
 		gathered->timeouts[id].milliseconds = milliseconds;
+		gathered->timeouts[id].after_request = key->after_request;
 	}
 }
 
@@ -475,7 +480,7 @@ static void annotations_take(struct gathered *gathered, const struct annotation 
 	else if (key.retry)
 		annotations_take_retry(gathered, annotation, &key);
 	else
-		annotations_take_timeout(gathered, annotation, family, key.timeout);
+		annotations_take_timeout(gathered, annotation, family, &key);
 }
 
 /* "annotation kubelb.k8c.io/timeout-connect on TCPRoute default/postgres" */
@@ -503,7 +508,7 @@ static int annotations_keep_timeouts(const struct gathered *gathered, const stru
 		const char *source = annotations_source(gathered, gathered->timeouts[id].key);
 		if (!source)
 			return -ENOMEM;
-		timeouts->of[id] = (struct timeout_value){gathered->timeouts[id].milliseconds, source};
+		timeouts->of[id] = (struct timeout_value){gathered->timeouts[id].milliseconds, source, gathered->timeouts[id].after_request};
 	}
 	*out = timeouts;
 	return 0;
@@ -591,7 +596,7 @@ void annotations_print(FILE *to)
 			if (key.sets)
 				fprintf(to, "%s", key.sets);
 			else
-				fprintf(to, "`%s`", timeouts_name(key.timeout));
+				fprintf(to, "`%s`%s", timeouts_name(key.timeout), key.after_request ? ", counted from the end of the request" : "");
 			fprintf(to, " | %s | ", key.accepted ? key.accepted : family->accepted);
 			annotations_print_kinds(annotations_kinds(family, &key), to);
 			fprintf(to, " |\n");

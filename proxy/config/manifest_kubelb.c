@@ -133,7 +133,7 @@ static void manifest_kubelb_read_timeouts(struct reader *reader, const struct ya
 		int64_t of[TIMEOUT_COUNT];
 	} given;
 	static const struct field rows[] = {
-#define TIMEOUT(id, name, default_ms, reason, sentence) {#name, fields_duration_go, offsetof(struct given, of[TIMEOUT_##id])},
+#define TIMEOUT(id, name, default_ms, reason, sentence, cost) {#name, fields_duration_go, offsetof(struct given, of[TIMEOUT_##id])},
 #include "lib/timeouts.def"
 #undef TIMEOUT
 	};

@@ -36,7 +36,7 @@ struct deadline deadline_next(uint32_t timers, const int64_t instants[static INS
 	timers &= known & (half_closed ? ~idle : ~TIMER_BIT(TIMEOUT_HALF_CLOSE));
 	for (; timers; timers &= timers - 1) { /* the bits that are set, the lowest first */
 		enum timeout_id timer = (enum timeout_id)__builtin_ctz(timers);
-		enum instant since = (enum instant)since_of[timer];
+		enum instant since = timeouts->of[timer].after_request ? INSTANT_REQUEST_END : (enum instant)since_of[timer];
 		int64_t limit = timeouts->of[timer].milliseconds;
 
 		if (!instants[since] || !limit)

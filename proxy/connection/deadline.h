@@ -15,6 +15,7 @@ enum instant {
 	INSTANT_HEAD,           /* first byte of the request head under way */
 	INSTANT_REQUEST,        /* its head was complete */
 	INSTANT_ATTEMPT,        /* this attempt at it began */
+	INSTANT_REQUEST_END,    /* the last of the request went out in this attempt, or the response's head came before that */
 	INSTANT_DIAL,           /* connect() */
 	INSTANT_IDLE,           /* HTTP with no request active */
 	INSTANT_UNACKED,        /* data to one side has been outstanding since then, as far as we know */

@@ -42,6 +42,8 @@ static void record_timer(struct log_line *line, const struct conn *conn, enum ti
 	log_string(line, "timer", timeouts_name(timer));
 	log_string(line, "value", duration_format(conn_timeout(conn, timer)->milliseconds, text));
 	log_string(line, "set_by", conn_timeout(conn, timer)->source);
+	if (timeouts_counted_from(conn_timeout(conn, timer)))
+		log_string(line, "counted_from", timeouts_counted_from(conn_timeout(conn, timer)));
 }
 
 /* Which timers were set and apply to requests only, since those are not read any more. */

@@ -149,7 +149,17 @@ void exchange_free(struct conn *conn)
 	conn_disarm(conn);
 	conn->client_read_hold = false;
 	conn->loops = 0;
-	conn->instants[INSTANT_REQUEST] = conn->instants[INSTANT_ATTEMPT] = 0;
+	conn->instants[INSTANT_REQUEST] = conn->instants[INSTANT_ATTEMPT] = conn->instants[INSTANT_REQUEST_END] = 0;
+}
+
+void exchange_note_request_end(struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+
+	if (conn->instants[INSTANT_REQUEST_END] || !conn->instants[INSTANT_ATTEMPT])
+		return;
+	if (exchange->response_head || (exchange->request_body.complete && conn->upstream && !leg_pending(&conn->upstream->leg)))
+		conn->instants[INSTANT_REQUEST_END] = conn_now(conn);
 }
 
 static void exchange_start_attempt(struct conn *conn)
@@ -164,6 +174,7 @@ static void exchange_start_attempt(struct conn *conn)
 	exchange->leg_sent = conn->upstream->leg.sent;
 	exchange->leg_received = conn->upstream->leg.received;
 	conn->instants[INSTANT_ATTEMPT] = conn_now(conn);
+	conn->instants[INSTANT_REQUEST_END] = 0;
 	retry_attempt(conn);
 }
 

@@ -83,6 +83,10 @@ bool exchange_looped(const struct conn *conn);
 /* Whether the client has had an answer of the server it is asking now. */
 bool exchange_had_answer(const struct conn *conn);
 
+/* After each event: where the request's last byte has gone to the server's socket, or its answer has begun, what counts from there
+ * begins. */
+void exchange_note_request_end(struct conn *conn);
+
 /* More of the request for the server. A failure is handled by reading on: the server's last words may explain it. */
 void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length);
 

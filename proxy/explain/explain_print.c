@@ -219,7 +219,7 @@ void explain_print_json(const struct explanation *explanation, FILE *out)
 	explain_print_json_edits(&json, "response_headers", &explanation->response_headers);
 	explain_print_json_rewrite(&json, explanation);
 	explain_print_json_retry(&json, &explanation->choice);
-	timeouts_print_json(&json, explanation->choice.timeouts);
+	timeouts_print_json(&json, explanation->choice.timeouts, false);
 	json_close(&json, '}');
 	fputc('\n', out);
 }
@@ -455,10 +455,11 @@ static void explain_print_timeout_rows(const struct explanation *explanation, bo
 
 		if (explain_print_is_set(value) != set)
 			continue;
-		explain_print_row(out, timeouts_name(id), "%-10s %s%s",
+		explain_print_row(out, timeouts_name(id), "%-10s %s%s%s",
 		                  value->milliseconds ? duration_format(value->milliseconds, duration) : "off",
 		                  value->source ? value->source : "",
-		                  id == TIMEOUT_REQUEST && explanation->choice.until_head ? " (to the response head)" : "");
+		                  id == TIMEOUT_REQUEST && explanation->choice.until_head ? " (to the response head)" : "",
+		                  timeouts_counted_from(value) ? " (from the end of the request)" : "");
 	}
 }
 

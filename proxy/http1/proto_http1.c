@@ -333,6 +333,8 @@ static void proto_http1_next(struct conn *conn)
 		if (buf_length(&conn->client.in) == held)
 			break; /* half an empty line */
 	}
+	if (conn->exchange)
+		exchange_note_request_end(conn);
 	/* Its end was read while it waited for the answer. */
 	if (conn->client.fin_received && (conn->stage == STAGE_HEAD || (conn->stage == STAGE_IDLE && !leg_pending(&conn->client))))
 		proto_http1_client_ended(conn, 0);
@@ -449,6 +451,8 @@ static void proto_http1_client_writable(struct conn *conn)
 static void proto_http1_server_writable(struct conn *conn)
 {
 	conn_touch(conn);
+	if (conn->exchange)
+		exchange_note_request_end(conn);
 }
 
 static void proto_http1_server_connected(struct conn *conn, int result)
@@ -462,6 +466,8 @@ static void proto_http1_server_connected(struct conn *conn, int result)
 		/* The reading side tells what happened. */
 	} else if (!conn->exchange) {
 		upstream_rest(conn->upstream, -1);
+	} else {
+		exchange_note_request_end(conn);
 	}
 }
 

@@ -68,7 +68,7 @@ static int unread_acquire(struct conn *conn)
 void unread_start(struct conn *conn, enum http1_kind kind, const struct http1_error *error, struct slice from_client,
                   struct slice from_server)
 {
-	int64_t request = conn->instants[INSTANT_REQUEST], attempt = conn->instants[INSTANT_ATTEMPT];
+	int64_t request = conn->instants[INSTANT_REQUEST], attempt = conn->instants[INSTANT_ATTEMPT], end = conn->instants[INSTANT_REQUEST_END];
 	int result = unread_acquire(conn);
 
 	if (result) {
@@ -83,6 +83,7 @@ void unread_start(struct conn *conn, enum http1_kind kind, const struct http1_er
 	conn_enter(conn, STAGE_TUNNEL);
 	conn->instants[INSTANT_REQUEST] = request;
 	conn->instants[INSTANT_ATTEMPT] = attempt;
+	conn->instants[INSTANT_REQUEST_END] = end;
 	conn->instants[INSTANT_IDLE] = conn_now(conn);
 	if (from_client.length && leg_send(&conn->upstream->leg, from_client.bytes, from_client.length, conn_now(conn))) {
 		proto_opaque.server_failed(conn);

@@ -77,6 +77,7 @@ static void terms_timeouts(struct terms_image *image, struct timeouts *timeouts)
 		while (!image->reading && same < id && strcmp(timeouts->of[same].source, value->source) != 0)
 			same++;
 		terms_bytes(image, &value->milliseconds, sizeof value->milliseconds);
+		terms_bytes(image, &value->after_request, sizeof value->after_request);
 		terms_bytes(image, &same, sizeof same);
 		if (same == id)
 			terms_text(image, &value->source);

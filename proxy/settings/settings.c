@@ -151,7 +151,7 @@ static const struct option_row fixed_rows[] = {
      .offset = FIELD(within),
      .help = "How long to wait for it."},
     {.name = "print-docs", .argument = "WHICH", .parse = settings_value_parse_docs, .offset = FIELD(docs),
-     .help = "Prints a part of the documentation and exits: man, timeouts, reasons, kinds, annotations, metrics, inject."},
+     .help = "Prints a part of the documentation and exits: man, timeouts, costs, reasons, kinds, annotations, metrics, inject."},
 };
 
 enum { FIXED_ROWS = sizeof fixed_rows / sizeof fixed_rows[0] };

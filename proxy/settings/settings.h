@@ -18,7 +18,7 @@
 struct text;
 
 /* What --print-docs prints: the options of the man page (roff), and tables in Markdown. */
-enum proxy_docs { DOCS_NONE, DOCS_MAN, DOCS_TIMEOUTS, DOCS_REASONS, DOCS_KINDS, DOCS_ANNOTATIONS, DOCS_METRICS, DOCS_INJECT };
+enum proxy_docs { DOCS_NONE, DOCS_MAN, DOCS_TIMEOUTS, DOCS_COSTS, DOCS_REASONS, DOCS_KINDS, DOCS_ANNOTATIONS, DOCS_METRICS, DOCS_INJECT };
 
 /* What the command line and the environment say; constant once the proxy runs. What a wing needs of it is a struct of that wing. */
 struct settings {

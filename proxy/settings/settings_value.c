@@ -191,7 +191,7 @@ int settings_value_parse_profile_default(const struct option_call *call, void *f
 	return 0;
 }
 
-static const char *const docs_names[] = {"none", "man", "timeouts", "reasons", "kinds", "annotations", "metrics", "inject"};
+static const char *const docs_names[] = {"none", "man", "timeouts", "costs", "reasons", "kinds", "annotations", "metrics", "inject"};
 
 int settings_value_parse_docs(const struct option_call *call, void *field, struct text *accepted)
 {
@@ -202,7 +202,7 @@ int settings_value_parse_docs(const struct option_call *call, void *field, struc
 			*(enum proxy_docs *)field = (enum proxy_docs)i;
 			return 0;
 		}
-	text_string(accepted, "man, timeouts, reasons, kinds, annotations, metrics or inject");
+	text_string(accepted, "man, timeouts, costs, reasons, kinds, annotations, metrics or inject");
 	return -EINVAL;
 }
 

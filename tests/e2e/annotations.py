@@ -1,10 +1,11 @@
 """Annotations: the pod's own, live; those of Services and routes in their three families; what cannot be read is left out alone."""
+import json
 import re
 import signal
 import time
 
 from .harness import (BINARY, CLOSED, PodInfo, after, case, check_answer, configured, document, echo, expect, explain, http, ok,
-                      on_gateway, readings, request, route, rule, service, silent, took, until)
+                      on_gateway, readings, request, route, rule, run, service, silent, took, until)
 
 OUT = ("out4",)
 
@@ -189,6 +190,41 @@ def linkerd(pod, on_service):
                             set_by=f"annotation timeout.linkerd.io/{name} on {place}")
         said = explain(pod, "--config", config.path, to=record["server"], request="GET /")["timeouts"][timer]
         expect((said["value"], said["source"]) == (record["value"], record["set_by"]), f"explain: {said}")
+
+
+def answers_after(seconds):
+    return http(lambda message: after(seconds))
+
+
+@case(ways=OUT)
+def linkerd_response_counts_from_the_end_of_the_request(pod):
+    """timeout.linkerd.io/response: 1s does not run during an upload of 2 s; an answer 1.5 s after its end is too late, and all say so."""
+    pod.app(answers_after(0.5))
+    pod.app(answers_after(1.5), port=8081)
+    annotations = {"timeout.linkerd.io/response": "1s"}
+    config = configured(pod, service("quick", pod.address, annotations=annotations),
+                        service("slow", pod.address, port=8081, annotations=annotations))
+    pod.start("--config", config.path)
+    peer, late = pod.dial(), pod.dial(8081)
+    for each in (peer, late):
+        each.send(request("POST", "/", "Content-Length: 20"))
+    sent = peer.trickle(b"x" * 20, 0.1)
+    expect(sent == 20, f"the upload was cut after {sent} bytes")
+    expect(peer.response().status == 200, "the answer after the upload is none")
+    with took(1):
+        late.send(b"y" * 20)
+        check_answer(late.response(), 504, "backend_request_timeout")
+    record = pod.record(service="default/slow", timer="backendRequest", reason="backend_request_timeout", value="1s",
+                        counted_from="the end of the request", set_by="annotation timeout.linkerd.io/response on Service default/slow")
+    said = explain(pod, "--config", config.path, to=record["server"], request="POST /")["timeouts"]["backendRequest"]
+    expect((said["value"], said["source"], said["counted_from"]) == ("1s", record["set_by"], record["counted_from"]), f"explain: {said}")
+    text = run([pod.context.proxy, "explain", "--config", config.path, "--to", "default/slow:8081", "POST /"]).stdout
+    expect("(from the end of the request)" in text, f"explain: {text}")
+    shown = json.loads(pod.proxy.admin("/config")[1])
+    differing = [target["timeouts"]["backendRequest"] for target in shown["targets"] if target["service"] == "default/slow"]
+    expect(differing and differing[0]["counted_from"] == record["counted_from"], f"/config: {shown['targets']}")
+    cost = shown["timeouts"]["tcpIdle"]["cost"]
+    expect("1h" in cost and "cost" not in differing[0], f"/config: {shown['timeouts']}")
 
 
 @case(ways=OUT)

@@ -14,6 +14,9 @@ static void every_row_is_whole(void **state)
 		enum reason_id reason = timeouts_reason(id);
 
 		assert_true(strlen(name) > 0 && strlen(sentence) > 10);
+		assert_true(strlen(timeouts_cost(id)) > 10 && timeouts_cost(id)[strlen(timeouts_cost(id)) - 1] == '.');
+		if (!timeouts_default(id)) /* said of what is off, and of what one gets by setting it */
+			assert_ptr_equal(strstr(timeouts_cost(id), "Off, "), timeouts_cost(id));
 		assert_int_equal(strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"), strlen(name));
 		assert_true(name[0] >= 'a' && name[0] <= 'z');
 		assert_true(timeouts_default(id) >= 0);

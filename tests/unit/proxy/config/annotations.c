@@ -94,6 +94,8 @@ static void durations(void **state)
 					         (long long)timeout_of(&applied, (enum timeout_id)id));
 			if (expected == REFUSED)
 				assert_null(applied.object.annotated);
+			else /* response alone counts from the end of the request */
+				assert_int_equal(applied.object.annotated->of[keys[key].id].after_request, keys[key].id == TIMEOUT_BACKEND_REQUEST);
 			assert_int_equal(applied.diagnostics.warnings, expected == REFUSED);
 			assert_null(applied.object.retry);
 			arena_free(&applied.arena);
@@ -543,7 +545,7 @@ static void keys_are_printed(void **state)
 	annotations_print(to);
 	fclose(to);
 	assert_non_null(strstr(text, "\n| `lapse.proxy/timeout-tcp-idle` | `tcpIdle` | "));
-	assert_non_null(strstr(text, "\n| `timeout.linkerd.io/response` | `backendRequest` | "));
+	assert_non_null(strstr(text, "\n| `timeout.linkerd.io/response` | `backendRequest`, counted from the end of the request | "));
 	assert_non_null(strstr(text, "| HTTPRoute, GRPCRoute, Service |\n"));
 	assert_non_null(strstr(text, "| all; the pod |\n"));
 	assert_non_null(strstr(text, "| Config, Tenant; the pod |\n"));

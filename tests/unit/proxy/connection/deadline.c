@@ -61,6 +61,20 @@ static void never_without_timers_or_moments(void **state)
 	is(deadline_next(ALL_TIMERS, instants, ALARM_NONE, 0, true, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, 4);
 }
 
+/* A value that counts from the end of the request does not run before that, however long its attempt has taken. */
+static void from_the_end_of_the_request(void **state)
+{
+	struct timeouts timeouts = timeouts_of(0);
+	int64_t instants[INSTANT_COUNT] = {[INSTANT_REQUEST] = 1000, [INSTANT_ATTEMPT] = 1000, [INSTANT_LAST_BYTE] = 1000};
+
+	timeouts.of[TIMEOUT_BACKEND_REQUEST] = (struct timeout_value){250, "test", .after_request = true};
+	is(deadline_next(ALL_TIMERS, instants, ALARM_NONE, 0, false, &timeouts), INT64_MAX, TIMEOUT_NONE, 0, 0);
+	instants[INSTANT_REQUEST_END] = 4000;
+	is(deadline_next(ALL_TIMERS, instants, ALARM_NONE, 0, false, &timeouts), 4250, TIMEOUT_BACKEND_REQUEST, INSTANT_REQUEST_END, 1);
+	timeouts.of[TIMEOUT_BACKEND_REQUEST].after_request = false;
+	is(deadline_next(ALL_TIMERS, instants, ALARM_NONE, 0, false, &timeouts), 1250, TIMEOUT_BACKEND_REQUEST, INSTANT_ATTEMPT, 2);
+}
+
 /* Each timer alone: it counts from its own moment, from no other, and not when it is 0 or its bit is off. */
 static void each_timer_from_its_moment(void **state)
 {
@@ -209,7 +223,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(never_without_timers_or_moments),
-	    cmocka_unit_test(each_timer_from_its_moment),
+	    cmocka_unit_test(from_the_end_of_the_request), cmocka_unit_test(each_timer_from_its_moment),
 	    cmocka_unit_test(two_timers_are_not_a_connections),
 	    cmocka_unit_test(half_closed_has_one_timer),
 	    cmocka_unit_test(the_earliest_wins),
