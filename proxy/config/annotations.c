@@ -4,11 +4,12 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "lib/arena.h"
 #include "lib/duration.h"
+#include "lib/ports.h"
 #include "lib/text.h"
+#include "proxy/config/annotations_value.h"
 #include "proxy/config/diagnostics.h"
 #include "proxy/config/linkerd.h"
 
@@ -22,181 +23,6 @@ enum { VALUE_SHOWN = 80 };
 
 _Static_assert(KIND_COUNT < 32 && TIMEOUT_COUNT < 32, "a bit for each");
 
-/* --- values --- */
-
-struct span {
-	const char *bytes;
-	size_t length;
-};
-
-static struct span annotations_trim(const char *bytes, size_t length)
-{
-	while (length > 0 && strchr(" \t\r\n", *bytes)) {
-		bytes++;
-		length--;
-	}
-	while (length > 0 && strchr(" \t\r\n", bytes[length - 1]))
-		length--;
-	return (struct span){bytes, length};
-}
-
-static bool annotations_span_is(struct span span, const char *word)
-{
-	return strlen(word) == span.length && strncasecmp(word, span.bytes, span.length) == 0;
-}
-
-/* A decimal number without sign, at most `most`. */
-static bool annotations_read_number(struct span span, uint64_t most, uint64_t *out)
-{
-	uint64_t value = 0;
-
-	for (size_t i = 0; i < span.length; i++) {
-		if (span.bytes[i] < '0' || span.bytes[i] > '9')
-			return false;
-		uint64_t digit = (uint64_t)(span.bytes[i] - '0');
-		if (digit > most || value > (most - digit) / 10)
-			return false;
-		value = value * 10 + digit;
-	}
-	*out = value;
-	return span.length > 0;
-}
-
-typedef bool annotations_read_duration(const char *value, int64_t *milliseconds);
-
-static bool annotations_read_go(const char *value, int64_t *milliseconds)
-{
-	int64_t read;
-
-	if (duration_parse(DURATION_GO, value, &read) != 0 || read < 0)
-		return false;
-	*milliseconds = read;
-	return true;
-}
-
-/* Linkerd's own form, one number and one unit, knows days, zeros without a unit, a '+' and blanks around; all else of it is Go's. */
-static bool annotations_read_linkerd(const char *value, int64_t *milliseconds)
-{
-	enum { DAY_MS = 86400000 };
-	char text[128];
-	uint64_t number;
-	struct span span = annotations_trim(value, strlen(value));
-	if (span.length == 0 || span.length >= sizeof text)
-		return false;
-	memcpy(text, span.bytes, span.length);
-	text[span.length] = '\0';
-
-	struct span digits = {text + (*text == '+'), span.length - (*text == '+')};
-	if (annotations_read_number(digits, 0, &number)) {
-		*milliseconds = 0;
-		return true;
-	}
-	if (text[span.length - 1] != 'd')
-		return annotations_read_go(text, milliseconds);
-	digits.length--;
-	if (!annotations_read_number(digits, INT64_MAX / 1000000 / DAY_MS, &number))
-		return false;
-	*milliseconds = (int64_t)number * DAY_MS;
-	return true;
-}
-
-/* --- retry.linkerd.io --- */
-
-typedef bool annotations_read_retry(const char *value, struct retry *retry);
-
-/* Every entry of a comma-separated list, trimmed, of which there is at least one. */
-static bool annotations_read_list(const char *value, struct retry *retry, bool (*read)(struct span entry, struct retry *retry))
-{
-	for (;; value++) {
-		size_t length = strcspn(value, ",");
-
-		if (!read(annotations_trim(value, length), retry))
-			return false;
-		value += length;
-		if (!*value)
-			return true;
-	}
-}
-
-static bool annotations_read_code(struct span entry, struct retry *retry)
-{
-	static const struct {
-		const char *name;
-		uint64_t first, last;
-	} names[] = {{"5xx", 500, 599}, {"gateway-error", 502, 504}};
-	uint64_t first = 0, last = 0, most = RETRY_STATUS_FIRST + RETRY_STATUS_COUNT - 1;
-
-	for (size_t i = 0; i < LENGTH(names); i++) {
-		if (annotations_span_is(entry, names[i].name)) {
-			first = names[i].first;
-			last = names[i].last;
-		}
-	}
-	if (!first) {
-		const char *dash = memchr(entry.bytes, '-', entry.length);
-		struct span start = {entry.bytes, dash ? (size_t)(dash - entry.bytes) : entry.length}, stop = start;
-
-		if (dash)
-			stop = (struct span){dash + 1, entry.length - start.length - 1};
-		if (!annotations_read_number(start, most, &first) || !annotations_read_number(stop, most, &last) ||
-		    first < RETRY_STATUS_FIRST || last < first)
-			return false;
-	}
-	for (uint64_t bit = first - RETRY_STATUS_FIRST; bit <= last - RETRY_STATUS_FIRST; bit++)
-		retry->codes[bit / 32] |= UINT32_C(1) << bit % 32;
-	return true;
-}
-
-static bool annotations_read_http(const char *value, struct retry *retry)
-{
-	return annotations_read_list(value, retry, annotations_read_code);
-}
-
-static const struct {
-	const char *name;
-	unsigned number;
-} grpc_statuses[] = {{"cancelled", 1}, {"deadline-exceeded", 4}, {"resource-exhausted", 8}, {"internal", 13}, {"unavailable", 14}};
-
-const char *annotations_grpc_status(unsigned number)
-{
-	for (size_t i = 0; i < LENGTH(grpc_statuses); i++)
-		if (grpc_statuses[i].number == number)
-			return grpc_statuses[i].name;
-	return NULL;
-}
-
-static bool annotations_read_grpc_status(struct span entry, struct retry *retry)
-{
-	for (size_t i = 0; i < LENGTH(grpc_statuses); i++) {
-		if (annotations_span_is(entry, grpc_statuses[i].name)) {
-			retry->grpc |= UINT64_C(1) << grpc_statuses[i].number;
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool annotations_read_grpc(const char *value, struct retry *retry)
-{
-	return annotations_read_list(value, retry, annotations_read_grpc_status);
-}
-
-static bool annotations_read_limit(const char *value, struct retry *retry)
-{
-	uint64_t limit;
-
-	if (!annotations_read_number(annotations_trim(value, strlen(value)), UINT16_MAX, &limit))
-		return false;
-	if (limit > 0)
-		retry->attempts = (uint32_t)limit;
-	return true;
-}
-
-static bool annotations_read_attempt(const char *value, struct retry *retry)
-{
-	return annotations_read_linkerd(value, &retry->attempt_ms);
-}
-
 /* --- the keys --- */
 
 #define GO_ACCEPTED "a Go duration from 0s (off) on, such as 500ms, 30s or 1h30m"
@@ -207,10 +33,12 @@ struct key {
 	const char *name;
 	enum timeout_id timeout;
 	bool after_request;            /* the timeout counts from the end of the request (linkerd2-proxy's response_end) */
-	annotations_read_retry *retry; /* NULL = the timeout */
+	annotations_value_retry *retry; /* NULL = the timeout */
 	const char *accepted;          /* of the retry's value */
 	const char *sets;              /* likewise: what it is, for the documentation */
 	bool codes;                    /* without one of these there is no retry */
+	bool ports;                    /* a list of ports, of those carried as opaque bytes */
+	uint32_t kinds;                /* on which it means something, 0 = those of its family */
 };
 
 static const struct key timeout_keys[] = {
@@ -220,24 +48,30 @@ static const struct key timeout_keys[] = {
 };
 
 /* What stands under this domain for other use is told of by linkerd.c. */
-static const struct key connect_keys[] = {{.name = "proxy-outbound-connect-timeout", .timeout = TIMEOUT_CONNECT}};
+static const struct key config_keys[] = {
+    {.name = "proxy-outbound-connect-timeout", .timeout = TIMEOUT_CONNECT},
+    {.name = "opaque-ports", .timeout = TIMEOUT_NONE, .ports = true, .kinds = KIND(SERVICE) | KIND(NAMESPACE) | KIND(POD),
+     .accepted = "ports and ranges from 1 to 65535 such as 3306,8000-8099",
+     .sets = "which ports are opaque: the pod's inbound, a Service's both ways; a Namespace's where these have none"},
+};
 
 static const struct key retry_keys[] = {
-    {.name = "http", .retry = annotations_read_http, .codes = true,
+    {.name = "http", .retry = annotations_value_http, .codes = true,
      .accepted = "a list of status codes and ranges from 400 to 599, 5xx and gateway-error, such as 503,gateway-error",
      .sets = "statuses that are tried again"},
-    {.name = "grpc", .retry = annotations_read_grpc, .codes = true,
+    {.name = "grpc", .retry = annotations_value_grpc, .codes = true,
      .accepted = "a list of cancelled, deadline-exceeded, internal, resource-exhausted and unavailable",
      .sets = "gRPC statuses that are tried again (HTTP/2)"},
-    {.name = "limit", .retry = annotations_read_limit, .accepted = "a number from 0 (as unset) to 65535",
+    {.name = "limit", .retry = annotations_value_limit, .accepted = "a number from 0 (as unset) to 65535",
      .sets = "most retries of a request, 1 unless set"},
-    {.name = "timeout", .retry = annotations_read_attempt, .accepted = LINKERD_ACCEPTED,
+    {.name = "timeout", .retry = annotations_value_attempt, .accepted = LINKERD_ACCEPTED,
      .sets = "time to the response head, of every attempt but the last"},
 };
 
 #define GATEWAY_ROUTES (KIND(HTTP_ROUTE) | KIND(GRPC_ROUTE) | KIND(TCP_ROUTE) | KIND(TLS_ROUTE))
 
 #define DOMAIN_OURS "lapse.proxy/"
+#define TIMED (EVERY & ~KIND(NAMESPACE))
 
 /* Who defined the annotations. Of several that set one timeout the later row wins. */
 static const struct family {
@@ -246,23 +80,23 @@ static const struct family {
 	const struct key *keys; /* NULL: the timeouts of `rows`, under the names of their flags */
 	size_t key_count;
 	uint32_t rows;
-	annotations_read_duration *read;
+	annotations_value_duration *read;
 	const char *accepted;
 	bool shared;  /* the domain has names of other use: only "timeout-…" can be meant for us */
 	bool foreign; /* only its keys can be */
 } families[] = {
     {.domain = "retry.linkerd.io/", .keys = retry_keys, .key_count = LENGTH(retry_keys),
      .kinds = KIND(HTTP_ROUTE) | KIND(GRPC_ROUTE) | KIND(SERVICE)},
-    {.domain = "config.linkerd.io/", .keys = connect_keys, .key_count = LENGTH(connect_keys), .kinds = KIND(POD),
-     .read = annotations_read_linkerd, .accepted = LINKERD_ACCEPTED, .foreign = true},
+    {.domain = "config.linkerd.io/", .keys = config_keys, .key_count = LENGTH(config_keys), .kinds = KIND(POD),
+     .read = annotations_value_linkerd, .accepted = LINKERD_ACCEPTED, .foreign = true},
     {.domain = "timeout.linkerd.io/", .keys = timeout_keys, .key_count = LENGTH(timeout_keys),
      .kinds = KIND(HTTP_ROUTE) | KIND(GRPC_ROUTE) | KIND(SERVICE),
-     .read = annotations_read_linkerd, .accepted = LINKERD_ACCEPTED},
+     .read = annotations_value_linkerd, .accepted = LINKERD_ACCEPTED},
     {.domain = "kubelb.k8c.io/",
      .rows = ROW(REQUEST) | ROW(STREAM_IDLE) | ROW(REQUEST_HEADERS) | ROW(IDLE_CONNECTION) | ROW(TCP_IDLE) | ROW(CONNECT),
      .kinds = KIND(INGRESS) | GATEWAY_ROUTES | KIND(KUBELB_ROUTE) | KIND(LOAD_BALANCER),
-     .read = annotations_read_go, .accepted = GO_ACCEPTED, .shared = true},
-    {.domain = DOMAIN_OURS, .rows = EVERY, .kinds = EVERY, .read = annotations_read_go, .accepted = GO_ACCEPTED},
+     .read = annotations_value_go, .accepted = GO_ACCEPTED, .shared = true},
+    {.domain = DOMAIN_OURS, .rows = EVERY, .kinds = TIMED, .read = annotations_value_go, .accepted = GO_ACCEPTED},
 };
 
 static bool annotations_find_key(const struct family *family, const char *name, struct key *out);
@@ -303,8 +137,10 @@ static bool annotations_next_key(const struct family *family, size_t *at, char f
 /* On which kinds a key of the family means something: how long we drain is for the whole proxy, whatever it carries. */
 static uint32_t annotations_kinds(const struct family *family, const struct key *key)
 {
-	bool whole = !key->retry && timeouts_of_proxy(key->timeout);
+	bool whole = !key->retry && !key->ports && timeouts_of_proxy(key->timeout);
 
+	if (key->kinds)
+		return key->kinds;
 	return whole ? family->kinds & (KIND(CONFIG) | KIND(TENANT) | KIND(POD)) : family->kinds;
 }
 
@@ -333,6 +169,8 @@ struct gathered {
 	} timeouts[TIMEOUT_COUNT];
 	struct retry retry;
 	const char *retry_key; /* the one that gave the codes, NULL = none did */
+	const struct ports *opaque_ports;
+	bool no_memory;
 };
 
 enum { SUBJECT_SIZE = 600 };
@@ -451,6 +289,27 @@ static void annotations_take_retry(struct gathered *gathered, const struct annot
 		gathered->retry_key = annotation->key;
 }
 
+static void annotations_take_ports(struct gathered *gathered, const struct annotation *annotation, const struct key *key)
+{
+	struct ports ports = {0}, *kept;
+	int result = ports_parse(&ports, annotation->value, NULL, NULL);
+
+	if (result == -EINVAL) {
+		annotations_warn_value(gathered, annotation, key->accepted, "ignored");
+		return;
+	}
+	kept = arena_alloc(gathered->arena, sizeof *kept);
+	if (kept)
+		*kept = (struct ports){arena_array(gathered->arena, ports.count + 1, sizeof *ports.ranges), ports.count};
+	gathered->no_memory |= result || !kept || !kept->ranges;
+	if (!gathered->no_memory) {
+		if (ports.count)
+			memcpy(kept->ranges, ports.ranges, ports.count * sizeof *ports.ranges);
+		gathered->opaque_ports = kept;
+	}
+	ports_free(&ports);
+}
+
 /* Linkerd's other annotations: told of, with what does the same here. */
 static void annotations_warn_linkerd(const struct gathered *gathered, const struct annotation *annotation)
 {
@@ -477,6 +336,8 @@ static void annotations_take(struct gathered *gathered, const struct annotation 
 		annotations_warn_unknown(gathered, annotation, family);
 	else if (!(annotations_kinds(family, &key) >> gathered->object->kind & 1))
 		annotations_warn_kind(gathered, annotation, annotations_kinds(family, &key));
+	else if (key.ports)
+		annotations_take_ports(gathered, annotation, &key);
 	else if (key.retry)
 		annotations_take_retry(gathered, annotation, &key);
 	else
@@ -553,10 +414,11 @@ int annotations_apply_pod(struct arena *arena, struct diagnostics *diagnostics, 
 
 	for (size_t i = 0; i < count; i++)
 		annotations_take(&gathered, &annotations[i]);
-	if (annotations_keep_timeouts(&gathered, &timeouts) != 0 || annotations_keep_retry(&gathered, &retry) != 0)
+	if (gathered.no_memory || annotations_keep_timeouts(&gathered, &timeouts) != 0 || annotations_keep_retry(&gathered, &retry) != 0)
 		return -ENOMEM;
 	object->annotated = timeouts;
 	object->retry = retry;
+	object->opaque_ports = gathered.opaque_ports;
 	return 0;
 }
 

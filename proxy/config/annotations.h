@@ -36,9 +36,6 @@ int annotations_apply(struct arena *arena, struct diagnostics *diagnostics, stru
 int annotations_apply_pod(struct arena *arena, struct diagnostics *diagnostics, struct object *object,
                           const struct annotation *annotations, size_t count, const struct timeouts *before);
 
-/* "unavailable" of 14, NULL of a status that retry.linkerd.io/grpc cannot name. */
-const char *annotations_grpc_status(unsigned number);
-
 /* All keys, as a table in Markdown. */
 void annotations_print(FILE *to);
 

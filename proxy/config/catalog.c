@@ -15,6 +15,7 @@ static const char *const catalog_kinds[] = {
     [KIND_INGRESS] = "Ingress",
     [KIND_SERVICE_PROFILE] = "ServiceProfile",
     [KIND_SERVICE] = "Service",
+    [KIND_NAMESPACE] = "Namespace",
     [KIND_POD] = "Pod",
 };
 

@@ -10,6 +10,7 @@
 #include "lib/map.h"
 #include "lib/timeouts.h"
 
+struct ports;
 struct regex;
 
 /* What the documents say, as values: everything valid, defaults filled in, nothing resolved or attached yet (policy.c does that).
@@ -27,6 +28,7 @@ enum kind {
 	KIND_INGRESS,
 	KIND_SERVICE_PROFILE,
 	KIND_SERVICE,
+	KIND_NAMESPACE,
 	KIND_POD, /* of the downward API; never a document */
 	KIND_COUNT,
 };
@@ -44,6 +46,7 @@ struct object {
 	int64_t created; /* metadata.creationTimestamp, seconds since 1970; INT64_MAX when absent: older wins */
 	const struct timeouts *annotated; /* what its annotations set, with sources; NULL = nothing */
 	const struct retry *retry;        /* retry.linkerd.io annotations, NULL = none */
+	const struct ports *opaque_ports; /* config.linkerd.io/opaque-ports, NULL = not given */
 };
 
 /* How a request is tried again. Sources: Gateway API `retry`, Linkerd's annotations, ServiceProfile isRetryable. */

@@ -9,7 +9,6 @@ static const struct linkerd_row {
 	bool injected;
 	const char *instead;
 } linkerd_rows[] = {
-    {"opaque-ports", true, "use --opaque-ports of lapse-proxy, or lapse.proxy/opaque-ports on the pod before injection"},
     {"skip-inbound-ports", true, "use --skip-inbound-ports of lapse-init, or lapse.proxy/skip-inbound-ports on the pod before injection"},
     {"skip-outbound-ports", true, "use --skip-outbound-ports of lapse-init, or lapse.proxy/skip-outbound-ports on the pod before injection"},
     {"close-wait-timeout", true, "use --close-wait-timeout of lapse-init, or lapse.proxy/close-wait-timeout on the pod before injection"},

@@ -64,6 +64,7 @@ static const struct manifest_row manifest_rows[] = {
      "of routes `condition`, `timeout`, `isRetryable`, `responseClasses`; `retryBudget`", .strict = true},
     {manifest_core, KIND_SERVICE, sizeof(struct service), manifest_service_read,
      "`clusterIP` and `clusterIPs`, `type`, `ports`, `selector`"},
+    {manifest_core, KIND_NAMESPACE, sizeof(struct object), manifest_service_read_namespace, "its annotations", .cluster_wide = true},
 };
 
 /* A file under way. The reader is that of the document at hand. */

@@ -17,6 +17,7 @@ typedef void manifest_read_spec(struct reader *reader, const struct yaml_node *s
 
 manifest_read_spec manifest_kubelb_read;     /* manifest_kubelb.c: Config, Tenant, Route, LoadBalancer */
 manifest_read_spec manifest_service_read;    /* manifest_service.c */
+manifest_read_spec manifest_service_read_namespace; /* likewise: Namespace, of whose spec nothing concerns us */
 manifest_read_spec manifest_ingress_read;    /* manifest_ingress.c */
 manifest_read_spec manifest_profile_read;    /* manifest_profile.c: ServiceProfile */
 manifest_read_spec manifest_route_read;      /* manifest_route.c: HTTPRoute, GRPCRoute, TCPRoute, TLSRoute */

@@ -194,3 +194,7 @@ void manifest_service_read(struct reader *reader, const struct yaml_node *spec_n
 	service->selector_count = spec.selector_count;
 	manifest_service_set_addresses(reader, &spec, service);
 }
+
+void manifest_service_read_namespace(struct reader *reader, const struct yaml_node *spec, struct object *object)
+{
+}

@@ -15,6 +15,7 @@
 #include "proxy/connection/tls_hello.h"
 #include "proxy/connection/worker.h"
 #include "proxy/metrics/metrics.h"
+#include "proxy/policy/policy.h"
 #include "proxy/server/upstream.h"
 
 static void proto_detect_dial_failed(struct conn *conn, int error)
@@ -221,7 +222,8 @@ void proto_detect_start(struct conn *conn)
 	const struct worker_settings *settings = conn->worker->proxy->settings;
 
 	conn_enter(conn, STAGE_DETECT);
-	if (conn->refusal || ports_contain(&settings->opaque_ports, conn->server_addr.port)) {
+	if (conn->refusal || ports_contain(&settings->opaque_ports, conn->server_addr.port) ||
+	    policy_is_opaque(conn->worker->terms.policy, conn->direction, conn->target, conn->server_addr.port)) {
 		proto_detect_opaque(conn, PROTOCOL_OPAQUE, NULL, 0);
 	} else {
 		conn_arm(conn, ALARM_GRACE, conn_now(conn) + settings->detect_grace);

@@ -355,6 +355,7 @@ static int explain_answer(struct explain *explain, const struct catalog *catalog
 		return explain_refuse_port(explain, catalog);
 	explanation->undocumented = explain->named && !catalog_find(catalog, KIND_SERVICE, explain->question.namespace, explain->question.name);
 	explanation->to = settings->to;
+	explanation->opaque_port = policy_is_opaque(policy, settings->direction, target, explain->named ? explain->port : explain->address.port);
 	explanation->direction = settings->direction;
 	explanation->from_namespace = settings->from_namespace;
 	if (explain->head)

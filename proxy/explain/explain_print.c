@@ -1,4 +1,4 @@
-#include "proxy/config/annotations.h"
+#include "proxy/config/annotations_value.h"
 #include "proxy/explain/explain_print.h"
 
 #include <inttypes.h>
@@ -197,7 +197,7 @@ static void explain_print_json_retry(struct json *json, const struct policy_choi
 	json_open(json, "grpc", '[');
 	for (unsigned number = 0; number < 64; number++)
 		if (choice->retry->grpc >> number & 1)
-			json_string(json, NULL, annotations_grpc_status(number));
+			json_string(json, NULL, annotations_value_grpc_name(number));
 	json_close(json, ']');
 	json_number(json, "backoff_ms", choice->retry->backoff_ms);
 	json_close(json, '}');
@@ -220,6 +220,7 @@ void explain_print_json(const struct explanation *explanation, FILE *out)
 	explain_print_json_rewrite(&json, explanation);
 	explain_print_json_retry(&json, &explanation->choice);
 	timeouts_print_json(&json, explanation->choice.timeouts, false);
+	json_bool(&json, "opaque_port", explanation->opaque_port);
 	json_close(&json, '}');
 	fputc('\n', out);
 }
@@ -392,8 +393,8 @@ static void explain_print_grpc(uint64_t statuses, struct text *text)
 	bool any = false;
 
 	for (unsigned number = 0; number < 64; number++)
-		if (statuses >> number & 1 && annotations_grpc_status(number)) {
-			text_printf(text, "%s%s", any ? ", " : separator, annotations_grpc_status(number));
+		if (statuses >> number & 1 && annotations_value_grpc_name(number)) {
+			text_printf(text, "%s%s", any ? ", " : separator, annotations_value_grpc_name(number));
 			any = true;
 		}
 	if (any)
@@ -428,6 +429,8 @@ static void explain_print_retry(const struct policy_choice *choice, FILE *out)
 static void explain_print_happens(const struct explanation *explanation, FILE *out)
 {
 	fputs("\nHappens\n", out);
+	if (explanation->opaque_port)
+		explain_print_row(out, "opaque port", "no request is read; what is said of requests does not apply");
 	explain_print_answer(explanation, out);
 	explain_print_backends(explanation, out);
 	if (explanation->host)

@@ -31,6 +31,7 @@ struct explanation {
 	const char *service;            /* "default/web", NULL = none */
 	uint16_t port;                  /* of the Service, 0 = not known */
 	bool undocumented;              /* no document of the Service was read: any name and port would be answered */
+	bool opaque_port;               /* no request is read: config.linkerd.io/opaque-ports, or --opaque-ports */
 	struct policy_choice choice;
 	struct policy_rule_view rule;   /* where choice.rule is one */
 	int status;                     /* of our own answer, 0: the request goes on */

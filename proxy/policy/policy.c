@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/ports.h"
 #include "proxy/metrics/series.h"
 #include "proxy/policy/budget.h"
 #include "proxy/policy/policy_data.h"
@@ -147,6 +148,13 @@ const struct timeouts *policy_target_timeouts(const struct policy_target *target
 bool policy_target_decides(const struct policy_target *target)
 {
 	return target->routed || target->profile || target->retry;
+}
+
+bool policy_is_opaque(const struct policy *policy, enum direction direction, const struct policy_target *target, uint16_t port)
+{
+	if (target->opaque_ports && ports_contain(target->opaque_ports, target->port ? target->port : port))
+		return true;
+	return direction == DIRECTION_INBOUND && policy->opaque_ports && ports_contain(policy->opaque_ports, port);
 }
 
 void policy_target_choice(const struct policy_target *target, struct policy_choice *choice)

@@ -91,6 +91,9 @@ bool policy_target_has_connection(const struct policy_target *target);
 /* Whether a request to it must be read to know what becomes of it: routes attached as parents, a profile or retries. */
 bool policy_target_decides(const struct policy_target *target);
 
+/* Whether connections to it are carried as opaque bytes without a look at them; port: of the original destination. */
+bool policy_is_opaque(const struct policy *policy, enum direction direction, const struct policy_target *target, uint16_t port);
+
 /* The Service: namespace, name and port; false when the target is none of a Service. */
 bool policy_target_service(const struct policy_target *target, const char **namespace, const char **name, uint16_t *port);
 

@@ -303,6 +303,18 @@ static bool policy_build_selects(const struct policy_build *build, const struct 
 	return document->selector_count > 0;
 }
 
+/* What an object says, else what its namespace does; NULL: nothing. */
+static const struct ports *policy_build_opaque_ports(const struct policy_build *build, const struct object *object, const char *namespace)
+{
+	const struct object *room = NULL;
+
+	if (object && object->opaque_ports)
+		return object->opaque_ports;
+	if (build->config && namespace)
+		room = catalog_find(build->config->catalog, KIND_NAMESPACE, "", namespace);
+	return room ? room->opaque_ports : NULL;
+}
+
 static struct policy_target *policy_build_target(struct policy_build *build, const struct policy_service *service,
                                                  enum direction direction, uint16_t port, const char *port_name)
 {
@@ -316,6 +328,7 @@ static struct policy_target *policy_build_target(struct policy_build *build, con
 	target->name = service->name;
 	target->text = service->key;
 	target->port = port;
+	target->opaque_ports = policy_build_opaque_ports(build, service->document ? &service->document->object : NULL, service->namespace);
 	target->number = policy_build_numbers(build, 2);
 	target->series = series_number(build->series, SERIES_SERVICE, target->text);
 	policy_attach(build, service, direction, port_name, target);
@@ -424,6 +437,7 @@ static void policy_build_endpoints(struct policy_build *build, enum kind kind)
 
 static void policy_build_all(struct policy_build *build)
 {
+	build->policy->opaque_ports = policy_build_opaque_ports(build, &build->config->pod, build->config->namespace);
 	policy_build_documents(build);
 	policy_build_links(build);
 	policy_build_profiles(build);

@@ -73,6 +73,7 @@ struct policy_target {
 	struct policy_rule *connection;    /* the TCPRoute's, NULL */
 	struct policy_tls *tls;            /* best first */
 	size_t tls_count;
+	const struct ports *opaque_ports; /* of the Service, else of its Namespace; NULL = none */
 };
 
 /* Address and port, port 0 = any, to what applies there. */
@@ -97,6 +98,7 @@ struct policy {
 	const char **names;           /* to be resolved */
 	size_t name_count;
 	unsigned numbers;             /* of choices */
+	const struct ports *opaque_ports; /* of the pod, else of its Namespace, inbound; NULL = none */
 	struct policy_budget *budgets;
 	struct diagnostics diagnostics;
 };

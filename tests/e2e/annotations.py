@@ -227,6 +227,60 @@ def linkerd_response_counts_from_the_end_of_the_request(pod):
     expect("1h" in cost and "cost" not in differing[0], f"/config: {shown['timeouts']}")
 
 
+OPAQUE = {"config.linkerd.io/opaque-ports": "8081,8090-8099"}
+
+
+def protocols(pod, ports):
+    """By port: what the record says of a request to it."""
+    found = {}
+    for port in ports:
+        peer = pod.dial(port)
+        peer.ask()
+        peer.fin()
+        peer.ends("fin")
+        found[port] = pod.record(msg=CLOSED, server=re.compile(f":{port}$"))["protocol"]
+    return found
+
+
+@case(ways=("in4", "out4"))
+def linkerd_opaque_ports_of_a_service(pod):
+    """config.linkerd.io/opaque-ports on a Service: its listed ports are opaque both ways, others are not; explain says so."""
+    for port in (8080, 8081):
+        pod.app(port=port)
+    config = configured(pod, *(service(name, pod.address, port=port, selector={"app": "x"}, annotations=OPAQUE)
+                               for name, port in (("web", 8080), ("data", 8081))))
+    info = PodInfo(pod, labels={"app": "x"})
+    pod.start("--config", config.path, "--pod-info", info.path)
+    found = protocols(pod, (8080, 8081))
+    expect(found == {8080: "http/1.1", 8081: "opaque"}, f"{found}")
+    for name, port, opaque in (("web", 8080, False), ("data", 8081, True)):
+        said = explain(pod, "--config", config.path, to=f"default/{name}:{port}", request="GET /")
+        expect(said["opaque_port"] is opaque, f"explain: {said}")
+
+
+@case(ways=("in4", "out4"))
+def linkerd_opaque_ports_of_the_pod(pod):
+    """config.linkerd.io/opaque-ports on the pod: live, inbound only; and on its Namespace, where the pod says nothing."""
+    for port in (8080, 8081):
+        pod.app(port=port)
+    config = configured(pod, {"apiVersion": "v1", "kind": "Namespace", "metadata": {
+        "name": "default", "annotations": {"config.linkerd.io/opaque-ports": "8080", "config.linkerd.io/skip-subnets": "10.0.0.0/8"}}})
+    info = PodInfo(pod, annotations={"note": "none"})
+    pod.start("--config", config.path, "--pod-info", info.path)
+    found = protocols(pod, (8080, 8081))
+    expect(found == {8080: "opaque" if pod.inbound else "http/1.1", 8081: "http/1.1"}, f"the Namespace's: {found}")
+    change(pod, info.annotate, OPAQUE)
+    for port, opaque in ((8080, False), (8081, pod.inbound)):
+        peer = pod.dial(port)
+        peer.ask()
+        peer.fin()
+        peer.ends("fin")
+        until(lambda: any(line.get("server", "").endswith(f":{port}") and line["protocol"] == ("opaque" if opaque else "http/1.1")
+                          for line in pod.proxy.lines[-3:]), f"port {port} on the pod's annotation")
+    warned = [line["msg"] for line in pod.proxy.lines if line["level"] == "warn" and "Namespace default" in line["msg"]]
+    expect(warned and all("--skip-subnets of lapse-init" in line for line in warned), f"{warned}")
+
+
 @case(ways=OUT)
 def families_on_one_route(pod):
     """Of three families on one route lapse.proxy comes first, then kubelb.k8c.io, then timeout.linkerd.io; 0s counts, too."""

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "lib/arena.h"
+#include "lib/ports.h"
 #include "proxy/config/diagnostics.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -92,9 +93,7 @@ static void durations(void **state)
 					fail_msg("%s: \"%s\": %s is %lld", keys[key].key, rows[i].value,
 					    timeouts_name((enum timeout_id)id),
 					         (long long)timeout_of(&applied, (enum timeout_id)id));
-			if (expected == REFUSED)
-				assert_null(applied.object.annotated);
-			else /* response alone counts from the end of the request */
+			if (expected != REFUSED) /* response alone counts from the end of the request */
 				assert_int_equal(applied.object.annotated->of[keys[key].id].after_request, keys[key].id == TIMEOUT_BACKEND_REQUEST);
 			assert_int_equal(applied.diagnostics.warnings, expected == REFUSED);
 			assert_null(applied.object.retry);
@@ -409,9 +408,12 @@ static void warnings(void **state)
 	     "timeout-half-close, "
 	     "timeout-connect, timeout-detect, timeout-server-idle, timeout-unacknowledged, timeout-max-connection, "
 	     "timeout-drain-least, timeout-drain; ignored"},
-	    {KIND_SERVICE, "config.linkerd.io/opaque-ports", "25",
-	     "r.yaml:12: Service default/web: annotation config.linkerd.io/opaque-ports: use --opaque-ports of lapse-proxy, or "
-	     "lapse.proxy/opaque-ports on the pod before injection; ignored"},
+	    {KIND_SERVICE, "config.linkerd.io/opaque-ports", "mysql",
+	     "r.yaml:12: Service default/web: annotation config.linkerd.io/opaque-ports: \"mysql\": ports and ranges from 1 to 65535 such as "
+	     "3306,8000-8099; ignored"},
+	    {KIND_HTTP_ROUTE, "config.linkerd.io/opaque-ports", "25",
+	     "r.yaml:12: HTTPRoute default/web: annotation config.linkerd.io/opaque-ports: it has no meaning on a HTTPRoute, only on Service, "
+	     "Namespace, the pod; ignored"},
 	    {KIND_SERVICE, "config.linkerd.io/proxy-outbound-connect-timeout", "1s",
 	     "r.yaml:12: Service default/web: annotation config.linkerd.io/proxy-outbound-connect-timeout: it has no meaning on a Service, "
 	     "only on the pod; ignored"},
@@ -450,10 +452,24 @@ static void warnings(void **state)
 	}
 }
 
+static void opaque_ports_are_kept(void **state)
+{
+	static const enum kind kinds[] = {KIND_SERVICE, KIND_NAMESPACE, KIND_POD};
+	struct applied applied;
+	for (size_t i = 0; i < COUNT(kinds); i++) {
+		apply_one(&applied, kinds[i], "config.linkerd.io/opaque-ports", "25, 8000-8002");
+		assert_true(!applied.diagnostics.kept && ports_contain(applied.object.opaque_ports, 8001) && !ports_contain(applied.object.opaque_ports, 26));
+		arena_free(&applied.arena);
+	}
+	apply_one(&applied, KIND_NAMESPACE, "lapse.proxy/timeout-request", "1s"); /* no level of timeouts */
+	assert_true(applied.diagnostics.warnings == 1 && !applied.object.annotated && !applied.object.opaque_ports);
+	arena_free(&applied.arena);
+}
+
 /* What injection has made flags of is no concern of the proxy, and Linkerd's timeout for dialling is ours. */
 static void the_pod_keeps_its_flags_to_itself(void **state)
 {
-	static const char *const silent[] = {"config.linkerd.io/opaque-ports", "config.linkerd.io/skip-inbound-ports", "lapse.proxy/inject",
+	static const char *const silent[] = {"config.linkerd.io/skip-inbound-ports", "lapse.proxy/inject",
 	                                     "config.linkerd.io/close-wait-timeout", "lapse.proxy/close-wait-timeout", "linkerd.io/inject"};
 	struct applied applied;
 
@@ -547,7 +563,7 @@ static void keys_are_printed(void **state)
 	assert_non_null(strstr(text, "\n| `lapse.proxy/timeout-tcp-idle` | `tcpIdle` | "));
 	assert_non_null(strstr(text, "\n| `timeout.linkerd.io/response` | `backendRequest`, counted from the end of the request | "));
 	assert_non_null(strstr(text, "| HTTPRoute, GRPCRoute, Service |\n"));
-	assert_non_null(strstr(text, "| all; the pod |\n"));
+	assert_non_null(strstr(text, "| all but Namespace; the pod |\n"));
 	assert_non_null(strstr(text, "| Config, Tenant; the pod |\n"));
 	for (line = strtok_r(text, "\n", &lines); line; line = strtok_r(NULL, "\n", &lines)) {
 		char *cells[5] = {line, NULL}, *bar = line;
@@ -565,14 +581,14 @@ static void keys_are_printed(void **state)
 		cells[4][strlen(cells[4]) - 1] = '\0';
 		check_row(cells);
 	}
-	assert_int_equal(rows, 2 + TIMEOUT_COUNT + 6 + 3 + 4 + 1);
+	assert_int_equal(rows, 2 + TIMEOUT_COUNT + 6 + 3 + 4 + 2);
 	free(text);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(the_pod_keeps_its_flags_to_itself),
+	    cmocka_unit_test(opaque_ports_are_kept), cmocka_unit_test(the_pod_keeps_its_flags_to_itself),
 		cmocka_unit_test(wrong_values_change_nothing),
 		cmocka_unit_test(durations),   cmocka_unit_test(families),   cmocka_unit_test(others),
 	    cmocka_unit_test(precedence),

@@ -62,7 +62,7 @@ static void every_kind_and_version(void **state)
 		{"gateway.networking.k8s.io/v1alpha2", KIND_TCP_ROUTE, "rules: [{backendRefs: [{name: a, port: 1}]}]"},
 		{"gateway.networking.k8s.io/v1alpha3", KIND_TLS_ROUTE,
 		 "hostnames: [a.b], rules: [{backendRefs: [{name: a, port: 1}]}]"},
-		{"networking.k8s.io/v1", KIND_INGRESS}, {"linkerd.io/v1alpha2", KIND_SERVICE_PROFILE}, {"v1", KIND_SERVICE},
+		{"networking.k8s.io/v1", KIND_INGRESS}, {"linkerd.io/v1alpha2", KIND_SERVICE_PROFILE}, {"v1", KIND_SERVICE}, {"v1", KIND_NAMESPACE},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
