@@ -196,7 +196,7 @@ static void policy_build_links(struct policy_build *build)
 	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
 		CATALOG_EACH(build->config->catalog, kinds[i], object) {
 			const struct route *route = (const struct route *)object;
-			bool gateway = !route->parent_count && !route->orphaned;
+			bool gateway = !route->parent_count;
 
 			if (kinds[i] == KIND_GRPC_ROUTE)
 				policy_build_say_grpc(build, object);

@@ -321,6 +321,16 @@ static void notes_each_event_once_in_order(void **state)
 	describes(&leg, "failed:peer rst:proxy");
 }
 
+/* What lies behind the events is none of them. */
+static void describes_no_more_than_there_are(void **state)
+{
+	static const uint8_t events[LEG_EVENTS + 1] = {LEG_FIN_PEER, LEG_FIN_PROXY, LEG_RST_PEER, LEG_FAILED, LEG_RST_PROXY};
+	TEXT_ON_STACK(text, 256);
+
+	leg_describe(events, "client", &text);
+	assert_string_equal(text_bytes, "fin:client fin:proxy rst:client failed:client");
+}
+
 static void errors_become_events(void **state)
 {
 	static const struct {
@@ -358,6 +368,7 @@ int main(void)
 	    cmocka_unit_test(last_words_after_a_failed_write),
 	    cmocka_unit_test(closes_with_fin_or_rst),
 	    cmocka_unit_test(notes_each_event_once_in_order),
+	    cmocka_unit_test(describes_no_more_than_there_are),
 	    cmocka_unit_test(errors_become_events),
 	};
 

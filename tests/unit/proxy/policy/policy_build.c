@@ -105,6 +105,8 @@ static void names_to_resolve(void **state)
 	assert_string_equal(names[0], "web.shop.svc.cluster.local");
 	world_choose(policy_target_named(world.policy, DIRECTION_OUTBOUND, "shop", "web", 80), "GET", "/", "web", &choice);
 	assert_non_null(choice.rule);
+	/* Where it may send requests is not where it applies. */
+	assert_false(policy_target_has_routes(world_target(&world, DIRECTION_OUTBOUND, "10.0.0.2:80")));
 	world_free(&world);
 }
 
