@@ -4,7 +4,7 @@ import re
 import time
 
 from .harness import (AS_PROXY, BINARY, REASONS, PodInfo, black_hole, case, check_answer, configured, document, expect, ok, readings,
-                      request, route, rule, script, service, silent, took, until, until_reset)
+                      read_text, request, route, rule, script, service, silent, took, until, until_reset)
 
 OUT = ("out4",)
 CONNTRACK = "netfilter/nf_conntrack_tcp_timeout_"
@@ -354,9 +354,18 @@ def remedies():
             for name, text in rows}
 
 
+def levels():
+    return {name: level.lower() for name, level in re.findall(r"^REASON\(\w+, (\w+), \w+, \w+, \d+, (\w+),", text_of_file("lib/reasons.def"), re.M)}
+
+
+def demo_of(name):
+    """What a page shows in a frame, each line whole again."""
+    return re.sub(r"\n  │ (?!ts=)", " ", text_of_file(name)).replace("  │ ", "").replace("\n  ✓", "\n\n")
+
+
 @case()
 def debugging_guide(pod):
-    """docs/debugging.md: its reasons, flags, commands and pages exist, and its records say what the rows say today."""
+    """docs/debugging.md and README: reasons, flags, commands and pages exist; records have the fields, levels and remedies of today."""
     guide = re.sub(r"\n  (?=\S)", " ", text_of_file("docs/debugging.md"))
     first_cells = " ".join(re.findall(r"^\| (`.*?) \|", guide, re.M))
     named = set(re.findall(r"reason(?:=|: )([a-z_]+)", guide)) | set(re.findall(r"`([a-z_]+)`", first_cells))
@@ -378,6 +387,14 @@ def debugging_guide(pod):
     pages = set(re.findall(r"(?:127\.0\.0\.1:4191|`)(/[a-z-]+)", guide))
     expect(pages and all(f" {page} " in index for page in pages), f"pages {pages}, there are {index}")
 
+    lines = re.findall(r"^ts=.* reason=\w+ .*$", guide, re.M) + re.findall(r"^ts=.* reason=\w+ .*$", demo_of("README.md"), re.M)
+    known = set(re.findall(r"`([a-z_]+)`", text_of_file("docs/reasons.md"))) | {"ts", "level", "msg"}
+    known |= {name.replace("client_", "server_", 1) for name in known}
+    expect(len(lines) >= 14, f"{len(lines)} records in the guide and README")
+    for line in lines:
+        fields = read_text(line)
+        expect(fields.keys() <= known, f"the record has no {fields.keys() - known}: {line}")
+        expect(fields["level"] == levels()[fields["reason"]], f"another level: {line}")
     records = re.findall(r"^ts=.* reason=(\w+) .* detail=\"(.*)\"$", guide, re.M)
     rows = remedies()
     expect(len(records) >= 12, f"{len(records)} records")

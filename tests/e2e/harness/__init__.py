@@ -18,4 +18,4 @@ from .net import as_user, black_hole, run, table
 from .peer import Message, Peer, request
 from .pod import AS_PROXY, DEAD_PORTS_TOO, NO_CAPABILITY, ONLY_NET_ADMIN, PROXY_UID, Pod
 from .record import CLOSED, FAILED, REASONS, REQUEST, check_answer
-from .whole import ANY, Between, expect_whole, seconds, socket_of, sockets
+from .whole import ANY, Between, expect_whole, read_text, seconds, socket_of, sockets
