@@ -168,3 +168,36 @@ void loss_of_server(struct conn *conn, int error)
 		conn_close(conn, cause_of(REASON_SERVER_TRUNCATED), "the server closed before the last chunk of its response");
 	}
 }
+
+void loss_of_body(struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+	struct cause answered = cause_by(REASON_CONNECTION_CLOSE, BY_SERVER);
+
+	answered.answered = true;
+	if (exchange->response_head && exchange->response_body.complete)
+		conn_close(conn, answered, "the server answered with %u before the request was complete, and the client sent no more of it",
+		           exchange->response.status);
+	else
+		exchange_fail(conn, cause_of(REASON_CLIENT_CLOSED_REQUEST), "the client closed inside a request body%s",
+		              exchange->response_head ? ", during the response that it had already" : "");
+}
+
+const char *loss_of_time(const struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+
+	if (exchange->response_head && progress_undelivered(&conn->client))
+		return "the client did not take its response in time; see what keeps it from reading";
+	if (exchange->response_head && !exchange->response_body.complete)
+		return "the response had begun but was not complete in time";
+	if (exchange->waiting)
+		return "the wait before another attempt outlasted it; a shorter backoff leaves time for one";
+	if (conn->upstream && conn->upstream->leg.connecting)
+		return "the server had not accepted the connection yet; see that it is up, or set connect well below this";
+	if (!exchange->request_body.complete && exchange->request.expects_continue && !exchange->request_body_bytes)
+		return "the client waits for 100 Continue before it sends its body, and the server sent none; the server must answer Expect";
+	if (!exchange->request_body.complete)
+		return "the client had not sent its whole request body; it is the client or its network that is slow";
+	return "no response came in time";
+}

@@ -10,4 +10,10 @@ void loss_of_client(struct conn *conn);
  * or, where a response ends with its connection, its end. */
 void loss_of_server(struct conn *conn, int error);
 
+/* The client finished inside its request's body. */
+void loss_of_body(struct conn *conn);
+
+/* A time limit of the request is over: for whom the time went. */
+const char *loss_of_time(const struct conn *conn);
+
 #endif

@@ -242,21 +242,6 @@ static void proto_http1_head(struct conn *conn, struct input *input)
 	}
 }
 
-/* The client finished inside its request's body. */
-static void proto_http1_body_ended(struct conn *conn)
-{
-	const struct exchange *exchange = conn->exchange;
-	struct cause answered = cause_by(REASON_CONNECTION_CLOSE, BY_SERVER);
-
-	answered.answered = true;
-	if (exchange->response_head && exchange->response_body.complete)
-		conn_close(conn, answered, "the server answered with %u before the request was complete, and the client sent no more of it",
-		           exchange->response.status);
-	else
-		exchange_fail(conn, cause_of(REASON_CLIENT_CLOSED_REQUEST), "the client closed inside a request body%s",
-		              exchange->response_head ? ", during the response that it had already" : "");
-}
-
 /* The client finished, or its socket failed. */
 static void proto_http1_client_ended(struct conn *conn, int error)
 {
@@ -272,7 +257,7 @@ static void proto_http1_client_ended(struct conn *conn, int error)
 	} else if (conn->stage == STAGE_HEAD) {
 		exchange_fail(conn, cause_of(REASON_CLIENT_CLOSED_REQUEST), "the client closed inside a request head");
 	} else if (exchange && !exchange->request_body.complete) {
-		proto_http1_body_ended(conn);
+		loss_of_body(conn);
 	} else if (exchange && buf_length(&conn->client.in) && !exchange->waiting && unread_may(conn)) {
 		proto_http1_pass_rest(conn);
 	} else if (exchange) { /* its request is complete: a half-closed client still gets its answer */
@@ -504,26 +489,6 @@ static void proto_http1_stream_idle(struct conn *conn)
 	                                                   : "the server sent no response");
 }
 
-/* `request` is over: for whom the time went. */
-static const char *proto_http1_what_was_awaited(const struct conn *conn)
-{
-	const struct exchange *exchange = conn->exchange;
-
-	if (exchange->response_head && progress_undelivered(&conn->client))
-		return "the client did not take its response in time; see what keeps it from reading";
-	if (exchange->response_head && !exchange->response_body.complete)
-		return "the response had begun but was not complete in time";
-	if (exchange->waiting)
-		return "the wait before another attempt outlasted it; a shorter backoff leaves time for one";
-	if (conn->upstream && conn->upstream->leg.connecting)
-		return "the server had not accepted the connection yet; see that it is up, or set connect well below this";
-	if (!exchange->request_body.complete && exchange->request.expects_continue && !exchange->request_body_bytes)
-		return "the client waits for 100 Continue before it sends its body, and the server sent none; the server must answer Expect";
-	if (!exchange->request_body.complete)
-		return "the client had not sent its whole request body; it is the client or its network that is slow";
-	return "no response came in time";
-}
-
 static void proto_http1_expired(struct conn *conn, enum timeout_id timer)
 {
 
@@ -542,7 +507,7 @@ static void proto_http1_expired(struct conn *conn, enum timeout_id timer)
 		break;
 	case TIMEOUT_REQUEST:
 	case TIMEOUT_BACKEND_REQUEST:
-		exchange_fail(conn, cause_timer(timeouts_reason(timer), timer), "%s", proto_http1_what_was_awaited(conn));
+		exchange_fail(conn, cause_timer(timeouts_reason(timer), timer), "%s", loss_of_time(conn));
 		break;
 	default:
 		break;
