@@ -50,7 +50,7 @@ PROXY := main docs ready \
 	$(addprefix connection/,worker listener admission origin self_dial conn deadline progress leg input proto_detect detect tls_hello \
 	  proto_opaque pump \
 	  steer closing advice record) \
-	$(addprefix http1/,proto_http1 http1 http1_field http1_plain http1_request http1_response unread rewrite reply) \
+	$(addprefix http1/,proto_http1 http1 http1_field http1_plain http1_request http1_response partial unread rewrite reply) \
 	$(addprefix exchange/,exchange choice loss access retry) \
 	$(addprefix server/,upstream learned) \
 	$(addprefix metrics/,metrics series words) \

@@ -277,7 +277,8 @@ void closing_looped_words(const struct conn *conn, struct text *out)
 		text_printf(out, ": lapse-init redirects uid %u; this proxy is uid %u", geteuid(), geteuid());
 }
 
-/* A leg that rests is clean and may serve others; one in the middle of something is not to look as if that had been finished. */
+/* A leg that rests is clean and may serve others; one in the middle of something is not to look as if that had been finished, but if that
+ * is how its client left it. */
 static void closing_release_server(struct conn *conn, enum reason_ending end, bool exchange_under_way)
 {
 	struct upstream *upstream = conn->upstream;
@@ -310,7 +311,7 @@ static bool closing_needs_words(const struct conn *conn)
 void conn_close_list(struct conn *conn, struct cause cause, const char *format, va_list arguments)
 {
 	enum reason_ending end;
-	bool exchange_under_way = conn->exchange != NULL;
+	bool exchange_under_way = conn->exchange && cause.reason != REASON_CLIENT_CLOSED_REQUEST;
 
 	if (conn->ending.reason != REASON_NONE)
 		return;

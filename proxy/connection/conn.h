@@ -87,6 +87,7 @@ struct conn {
 	uint16_t last_status;
 	uint32_t requests, retries;
 	uint32_t discarded;                /* bytes, while it lingers */
+	uint32_t passed;                   /* of what the client leg holds: sent to the server already (http1/partial.h) */
 	uint32_t answered_by;              /* a mark of the server that the last answer came from, 0 = none */
 	uint32_t server_legs;              /* server legs that were let go */
 	uint32_t server_reused;            /* of the last one: exchanges it had carried before, and what happened on it */

@@ -28,7 +28,7 @@ enum instant {
  * stage. What fires is what was armed. */
 enum alarm {
 	ALARM_NONE,
-	ALARM_GRACE,       /* a client is silent: perhaps its server speaks first */
+	ALARM_GRACE,       /* a client is silent: perhaps its server speaks first; inside its head: perhaps its server has a timer for that */
 	ALARM_DRAIN_GRACE, /* the same while the proxy shuts down: neither has */
 	ALARM_TURN,        /* pipelined requests wait until others have had their turn */
 	ALARM_BACKOFF,     /* the next attempt at a request may begin */

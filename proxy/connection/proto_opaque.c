@@ -171,6 +171,8 @@ void proto_opaque_start(struct conn *conn, const uint8_t *server_bytes, size_t l
 			return;
 		}
 	}
+	buf_consume(&conn->client.in, conn->passed);
+	conn->passed = 0;
 	if (buf_length(&conn->client.in)) {
 		result = leg_send(server, buf_bytes(&conn->client.in), buf_length(&conn->client.in), conn_now(conn));
 		buf_release(&conn->client.in);

@@ -166,12 +166,13 @@ static void exchange_start_attempt(struct conn *conn)
 {
 	struct exchange *exchange = conn->exchange;
 
-	upstream_use(conn->upstream);
+	if (!conn->passed)
+		upstream_use(conn->upstream);
 	exchange->server_dirty = exchange->server_full = false;
 	exchange->reused = conn->upstream->uses > 0;
 	if (exchange->reused)
 		metrics_add(conn->worker->metrics, METRIC_REUSED, conn->direction, 0, 0, 0, 1);
-	exchange->leg_sent = conn->upstream->leg.sent;
+	exchange->leg_sent = conn->upstream->leg.sent - conn->passed;
 	exchange->leg_received = conn->upstream->leg.received;
 	conn->instants[INSTANT_ATTEMPT] = conn_now(conn);
 	conn->instants[INSTANT_REQUEST_END] = 0;
@@ -275,7 +276,7 @@ void exchange_acquire(struct conn *conn)
 	const struct http1_head *request = &conn->exchange->request;
 	bool shared = conn->worker->proxy->upstream->pool_size, twice = request->idempotent && request->content_length <= EXCHANGE_REPLAY_MOST;
 
-	if (conn->upstream && !upstream_usable(conn->upstream)) {
+	if (conn->upstream && !conn->passed && !upstream_usable(conn->upstream)) {
 		upstream_observe_rest(conn->upstream);
 		upstream_drop(conn, false);
 	}
@@ -322,8 +323,10 @@ static void exchange_discard(struct conn *conn, size_t length)
 void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length)
 {
 	struct exchange *exchange = conn->exchange;
+	size_t passed = conn->passed;
 	int result;
 
+	conn->passed = 0;
 	exchange_keep(conn->worker, exchange, bytes, length);
 	if (exchange->waiting)
 		return; /* the retry sends what was kept */
@@ -331,7 +334,7 @@ void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length)
 		exchange_discard(conn, length);
 		return;
 	}
-	result = leg_send(&conn->upstream->leg, bytes, length, conn_now(conn));
+	result = leg_send(&conn->upstream->leg, bytes + passed, length - passed, conn_now(conn));
 	if (result == -ENOMEM)
 		exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
 }
@@ -442,7 +445,7 @@ __attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn
 
 void exchange_client_finished(struct conn *conn)
 {
-	if (!conn->upstream || !conn->exchange->request_body.complete || buf_length(&conn->client.in))
+	if (!conn->upstream || buf_length(&conn->client.in))
 		return;
 	leg_finish(&conn->upstream->leg);
 	conn_half_closed(conn);
@@ -474,8 +477,13 @@ void exchange_fail(struct conn *conn, struct cause cause, const char *format, ..
 static void exchange_close_client(struct conn *conn)
 {
 	const struct exchange *exchange = conn->exchange;
+	struct cause unfinished = cause_by(REASON_CONNECTION_CLOSE, BY_SERVER);
 
-	if (conn->close_after) {
+	unfinished.answered = true;
+	if (!exchange->request_body.complete) {
+		conn_close(conn, unfinished, "the server answered with %u before the request was complete, and %s", exchange->response.status,
+		           conn->client.fin_wanted ? "closed" : "the client sent no more of it");
+	} else if (conn->close_after) {
 		enum timeout_id timer = conn->close_after == REASON_MAX_CONNECTION ? TIMEOUT_MAX_CONNECTION : TIMEOUT_NONE;
 
 		conn_close(conn, cause_timer(conn->close_after, timer), NULL);
@@ -521,14 +529,14 @@ void exchange_finish_if_complete(struct conn *conn)
 
 	if (!exchange->response_head || !exchange->response_body.complete)
 		return;
-	if (!exchange->request_body.complete || leg_pending(&conn->client)) {
+	if ((!exchange->request_body.complete && !conn->client.fin_received) || leg_pending(&conn->client)) {
 		exchange->server_full = true; /* until then the server may say more than it was asked */
 		return;
 	}
 	server_keeps = exchange->response.keep_alive && exchange->response_body.framing != HTTP1_UNTIL_CLOSE &&
 	               !exchange->server_dirty && conn->upstream && !conn->upstream->leg.fin_received && !conn->client.fin_received &&
 	               !leg_pending(&conn->upstream->leg) && (!exchange->server_full || upstream_quiet(conn->upstream));
-	client_keeps = exchange->request.keep_alive && exchange->response.keep_alive &&
+	client_keeps = exchange->request.keep_alive && exchange->request_body.complete && exchange->response.keep_alive &&
 	               exchange->response_body.framing != HTTP1_UNTIL_CLOSE && !conn->close_after;
 	conn->last_status = exchange->response.status;
 	exchange->through = true;
@@ -538,7 +546,7 @@ void exchange_finish_if_complete(struct conn *conn)
 		conn->upstream->uses++;
 		upstream_rest(conn->upstream, exchange->response.keep_alive_timeout_s);
 	} else {
-		upstream_drop(conn, false);
+		upstream_drop(conn, conn->upstream && !exchange->request_body.complete && leg_pending(&conn->upstream->leg));
 	}
 	if (!client_keeps) {
 		exchange_close_client(conn);

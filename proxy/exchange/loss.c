@@ -132,6 +132,17 @@ void loss_of_client(struct conn *conn)
 		conn_close_client_failed(conn);
 }
 
+/* The server has finished behind its response, and the request goes on: so does its FIN to the client, and the rest to the server, which
+ * may read it. */
+static void loss_of_answered(struct conn *conn)
+{
+	conn->exchange->response_body.complete = true;
+	conn->exchange->response.keep_alive = false;
+	leg_finish(&conn->client);
+	conn_half_closed(conn);
+	exchange_finish_if_complete(conn);
+}
+
 void loss_of_server(struct conn *conn, int error)
 {
 	struct exchange *exchange = conn->exchange;
@@ -147,7 +158,9 @@ void loss_of_server(struct conn *conn, int error)
 		exchange_finish_if_complete(conn);
 	} else if (body->complete && exchange->request_body.complete) {
 		exchange_finish_if_complete(conn); /* all is here, the client is still taking it */
-	} else if (body->complete || (!error && body->framing == HTTP1_UNTIL_CLOSE)) {
+	} else if (!error && (body->complete || body->framing == HTTP1_UNTIL_CLOSE)) {
+		loss_of_answered(conn);
+	} else if (body->complete) {
 		conn_close(conn, answered, "the server answered with %u before the request was complete, and closed", exchange->response.status);
 	} else if (!error && conn->client.fin_received) {
 		exchange_end_unanswered(conn, cause_of(REASON_CLIENT_ABORTED_RESPONSE), false,
@@ -171,16 +184,12 @@ void loss_of_server(struct conn *conn, int error)
 
 void loss_of_body(struct conn *conn)
 {
-	const struct exchange *exchange = conn->exchange;
-	struct cause answered = cause_by(REASON_CONNECTION_CLOSE, BY_SERVER);
-
-	answered.answered = true;
-	if (exchange->response_head && exchange->response_body.complete)
-		conn_close(conn, answered, "the server answered with %u before the request was complete, and the client sent no more of it",
-		           exchange->response.status);
-	else
-		exchange_fail(conn, cause_of(REASON_CLIENT_CLOSED_REQUEST), "the client closed inside a request body%s",
-		              exchange->response_head ? ", during the response that it had already" : "");
+	if (!conn->exchange->response_head || !conn->upstream) {
+		exchange_fail(conn, cause_of(REASON_CLIENT_CLOSED_REQUEST), "the client closed inside a request body");
+		return;
+	}
+	exchange_client_finished(conn);
+	exchange_finish_if_complete(conn);
 }
 
 const char *loss_of_time(const struct conn *conn)

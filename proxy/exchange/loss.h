@@ -10,7 +10,7 @@ void loss_of_client(struct conn *conn);
  * or, where a response ends with its connection, its end. */
 void loss_of_server(struct conn *conn, int error);
 
-/* The client finished inside its request's body. */
+/* The client finished inside its request's body, which may have been answered all the same. */
 void loss_of_body(struct conn *conn);
 
 /* A time limit of the request is over: for whom the time went. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/types.h>
 
+#include "lib/log.h"
 #include "lib/loop.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
@@ -152,6 +153,34 @@ static bool http1_response_pass(struct conn *conn, const uint8_t *bytes, size_t 
 	return http1_response_sent(conn, leg_send(&conn->client, bytes, head_length + body, conn_now(conn)));
 }
 
+/* Whether what the server does to its idle leg goes on to the client. Where it will be dialled anew, and answers, that is none of the
+ * client's business; elsewhere a client trusts what it sees of its server. */
+static bool http1_response_concerns_client(const struct conn *conn)
+{
+	if (!conn->requests)
+		return false; /* dialled ahead */
+	if (conn->upstream->private)
+		return true;
+	if (conn->direction == DIRECTION_INBOUND)
+		return upstream_listener_gone(conn->upstream);
+	return !conn->terms->service;
+}
+
+/* Bytes behind the response. Another one was not asked for, and concerns the client or no one; other bytes are no HTTP: the server goes on
+ * in its own way, or counts otherwise than we do. True: they are the client's, and the exchange is over. */
+static bool http1_response_goes_on(struct conn *conn, const uint8_t *bytes, size_t length)
+{
+	static const struct http1_error behind = {.reason = REASON_SERVER_INVALID, .what = "more follows it, which nobody asked for"};
+	struct exchange *exchange = conn->exchange;
+
+	exchange->server_dirty |= length > 0;
+	if (!length || !unread_may(conn) || !(http1_response_looks_like(bytes, length) || http1_response_concerns_client(conn)))
+		return false;
+	conn->last_status = exchange->response.status;
+	unread_start(conn, HTTP1_RESPONSE, &behind, (struct slice){0}, (struct slice){bytes, length});
+	return true;
+}
+
 /* Whether the response ends here and its connection can carry another request. */
 static bool http1_response_is_whole(const struct exchange *exchange, bool nothing_behind)
 {
@@ -230,8 +259,8 @@ static void http1_response_take(struct conn *conn, struct input *input)
 			return;
 	}
 	conn->upstream->leg.bulk = exchange->response_body.remaining > PUMP_BULK;
-	exchange->server_dirty |= done < input->length; /* bytes behind the response: nobody asked for them */
-	exchange_finish_if_complete(conn);
+	if (!http1_response_goes_on(conn, input->bytes + done, input->length - done))
+		exchange_finish_if_complete(conn);
 }
 
 /* More of a chunked body. */
@@ -254,16 +283,16 @@ static void http1_response_chunks(struct conn *conn)
 	                    &error)) {
 		http1_response_refuse(conn, &error, input.bytes, input.length);
 	} else {
-		exchange->server_dirty |= consumed < input.length;
-		if (http1_response_sent(conn, leg_send(&conn->client, input.bytes, consumed, conn_now(conn))))
+		if (http1_response_sent(conn, leg_send(&conn->client, input.bytes, consumed, conn_now(conn))) &&
+		    !http1_response_goes_on(conn, input.bytes + consumed, input.length - consumed))
 			exchange_finish_if_complete(conn);
 	}
 	input_free(&input);
 }
 
-/* The last stretch of a body of known length is read with room for more: what lies behind it was sent unasked, and would otherwise
- * be taken for the answer to the next request. */
-static enum pump_end http1_response_tail(struct conn *conn, uint64_t remaining, uint64_t *moved)
+/* The last stretch of a body of known length is read with room for more: what lies behind it, *behind bytes of the worker's scratch, would
+ * otherwise be taken for the answer to the next request. */
+static enum pump_end http1_response_tail(struct conn *conn, uint64_t remaining, uint64_t *moved, size_t *behind)
 {
 	struct leg *server = &conn->upstream->leg;
 	int got = leg_read(server, conn->worker->scratch, WORKER_SCRATCH), result;
@@ -272,36 +301,39 @@ static enum pump_end http1_response_tail(struct conn *conn, uint64_t remaining, 
 	if (got <= 0)
 		return !got ? PUMP_DRAINED : server->fin_received ? PUMP_FIN : PUMP_FROM_FAILED;
 	*moved = (uint64_t)got < remaining ? (uint64_t)got : remaining;
-	conn->exchange->server_dirty |= (uint64_t)got > remaining;
+	*behind = (size_t)got - (size_t)*moved;
 	conn->exchange->server_full = got == WORKER_SCRATCH;
 	result = leg_send(&conn->client, conn->worker->scratch, (size_t)*moved, conn_now(conn));
 	return !result ? PUMP_DRAINED : result == -ENOMEM ? PUMP_NO_MEMORY : PUMP_TO_FAILED;
 }
 
 /* More of a body whose bytes need not be looked at. */
-static enum pump_end http1_response_move(struct conn *conn, struct http1_body *body)
+static enum pump_end http1_response_move(struct conn *conn, struct http1_body *body, uint64_t *moved, size_t *behind)
 {
 	enum pump_end end;
-	uint64_t moved;
 
+	*behind = 0;
 	if (body->framing != HTTP1_LENGTH) {
-		end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, UINT64_MAX, &moved);
+		end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, UINT64_MAX, moved);
 	} else {
 		if (body->remaining > (conn->upstream->leg.bulk ? PUMP_BULK_LEAST + TAIL : WORKER_SCRATCH))
-			end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, body->remaining - TAIL, &moved);
+			end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, body->remaining - TAIL, moved);
 		else
-			end = http1_response_tail(conn, body->remaining, &moved);
-		body->remaining -= moved;
+			end = http1_response_tail(conn, body->remaining, moved, behind);
+		body->remaining -= *moved;
 		body->complete = !body->remaining;
 	}
-	if (moved)
+	if (*moved)
 		conn_touch(conn);
 	return end;
 }
 
 static void http1_response_bytes(struct conn *conn)
 {
-	switch (http1_response_move(conn, &conn->exchange->response_body)) {
+	uint64_t moved;
+	size_t behind;
+
+	switch (http1_response_move(conn, &conn->exchange->response_body, &moved, &behind)) {
 	case PUMP_FIN:
 		loss_of_server(conn, 0);
 		break;
@@ -315,7 +347,8 @@ static void http1_response_bytes(struct conn *conn)
 		exchange_no_memory(conn);
 		break;
 	default:
-		exchange_finish_if_complete(conn);
+		if (!http1_response_goes_on(conn, conn->worker->scratch + moved, behind))
+			exchange_finish_if_complete(conn);
 		break;
 	}
 }
@@ -341,10 +374,36 @@ void http1_response_readable(struct conn *conn)
 		exchange->server_full = input.full;
 	}
 	if (got > 0 && exchange->response_head)
-		exchange->server_dirty = true; /* the response is through, its request is not, and there is more */
+		(void)http1_response_goes_on(conn, input.bytes, input.length); /* the response is through, its request is not */
 	else if (got > 0)
 		http1_response_take(conn, &input);
 	else if (got < 0)
 		loss_of_server(conn, conn->upstream->leg.fin_received ? 0 : got);
 	input_free(&input);
+}
+
+void http1_response_unasked(struct conn *conn)
+{
+	static const struct http1_error unasked = {.reason = REASON_SERVER_INVALID, .what = "bytes that nobody asked for behind it"};
+	int got;
+
+	upstream_observe_rest(conn->upstream);
+	got = leg_read(&conn->upstream->leg, conn->worker->scratch, WORKER_SCRATCH);
+	if (!got)
+		return;
+	if (got > 0 && conn->requests && unread_may(conn) &&
+	    (http1_response_looks_like(conn->worker->scratch, (size_t)got) || http1_response_concerns_client(conn))) {
+		unread_start(conn, HTTP1_RESPONSE, &unasked, (struct slice){0}, (struct slice){conn->worker->scratch, (size_t)got});
+	} else if (got > 0 || !http1_response_concerns_client(conn)) {
+		log_message(conn->worker->log, LOG_DEBUG, "%s on an idle connection to the server; the next request dials anew",
+		            got > 0 ? "stray bytes" : conn->upstream->leg.fin_received ? "FIN" : "an error");
+		upstream_drop(conn, false);
+	} else {
+		struct cause cause = cause_of(REASON_SERVER_CLOSED_IDLE);
+
+		cause.at_rest = conn->upstream->leg.fin_received;
+		cause.reset = !cause.at_rest;
+		conn_close(conn, cause, "the server %s its connection after %u request%s", cause.at_rest ? "closed" : "reset", conn->requests,
+		           conn->requests == 1 ? "" : "s");
+	}
 }

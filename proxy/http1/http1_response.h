@@ -7,4 +7,7 @@ struct conn;
  * go; the exchange may end, fail, become a tunnel, or be tried again. */
 void http1_response_readable(struct conn *conn);
 
+/* The same while no request is under way on it: bytes that nobody asked for, or its end. */
+void http1_response_unasked(struct conn *conn);
+
 #endif

@@ -26,6 +26,7 @@
 #include "proxy/http1/http1.h"
 #include "proxy/http1/http1_request.h"
 #include "proxy/http1/http1_response.h"
+#include "proxy/http1/partial.h"
 #include "proxy/http1/reply.h"
 #include "proxy/http1/rewrite.h"
 #include "proxy/http1/unread.h"
@@ -44,7 +45,7 @@ static void proto_http1_forward_request(struct conn *conn, const struct rewrite 
 {
 	struct buf changed = {0};
 
-	if (!rewrite_needed(rewrite)) {
+	if (!rewrite_needed(rewrite) || conn->passed) {
 		exchange_send(conn, bytes - skipped, skipped + length);
 		return;
 	}
@@ -149,6 +150,7 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 	char *host = NULL;
 	size_t body = 0, skipped = (size_t)(bytes - input->bytes);
 
+	partial_complete(conn);
 	if (exchange_begin(conn, head)) {
 		exchange_no_memory(conn);
 		return;
@@ -235,6 +237,8 @@ static void proto_http1_head(struct conn *conn, struct input *input)
 	} else if (result == -EAGAIN) {
 		if (input_hold(input, &conn->client, 0))
 			exchange_no_memory(conn);
+		else
+			partial_held(conn);
 	} else if (result) {
 		proto_http1_refuse_head(conn, input, skipped, &error);
 	} else {
@@ -372,53 +376,14 @@ static bool proto_http1_expects_response(const struct conn *conn)
 	return conn->exchange && !conn->exchange->waiting;
 }
 
-/* Whether what the server does to its idle leg goes on to the client. Where it will be dialled anew, and answers, that is none of the
- * client's business; elsewhere a client trusts what it sees of its server. */
-static bool proto_http1_ends_with_server(const struct conn *conn)
-{
-	if (!conn->requests)
-		return false; /* dialled ahead */
-	if (conn->upstream->private)
-		return true;
-	if (conn->direction == DIRECTION_INBOUND)
-		return upstream_listener_gone(conn->upstream);
-	return !conn->terms->service;
-}
-
-/* The server leg while no request is under way on it. */
-static void proto_http1_idle_server(struct conn *conn)
-{
-	static const struct http1_error unasked = {.reason = REASON_SERVER_INVALID, .what = "bytes that nobody asked for behind it"};
-	int got;
-
-	upstream_observe_rest(conn->upstream);
-	got = leg_read(&conn->upstream->leg, conn->worker->scratch, WORKER_SCRATCH);
-	if (!got)
-		return;
-	if (!proto_http1_ends_with_server(conn)) {
-		log_message(conn->worker->log, LOG_DEBUG, "%s on an idle connection to the server; the next request dials anew",
-		            got > 0 ? "stray bytes" : conn->upstream->leg.fin_received ? "FIN" : "an error");
-		upstream_drop(conn, false);
-	} else if (got < 0) {
-		struct cause cause = cause_of(REASON_SERVER_CLOSED_IDLE);
-
-		cause.at_rest = conn->upstream->leg.fin_received;
-		cause.reset = !cause.at_rest;
-		conn_close(conn, cause, "the server %s its connection after %u request%s", cause.at_rest ? "closed" : "reset", conn->requests,
-		           conn->requests == 1 ? "" : "s");
-	} else if (unread_may(conn)) {
-		unread_start(conn, HTTP1_RESPONSE, &unasked, nothing, (struct slice){conn->worker->scratch, (size_t)got});
-	} else {
-		upstream_drop(conn, false);
-	}
-}
-
 static void proto_http1_server_readable(struct conn *conn)
 {
 	if (proto_http1_expects_response(conn))
 		http1_response_readable(conn);
+	else if (conn->passed)
+		partial_server_readable(conn);
 	else
-		proto_http1_idle_server(conn);
+		http1_response_unasked(conn);
 	if (conn->exchange && conn->exchange->response_head && conn->exchange->response_body.framing == HTTP1_UNTIL_CLOSE &&
 	    conn->exchange->request_body.complete && buf_length(&conn->client.in))
 		proto_http1_judge_behind(conn);
@@ -445,11 +410,13 @@ static void proto_http1_server_connected(struct conn *conn, int result)
 	if (result && conn->exchange) {
 		exchange_dial_failed(conn, result);
 		proto_http1_next(conn);
+	} else if (result && conn->passed) {
+		partial_server_failed(conn);
 	} else if (result) {
 		upstream_drop(conn, false); /* dialled before the protocol was known; the next request dials again */
 	} else if (pump_flush(conn->worker, &conn->upstream->leg)) {
 		/* The reading side tells what happened. */
-	} else if (!conn->exchange) {
+	} else if (!conn->exchange && !conn->passed) {
 		upstream_rest(conn->upstream, -1);
 	} else {
 		exchange_note_request_end(conn);
@@ -459,7 +426,9 @@ static void proto_http1_server_connected(struct conn *conn, int result)
 static void proto_http1_server_failed(struct conn *conn)
 {
 	/* A write failed. What the server said before it went may be an early response: it is read to its end, and that end is judged. */
-	if (!proto_http1_expects_response(conn))
+	if (conn->passed)
+		partial_server_readable(conn);
+	else if (!proto_http1_expects_response(conn))
 		upstream_drop(conn, false);
 	else if (conn->upstream->leg.vanished)
 		loss_of_server(conn, -ETIMEDOUT);
@@ -521,6 +490,8 @@ static void proto_http1_alarmed(struct conn *conn, enum alarm alarm)
 		retry_backoff_over(conn);
 	else if (alarm == ALARM_ATTEMPT)
 		retry_attempt_late(conn);
+	else if (alarm == ALARM_GRACE)
+		partial_pass(conn);
 	proto_http1_next(conn);
 }
 

@@ -57,10 +57,10 @@ static void unread_note(struct conn *conn, enum http1_kind kind, const struct ht
 	metrics_add(conn->worker->metrics, METRIC_UNREAD_ACTIVE, conn->direction, 0, 0, 0, 1);
 }
 
-/* The leg the request at hand would have gone on, or a fresh one. 0 or -errno. */
-static int unread_acquire(struct conn *conn)
+/* The leg that the message at hand is of, or would have gone on; else a fresh one. 0 or -errno. */
+static int unread_acquire(struct conn *conn, enum http1_kind kind)
 {
-	if (conn->upstream && !conn->exchange && !upstream_usable(conn->upstream))
+	if (conn->upstream && !conn->exchange && kind == HTTP1_REQUEST && !conn->passed && !upstream_usable(conn->upstream))
 		upstream_drop(conn, false);
 	return conn->upstream ? 0 : upstream_dial(conn);
 }
@@ -69,7 +69,8 @@ void unread_start(struct conn *conn, enum http1_kind kind, const struct http1_er
                   struct slice from_server)
 {
 	int64_t request = conn->instants[INSTANT_REQUEST], attempt = conn->instants[INSTANT_ATTEMPT], end = conn->instants[INSTANT_REQUEST_END];
-	int result = unread_acquire(conn);
+	int result = unread_acquire(conn, kind);
+	size_t passed = conn->passed < from_client.length ? conn->passed : from_client.length;
 
 	if (result) {
 		conn_close_dial_failed(conn, result);
@@ -85,7 +86,9 @@ void unread_start(struct conn *conn, enum http1_kind kind, const struct http1_er
 	conn->instants[INSTANT_ATTEMPT] = attempt;
 	conn->instants[INSTANT_REQUEST_END] = end;
 	conn->instants[INSTANT_IDLE] = conn_now(conn);
-	if (from_client.length && leg_send(&conn->upstream->leg, from_client.bytes, from_client.length, conn_now(conn))) {
+	conn->passed -= (uint32_t)passed;
+	if (from_client.length > passed &&
+	    leg_send(&conn->upstream->leg, from_client.bytes + passed, from_client.length - passed, conn_now(conn))) {
 		proto_opaque.server_failed(conn);
 		return;
 	}

@@ -388,6 +388,7 @@ void upstream_drop(struct conn *conn, bool reset)
 	upstream_end(upstream, reset);
 	upstream_note(conn);
 	conn->upstream = NULL;
+	conn->passed = 0;
 	conn->instants[INSTANT_DIAL] = 0;
 }
 

@@ -213,6 +213,50 @@ def unread_response(pod, row):
     expect(pod.proxy.counted("lapse_unread_total", leg="server") == 1, "not counted")
 
 
+BEHIND = {"length": OK + b"Content-Length: 2\r\n\r\n", "chunked": OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+          "204": b"HTTP/1.1 204 No Content\r\n\r\n", "304": b"HTTP/1.1 304 Not Modified\r\n\r\n", "HEAD": OK + b"Content-Length: 2\r\n\r\n",
+          "large": OK + b"Content-Length: 200000\r\n\r\n" + b"z" * 199998}
+
+
+@case(ways=("in4", "out6"), each={f"{name} {when}": (name, when) for name in BEHIND for when in ("at once", "later")})
+def bytes_behind_response(pod, what):
+    """What follows a response and is none arrives too, and both ways flow from there: its server counts otherwise, or speaks otherwise."""
+    name, when = what
+    answer = BEHIND[name] + (b"ok" if name in ("length", "large") else b"")
+    steps = (answer + b"more",) if when == "at once" else (answer, 0.2, b"more")
+    pod.app(script("head", *steps, lambda peer: peer.exactly(5), b"+"))
+    pod.start()
+    peer = pod.dial()
+    peer.send(request("HEAD" if name == "HEAD" else "GET"))
+    got = peer.exactly(len(answer) + 4)
+    expect(got == answer + b"more", f"{len(got)} bytes, {got[-40:]!r}")
+    peer.send(b"raw\r\n")
+    peer.ends("fin", data=b"+")
+    peer.close()
+    pod.ended("done", level="warn", unread=re.compile("response 1: "), requests=1)
+
+
+@case(each={"at once": ok() + ok(b"unasked"), "later": (ok(), 0.2, ok(b"unasked"))})
+def second_response(pod, steps):
+    """A second response to one request is nobody's: the next request has its own."""
+    app = pod.app(http(lambda _: script(*(steps if isinstance(steps, tuple) else (steps,))) if app.count == 1 else ok(b"mine")))
+    pod.start()
+    peer = pod.dial()
+    peer.ask()
+    time.sleep(0.5)
+    expect(peer.ask().body == b"mine", "what nobody asked for was taken for an answer")
+
+
+@case(ways=("out4",), each={"at once": (ok() + b"HTTP/1.1 408 Timeout\r\n\r\n",), "later": (ok(), 0.2, b"HTTP/1.1 408 Timeout\r\n\r\n")})
+def second_response_elsewhere(pod, steps):
+    """Outbound to an address that is no Service's the client sees that too: its server tells it that it has waited long enough."""
+    pod.app(script("request", *steps))
+    pod.start()
+    peer = pod.dial()
+    peer.ask()
+    peer.ends("fin", data=b"HTTP/1.1 408 Timeout\r\n\r\n")
+
+
 @case(each=RESPONSES)
 def refused_response(pod, row):
     """The same with --on-malformed-http refuse: 502 server_invalid at once, that says what is wrong."""

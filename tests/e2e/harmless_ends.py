@@ -57,6 +57,13 @@ def one_at_a_time(pod, options):
     pod.stop()  # and what it pooled
 
 
+def expecting_end(peer):
+    """Reads to the end and keeps what came."""
+    peer.got = b""
+    while data := peer.some():
+        peer.got += data
+
+
 # 4. FIN travels at once.
 
 def waits_for_end(before=b"", answer=ok()):
@@ -146,6 +153,99 @@ def client_gone_is_the_clients(pod):
     pod.ended("client_aborted_wait", by="client")
 
 
+@case(ways=("in4", "out6"), each={"length": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc",
+                                  "chunked": b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"})
+def fin_inside_body(pod, sent):
+    """A client that finishes inside its body is told so, and its server sees a FIN behind what came, no RST."""
+    app = pod.app(expecting_end)
+    pod.start()
+    peer = pod.dial()
+    peer.send(sent)
+    app.peer()
+    time.sleep(0.2)
+    with took(0, late=SOON):
+        peer.fin()
+        check_answer(peer.response(), 400, "client_closed_request", closes=True)
+        expect(app.ended(within=SOON) == "fin" and app.peer().got == sent, f"{app.ended()} behind {app.peer().got!r}")
+
+
+@case(ways=("in4", "out6"))
+def fin_inside_answered_body(pod):
+    """The same while the answer is on its way already: that arrives to its end, and the server sees the FIN at once."""
+    def serve(peer):
+        peer.head()
+        peer.send(OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+        peer.all()
+        peer.send(b"0\r\n\r\n")
+    pod.app(serve)
+    pod.start()
+    peer = pod.dial()
+    peer.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+    expect(peer.until(b"ok\r\n"), "no answer")
+    with took(0, late=SOON):
+        peer.fin()
+        peer.ends("fin", data=b"0\r\n\r\n")
+    pod.ended("connection_close", by="server", phase="response")
+
+
+# A head that comes in part.
+
+PART = b"GET / HTTP/1.1\r\nHost: a\r\n"
+
+
+@case(ways=ALL_WAYS)
+def server_times_a_head(pod):
+    """A server with a timer of its own for request heads sees half a one, answers it, and ends: all of it arrives."""
+    app = pod.app(script(lambda peer: setattr(peer, "got", peer.exactly(len(PART) + 3)), 0.3, b"HTTP/1.1 408 Timeout\r\nConnection: close\r\n\r\n"))
+    pod.start()
+    peer = pod.dial()
+    with took(0.5, late=SOON):
+        peer.send(PART)
+        time.sleep(0.2)
+        peer.send(b"X: ")
+        peer.ends("fin", data=b"HTTP/1.1 408 Timeout\r\nConnection: close\r\n\r\n")
+    expect(app.peer().got == PART + b"X: " and app.count == 1, f"the server got {app.peer().got!r}")
+    peer.close()
+    pod.ended("done", by="server", level="warn", unread="request 1: its head was not complete when the server acted")
+
+
+@case(ways=("in4", "out6"), each={"fin": "fin", "rst": "rst"})
+def server_ends_in_head_of_request(pod, how):
+    """The same of a server that ends without a word: so does the client's connection."""
+    pod.app(script(lambda peer: peer.exactly(len(PART)), 0.2, how))
+    pod.start()
+    peer = pod.dial()
+    peer.send(PART)
+    peer.ends(how, within=3)
+
+
+@case(ways=("in4", "in6"), each={"plain": (), "rewritten": ("--forwarded",), "refuse": ("--on-malformed-http", "refuse"), "shared": ("--pool-size", "8")})
+def slow_heads(pod, options):
+    """Requests whose heads come slowly arrive once and whole, one connection for all, with a stale one in between."""
+    heard = []
+
+    def serve(peer):
+        for _ in range(3):
+            message = peer.request()
+            if not message:
+                return
+            heard.append((message.target, message.body))
+            peer.send(ok(message.target.encode()))
+    app = pod.app(serve)
+    pod.start(*options, "--workers", "1")
+    peer = pod.dial()
+    for number in range(6):
+        for piece in (b"POST /", b"%d HTTP/1.1\r\nHo" % number, b"st: a\r\nContent-Length: 2\r\n", b"\r\nx", b"y"):
+            peer.send(piece)
+            time.sleep(0.06)
+        expect(peer.response().body == b"/%d" % number, "another's answer")
+    expect(heard == [(f"/{number}", b"xy") for number in range(6)], f"the server heard {heard}")
+    expect(app.count == 2 or "--pool-size" in options, f"{app.count} connections to the server")
+    peer.fin()
+    record = pod.ended("client_closed_idle", requests=6)
+    expect("unread" not in record, "went on unread")
+
+
 # 5. Bytes behind a request.
 
 @case(ways=("in4", "out6"))
@@ -233,6 +333,27 @@ def upload_read_on(pod):
     peer.send(b"u" * 3000000)
     expect(peer.ask().body == b"later", "the connection did not live on")
     expect(got == [3000000], f"the server got {got}")
+
+
+@case(ways=("in4", "out6"), each={"length": ok(b"early"), "until close": OK + b"\r\nearly"})
+def upload_read_on_behind_fin(pod, answer):
+    """A server that answers, finishes and reads on gets the whole upload too; the client sees that FIN at once."""
+    got = []
+
+    def serve(peer):
+        peer.head()
+        peer.send(answer).fin()
+        got.append(len(peer.exactly(3000000)))
+    app = pod.app(serve)
+    pod.start()
+    peer = pod.dial()
+    peer.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n")
+    with took(0, late=SOON):
+        peer.ends("fin", data=answer)
+    peer.send(b"u" * 3000000)
+    app.ended(within=10)
+    expect(got == [3000000], f"the server got {got}")
+    pod.record(msg=CLOSED, reason="connection_close", by="server", requests=1)
 
 
 @case(ways=("in4", "out6"), each={"fast": False, "slow": True}, limit=60)

@@ -317,5 +317,5 @@ def early_413(pod, what):
     itself = what[0] == "by itself"
     whole(pod, reason="connection_close", level="info", by="server", phase="response", open_s=seconds(0), idle_s=seconds(0), sent_client=ANY,
           sent_server=Between(1000, 1100), client_leg="fin:proxy fin:client" if itself else "fin:client fin:proxy",
-          server_leg="fin:server rst:proxy" if itself else "rst:proxy",
+          server_leg="fin:server fin:proxy" if itself else "fin:proxy",
           detail="the server answered with 413 before the request was complete, and " + ("closed" if itself else "the client sent no more of it"))
