@@ -10,8 +10,8 @@
 #include "lib/timeouts.h"
 #include "lib/wheel.h"
 #include "proxy/connection/deadline.h"
-#include "proxy/connection/input.h"
-#include "proxy/connection/leg.h"
+#include "proxy/leg/input.h"
+#include "proxy/leg/leg.h"
 #include "proxy/metrics/words.h"
 
 struct exchange;

@@ -8,10 +8,10 @@
 #include "lib/text.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
-#include "proxy/connection/leg.h"
 #include "proxy/connection/proto.h"
-#include "proxy/connection/pump.h"
 #include "proxy/connection/worker.h"
+#include "proxy/leg/leg.h"
+#include "proxy/leg/pump.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 

@@ -7,8 +7,8 @@
 #include "proxy/connection/conn.h"
 #include "proxy/connection/progress.h"
 #include "proxy/connection/proto.h"
-#include "proxy/connection/pump.h"
 #include "proxy/connection/worker.h"
+#include "proxy/leg/pump.h"
 #include "proxy/metrics/metrics.h"
 #include "proxy/server/upstream.h"
 

@@ -7,7 +7,7 @@
 
 #include "lib/reason.h"
 #include "lib/slice.h"
-#include "proxy/connection/input.h"
+#include "proxy/leg/input.h"
 
 struct text;
 

@@ -10,9 +10,7 @@
 #include "lib/loop.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
-#include "proxy/connection/input.h"
 #include "proxy/connection/proto.h"
-#include "proxy/connection/pump.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/access.h"
 #include "proxy/exchange/choice.h"
@@ -22,6 +20,8 @@
 #include "proxy/http1/http1.h"
 #include "proxy/http1/rewrite.h"
 #include "proxy/http1/unread.h"
+#include "proxy/leg/input.h"
+#include "proxy/leg/pump.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 

@@ -8,8 +8,8 @@
 #include "lib/loop.h"
 #include "lib/reason.h"
 #include "lib/wheel.h"
-#include "proxy/connection/leg.h"
 #include "proxy/connection/origin.h"
+#include "proxy/leg/leg.h"
 
 struct cause;
 struct conn;

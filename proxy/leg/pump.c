@@ -1,4 +1,4 @@
-#include "proxy/connection/pump.h"
+#include "proxy/leg/pump.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -6,8 +6,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "proxy/connection/leg.h"
 #include "proxy/connection/worker.h"
+#include "proxy/leg/leg.h"
 
 enum {
 	PIPE_BYTES = 256 * 1024,

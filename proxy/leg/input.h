@@ -1,5 +1,5 @@
-#ifndef LAPSE_PROXY_CONNECTION_INPUT_H
-#define LAPSE_PROXY_CONNECTION_INPUT_H
+#ifndef LAPSE_PROXY_LEG_INPUT_H
+#define LAPSE_PROXY_LEG_INPUT_H
 
 #include <stdbool.h>
 #include <stddef.h>

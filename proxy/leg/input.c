@@ -1,8 +1,8 @@
-#include "proxy/connection/input.h"
+#include "proxy/leg/input.h"
 
 #include <errno.h>
 
-#include "proxy/connection/leg.h"
+#include "proxy/leg/leg.h"
 
 enum { READ_AHEAD = 4096 }; /* room made behind a head that came in part */
 

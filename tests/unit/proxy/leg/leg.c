@@ -1,4 +1,4 @@
-#include "proxy/connection/leg.h"
+#include "proxy/leg/leg.h"
 
 #include <errno.h>
 #include <setjmp.h>

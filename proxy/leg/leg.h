@@ -1,5 +1,5 @@
-#ifndef LAPSE_PROXY_CONNECTION_LEG_H
-#define LAPSE_PROXY_CONNECTION_LEG_H
+#ifndef LAPSE_PROXY_LEG_LEG_H
+#define LAPSE_PROXY_LEG_LEG_H
 
 #include <stdbool.h>
 #include <stddef.h>

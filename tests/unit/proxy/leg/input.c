@@ -1,4 +1,4 @@
-#include "proxy/connection/input.h"
+#include "proxy/leg/input.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "proxy/connection/leg.h"
 #include "proxy/connection/worker.h"
+#include "proxy/leg/leg.h"
 #include "tests/unit/proxy/pair.h"
 
 struct fixture {

@@ -1,5 +1,5 @@
-#ifndef LAPSE_PROXY_CONNECTION_PUMP_H
-#define LAPSE_PROXY_CONNECTION_PUMP_H
+#ifndef LAPSE_PROXY_LEG_PUMP_H
+#define LAPSE_PROXY_LEG_PUMP_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "proxy/connection/pump.h"
+#include "proxy/leg/pump.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "lib/loop.h"
-#include "proxy/connection/leg.h"
 #include "proxy/connection/worker.h"
+#include "proxy/leg/leg.h"
 #include "tests/unit/proxy/pair.h"
 
 enum { MEGABYTE = 1 << 20 };
