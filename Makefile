@@ -47,12 +47,12 @@ PROXY := main docs ready \
 	$(addprefix explain/,explain explain_print check_config) \
 	$(addprefix why/,why why_fields why_line why_record why_span why_top why_table why_tally why_remedy why_page why_sections why_print why_print_json) \
 	$(addprefix settings/,settings settings_check settings_value) \
-	$(addprefix connection/,worker listener admission origin self_dial conn deadline progress proto_detect detect tls_hello \
+	$(addprefix connection/,worker listener admission origin self_dial conn server_leg deadline progress proto_detect detect tls_hello \
 	  proto_opaque steer closing advice record) \
 	$(addprefix http1/,proto_http1 http1 http1_field http1_plain http1_request http1_response partial unread rewrite reply) \
 	$(addprefix exchange/,exchange choice loss access retry) \
 	$(addprefix leg/,leg input pump) \
-	$(addprefix server/,upstream learned) \
+	$(addprefix server/,upstream dials learned) \
 	$(addprefix metrics/,metrics series words) \
 	$(addprefix admin/,walk admin admin_host admin_pages admin_metrics admin_config admin_view admin_html admin_files) \
 	$(addprefix config/,config watch podinfo annotations annotations_value linkerd diagnostics yaml yaml_tree fields catalog manifest manifest_kubelb manifest_service \

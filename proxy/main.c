@@ -422,7 +422,7 @@ static int main_prepare(struct process *process)
 	    .http1 = &process->http1,
 	    .http1_proto = &proto_http1,
 	    .walk = walk_step,
-	    .guard = {settings->worker.inbound_port, settings->worker.outbound_port, origin_dials_new()},
+	    .guard = {settings->worker.inbound_port, settings->worker.outbound_port, dials_new()},
 	    .max_connections = main_connections(settings, process->worker_count, process->log),
 	    .main_loop = process->loop,
 	    .workers = process->workers,
@@ -513,7 +513,7 @@ static void main_finish(struct process *process)
 		loop_close(process->loop, &process->signals);
 		loop_free(process->loop);
 	}
-	origin_dials_free(process->proxy.guard.dials);
+	dials_free(process->proxy.guard.dials);
 	local_ports_free(process->proxy.local_ports);
 	log_free(process->log);
 }

@@ -225,7 +225,7 @@ static struct known *admin_config_gather(const struct proxy *proxy, size_t *coun
 	*count = 0;
 	*no_memory = !known;
 	for (int i = 0; i < proxy->worker_count && known; i++) {
-		size_t got = proxy->workers[i] ? learned_list(&proxy->workers[i]->learned, views, most) : 0;
+		size_t got = proxy->workers[i] ? learned_list(&proxy->workers[i]->pool.learned, views, most) : 0;
 
 		for (size_t each = 0; each < got; each++)
 			known[(*count)++] = (struct known){views[each], i};

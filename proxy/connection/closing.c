@@ -21,6 +21,7 @@
 #include "proxy/connection/progress.h"
 #include "proxy/connection/proto.h"
 #include "proxy/connection/record.h"
+#include "proxy/connection/server_leg.h"
 #include "proxy/connection/worker.h"
 #include "proxy/leg/pump.h"
 #include "proxy/metrics/metrics.h"
@@ -127,7 +128,7 @@ static char *ending_describe(const struct conn *conn, const struct ending *endin
 		advice.idle_ms = conn->upstream ? conn->upstream->idle_before : 0;
 		break;
 	case REASON_CONNECT_TIMEOUT:
-		advice.queue_full = upstream_queue_full(conn, &queue);
+		advice.queue_full = server_leg_queue_full(conn, &queue);
 		break;
 	case REASON_IDLE_RACE:
 		advice.idle_ms = conn_now(conn) - conn->instants[INSTANT_IDLE];
@@ -218,7 +219,7 @@ static void closing_finish(struct conn *conn, bool reset)
 
 	admission_release(conn); /* it takes no place from others any more, though its last bytes may still be on their way */
 	wheel_cancel(loop_wheel(worker->loop), &conn->timer);
-	pump_drop(worker, &conn->client);
+	pump_drop(&worker->pump, &conn->client);
 	leg_close(&conn->client, worker->loop, reset);
 	conn_enter(conn, STAGE_CLOSED);
 	record_connection(conn);
@@ -263,7 +264,7 @@ bool closing_looped(const struct conn *conn, enum reason_id reason)
 	enum reason_by by = reason_row(reason)->by;
 
 	return (by == BY_SERVER || by == BY_NETWORK) && conn->upstream &&
-	       origin_dials_looped(conn->worker->proxy->guard.dials, conn->upstream->dial);
+	       dials_looped(conn->worker->proxy->guard.dials, conn->upstream->dial);
 }
 
 /* One alone may have met what conntrack keeps of a connection that was reset; more have not. */
@@ -284,9 +285,9 @@ static void closing_release_server(struct conn *conn, enum reason_ending end, bo
 	struct upstream *upstream = conn->upstream;
 
 	if (upstream && upstream->idle_since && end != ENDING_RST)
-		upstream_release(conn);
+		server_leg_release(conn);
 	else if (upstream)
-		upstream_drop(conn, end != ENDING_FIN || exchange_under_way || leg_pending(&upstream->leg));
+		server_leg_drop(conn, end != ENDING_FIN || exchange_under_way || leg_pending(&upstream->leg));
 }
 
 /* Lingering takes no place but a descriptor: when too many do, the next one closes at once. */
@@ -390,8 +391,8 @@ void conn_close_dial_failed(struct conn *conn, int error)
 {
 	TEXT_ON_STACK(dial, 256);
 
-	upstream_describe_dial(conn, error, &dial);
-	conn_close(conn, upstream_dial_cause(error), "%s", dial_bytes);
+	server_leg_describe_dial(conn, error, &dial);
+	conn_close(conn, server_leg_dial_cause(error), "%s", dial_bytes);
 }
 
 void conn_close_client_failed(struct conn *conn)

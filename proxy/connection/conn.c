@@ -303,7 +303,7 @@ static void conn_client_ready(struct loop_source *source, uint32_t events)
 	bool wanted = conn_reads_client(conn) && !leg->fin_received && !(conn->upstream && leg_pending(&conn->upstream->leg));
 
 	if ((events & EPOLLOUT) && leg_pending(leg)) {
-		if (pump_flush(conn->worker, leg))
+		if (pump_flush(&conn->worker->pump, leg))
 			conn->proto->client_failed(conn);
 		else
 			conn->proto->client_writable(conn);
@@ -337,9 +337,9 @@ static void conn_server_connected(struct conn *conn, uint32_t events)
 	if (error) {
 		leg->error = error;
 		leg_note(leg, error == -ECONNREFUSED || error == -ECONNRESET ? LEG_RST_PEER : LEG_FAILED);
-		upstream_count_dial(conn, error);
+		upstream_count_dial(conn->upstream, error);
 	} else {
-		upstream_count_dial(conn, 0);
+		upstream_count_dial(conn->upstream, 0);
 		leg->connecting = false;
 		sock_set_keepalive(leg->source.fd, (int)(settings->keepalive_idle / 1000), (int)(settings->keepalive_interval / 1000),
 		                   (int)settings->keepalive_probes);
@@ -367,7 +367,7 @@ void conn_server_ready(struct conn *conn, uint32_t events)
 	}
 	wanted = (stages[conn->stage].reads & SERVER) && !leg->fin_received && !leg_pending(&conn->client);
 	if ((events & EPOLLOUT) && leg_pending(leg)) {
-		if (pump_flush(conn->worker, leg))
+		if (pump_flush(&conn->worker->pump, leg))
 			conn->proto->server_failed(conn);
 		else
 			conn->proto->server_writable(conn);

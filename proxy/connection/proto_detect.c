@@ -10,6 +10,7 @@
 #include "proxy/connection/detect.h"
 #include "proxy/connection/probes.h"
 #include "proxy/connection/proto.h"
+#include "proxy/connection/server_leg.h"
 #include "proxy/connection/steer.h"
 #include "proxy/connection/tls_hello.h"
 #include "proxy/connection/worker.h"
@@ -44,7 +45,7 @@ static void proto_detect_opaque(struct conn *conn, enum protocol protocol, const
 	proto_detect_decided(conn, protocol);
 	if (!steer_opaque(conn))
 		return;
-	result = conn->upstream ? 0 : upstream_dial(conn);
+	result = conn->upstream ? 0 : server_leg_dial(conn);
 	if (result) {
 		proto_detect_dial_failed(conn, result);
 		return;
@@ -177,7 +178,7 @@ static void proto_detect_end_silent(struct conn *conn)
 static void proto_detect_grace_over(struct conn *conn)
 {
 	enum { DRAIN_GRACE_MS = 1000 };
-	int result = conn->upstream ? 0 : upstream_dial(conn);
+	int result = conn->upstream ? 0 : server_leg_dial(conn);
 
 	if (result)
 		proto_detect_dial_failed(conn, result);

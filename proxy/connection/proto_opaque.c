@@ -46,7 +46,7 @@ static void proto_opaque_server_failed(struct conn *conn)
 	}
 	/* What it said before it reset is the client's, all of it: there is no later turn. A dead socket's queue only gets shorter. */
 	if (!server->fin_received && !leg_pending(&conn->client))
-		while (pump_move(conn->worker, server, &conn->client, UINT64_MAX, &moved) == PUMP_YIELD)
+		while (pump_move(&conn->worker->pump, server, &conn->client, UINT64_MAX, &moved) == PUMP_YIELD)
 			;
 	conn_close(conn, cause_of(REASON_SERVER_RESET), "%s reset the connection after %llu bytes",
 	           addr_format(conn_destination(conn), name), (unsigned long long)server->received);
@@ -81,7 +81,7 @@ static void proto_opaque_moved(struct conn *conn, enum reason_by side)
 static void proto_opaque_move(struct conn *conn, struct leg *from, struct leg *to, enum reason_by side)
 {
 	uint64_t moved;
-	enum pump_end end = pump_move(conn->worker, from, to, UINT64_MAX, &moved);
+	enum pump_end end = pump_move(&conn->worker->pump, from, to, UINT64_MAX, &moved);
 
 	if (moved) {
 		proto_opaque_moved(conn, side);
@@ -145,7 +145,7 @@ static void proto_opaque_server_connected(struct conn *conn, int result)
 	if (conn->stage == STAGE_CONNECT)
 		conn_enter(conn, STAGE_OPAQUE);
 	conn_touch(conn);
-	if (pump_flush(conn->worker, &conn->upstream->leg))
+	if (pump_flush(&conn->worker->pump, &conn->upstream->leg))
 		proto_opaque_server_failed(conn);
 	else if (conn->client.fin_received)
 		proto_opaque_finished(conn, &conn->upstream->leg, BY_CLIENT);

@@ -39,7 +39,7 @@ static void self_dial_turn(struct wheel_timer *timer)
 	struct self_dial *self = (struct self_dial *)(void *)((char *)timer - offsetof(struct self_dial, timer));
 
 	for (int i = 0; i < 2; i++) {
-		if (self->fds[i] < 0 || !origin_dials_looped(self->dials, self->dial[i]))
+		if (self->fds[i] < 0 || !dials_looped(self->dials, self->dial[i]))
 			continue;
 		atomic_store_explicit(self->looped, true, memory_order_relaxed);
 		log_message(self->log, LOG_WARN,
@@ -55,7 +55,7 @@ static void self_dial_turn(struct wheel_timer *timer)
 		self_dial_stop(self);
 }
 
-void self_dial_start(struct self_dial *self, struct loop *loop, struct origin_dials *dials, struct log *log, atomic_bool *looped)
+void self_dial_start(struct self_dial *self, struct loop *loop, struct dials *dials, struct log *log, atomic_bool *looped)
 {
 	static const char *const hosts[2] = {"192.0.2.1", "2001:db8::1"};
 
@@ -65,7 +65,7 @@ void self_dial_start(struct self_dial *self, struct loop *loop, struct origin_di
 
 		self->fds[i] = self_dial_open(hosts[i], &to);
 		if (self->fds[i] >= 0 && !sock_local(self->fds[i], &local))
-			self->dial[i] = origin_dials_add(dials, &local, &to);
+			self->dial[i] = dials_add(dials, &local, &to);
 	}
 	wheel_arm(loop_wheel(loop), &self->timer, loop_now(loop) + SELF_DIAL_EVERY_MS);
 }
@@ -78,7 +78,7 @@ void self_dial_stop(struct self_dial *self)
 	for (int i = 0; i < 2; i++) {
 		if (self->fds[i] < 0)
 			continue;
-		origin_dials_remove(self->dials, self->dial[i]);
+		dials_remove(self->dials, self->dial[i]);
 		sock_set_reset_on_close(self->fds[i]);
 		close(self->fds[i]);
 	}

@@ -3,6 +3,7 @@
 #include "lib/addr.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/server_leg.h"
 #include "proxy/connection/tls_hello.h"
 #include "proxy/connection/worker.h"
 #include "proxy/policy/policy.h"
@@ -66,6 +67,6 @@ bool steer_opaque(struct conn *conn)
 		return false;
 	}
 	if (conn->upstream && !addr_equal(&conn->upstream->destination, conn_destination(conn)))
-		upstream_drop(conn, false);
+		server_leg_drop(conn, false);
 	return true;
 }

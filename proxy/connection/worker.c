@@ -14,6 +14,7 @@
 #include "proxy/connection/conn.h"
 #include "proxy/connection/proto.h"
 #include "proxy/connection/record.h"
+#include "proxy/connection/server_leg.h"
 #include "proxy/leg/pump.h"
 #include "proxy/metrics/metrics.h"
 #include "proxy/policy/policy.h"
@@ -68,7 +69,7 @@ static void worker_drain(struct worker *worker, int drain)
 	if (!worker->drain && limit)
 		wheel_arm(loop_wheel(worker->loop), &worker->drain_timer, worker_now(worker) + limit);
 	worker->drain = drain;
-	worker->leaving = drain >= DRAIN_STARTED;
+	worker->leaving = worker->pool.closed = drain >= DRAIN_STARTED;
 	if (!worker->leaving)
 		return;
 	if (drain >= DRAIN_FORCED) {
@@ -78,7 +79,7 @@ static void worker_drain(struct worker *worker, int drain)
 			loop_stop(worker->loop);
 		return;
 	}
-	upstream_pool_close(worker);
+	upstream_pool_close(&worker->pool);
 	for (conn = worker->conns; conn; conn = next) {
 		next = conn->next;
 		conn_drain(conn);
@@ -150,12 +151,30 @@ static void worker_idle(void *owner)
 	if (worker->walk || atomic_load_explicit(&worker->next_walk, memory_order_relaxed))
 		worker->proxy->walk(worker);
 	if (!worker->conn_count) {
-		pump_free_pipes(worker);
+		pump_free_pipes(&worker->pump);
 		worker_free_spares(worker);
 	}
 	if (worker->leaving && !worker->conn_count)
 		loop_wake(worker->proxy->main_loop); /* it counts over all workers */
 	worker_flush_log(worker);
+}
+
+/* What moves bytes and what has the legs to servers; their loop and log are there. */
+static void worker_supply(struct worker *worker)
+{
+	const struct proxy *proxy = worker->proxy;
+	struct upstream_pool *pool = &worker->pool;
+
+	worker->pump.loop = pool->loop = worker->loop;
+	worker->pump.scratch = worker->scratch;
+	pool->user = &server_leg_user;
+	pool->settings = proxy->upstream;
+	pool->log = worker->log;
+	pool->metrics = worker->metrics;
+	pool->pump = &worker->pump;
+	pool->dials = proxy->guard.dials;
+	pool->local_ports = proxy->local_ports;
+	pool->learned.off = proxy->upstream->no_learned_idle;
 }
 
 int worker_new(struct worker **out, struct proxy *proxy, int log_fd)
@@ -173,18 +192,19 @@ int worker_new(struct worker **out, struct proxy *proxy, int log_fd)
 	}
 	worker->random = (uint64_t)clock_realtime_ms() * 2 + 1 + (uint64_t)(uintptr_t)worker;
 	worker->metrics = metrics_new();
-	worker->learned.off = proxy->upstream->no_learned_idle;
 	worker->drain_timer.fire = worker_drain_expired;
 	worker->log_timer.fire = worker_log_retry;
 	worker->conn_memory = slab_new(sizeof(struct conn));
-	worker->upstream_memory = slab_new(sizeof(struct upstream));
+	worker->pool.memory = slab_new(sizeof(struct upstream));
 	worker->exchange_memory = slab_new(proxy->http1_proto->exchange_size);
-	if (worker->metrics && worker->conn_memory && worker->upstream_memory && worker->exchange_memory)
+	if (worker->metrics && worker->conn_memory && worker->pool.memory && worker->exchange_memory)
 		result = terms_begin(&worker->terms, policy_ref(proxy->policy));
 	if (!result)
 		result = loop_new(&worker->loop, worker_idle, worker);
 	if (!result)
 		result = log_new(&worker->log, log_fd, settings->log_format, settings->log_level, LOG_RING);
+	if (!result)
+		worker_supply(worker);
 	if (!result)
 		result = listener_open(&worker->inbound, worker, DIRECTION_INBOUND, settings->inbound_port);
 	if (!result)
@@ -228,8 +248,8 @@ void worker_free(struct worker *worker)
 	if (!worker)
 		return;
 	if (worker->loop) {
-		upstream_pool_close(worker);
-		pump_free_pipes(worker);
+		upstream_pool_close(&worker->pool);
+		pump_free_pipes(&worker->pump);
 		worker_free_spares(worker);
 		listener_close(&worker->inbound);
 		listener_close(&worker->outbound);
@@ -239,7 +259,7 @@ void worker_free(struct worker *worker)
 	terms_end(&worker->terms);
 	metrics_free(worker->metrics);
 	slab_free(worker->conn_memory);
-	slab_free(worker->upstream_memory);
+	slab_free(worker->pool.memory);
 	slab_free(worker->exchange_memory);
 	log_free(worker->log);
 	free(worker);

@@ -15,8 +15,8 @@
 #include "lib/wheel.h"
 #include "proxy/connection/listener.h"
 #include "proxy/connection/origin.h"
+#include "proxy/leg/pump.h"
 #include "proxy/policy/terms.h"
-#include "proxy/server/learned.h"
 #include "proxy/server/upstream.h"
 
 struct conn;
@@ -26,7 +26,6 @@ struct loop;
 struct metrics;
 struct policy;
 struct proto;
-struct pump_pipe;
 struct slab;
 struct upstream_settings;
 struct walk_part;
@@ -77,7 +76,7 @@ enum drain {
 
 /* Reads of one round go here first; what cannot go on at once moves to the leg's own buffer. */
 enum {
-	WORKER_SCRATCH = 128 * 1024, /* a body of 64 KiB and its head are one read and one write */
+	WORKER_SCRATCH = PUMP_SCRATCH, /* a body of 64 KiB and its head are one read and one write */
 	WORKER_SPARES = 64,
 };
 
@@ -96,7 +95,7 @@ struct worker {
 	struct terms_book terms;              /* the policy of new connections and requests, and what they go by */
 	_Atomic(struct policy *) next_policy; /* a reference, taken up at the end of the round; NULL */
 	uint64_t random;
-	struct slab *conn_memory, *upstream_memory, *exchange_memory; /* owned */
+	struct slab *conn_memory, *exchange_memory; /* owned */
 	struct buf spares[WORKER_SPARES]; /* owned, empty: memory for the next requests */
 	size_t spare_count;
 	struct conn *conns;
@@ -104,10 +103,8 @@ struct worker {
 	_Atomic(struct walk_part *) next_walk; /* main's, taken up at the end of the round; NULL */
 	struct walk_part *walk;  /* under way, NULL */
 	struct conn *walk_next;  /* the next one it visits; moved on when that one ends */
-	struct upstream_pool pool;
-	struct learned learned;  /* of the servers' idle timeouts; anyone may learned_list() it */
-	struct pump_pipe *pipes; /* idle ones */
-	size_t pipes_idle, pipes_open;
+	struct upstream_pool pool; /* whose `learned` anyone may learned_list() */
+	struct pump pump;
 	struct log_limit record_limits[REASON_COUNT];
 	uint64_t log_dropped; /* of log_dropped(), what a line has told */
 	struct wheel_timer drain_timer, log_timer;

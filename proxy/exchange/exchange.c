@@ -10,6 +10,7 @@
 #include "proxy/connection/conn.h"
 #include "proxy/connection/probes.h"
 #include "proxy/connection/record.h"
+#include "proxy/connection/server_leg.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/access.h"
 #include "proxy/exchange/loss.h"
@@ -182,7 +183,7 @@ static void exchange_start_attempt(struct conn *conn)
 /* A new connection to the server, whatever there was before. False: the exchange has failed. */
 static bool exchange_dial(struct conn *conn)
 {
-	int result = upstream_dial(conn);
+	int result = server_leg_dial(conn);
 
 	if (!result) {
 		exchange_start_attempt(conn);
@@ -205,7 +206,7 @@ static void exchange_send_kept(struct conn *conn)
 /* The same request on a fresh leg. */
 void exchange_again(struct conn *conn, enum metric_source cause)
 {
-	upstream_drop(conn, false);
+	server_leg_drop(conn, false);
 	conn->retries++;
 	metrics_add(conn->worker->metrics, METRIC_RETRIES, conn->direction, cause, 0, 0, 1);
 	if (exchange_dial(conn))
@@ -232,7 +233,7 @@ bool exchange_looped(const struct conn *conn)
 	const struct exchange *exchange = conn->exchange;
 
 	return exchange->replayable && conn->loops < LOOPS_MOST &&
-	       origin_dials_looped(conn->worker->proxy->guard.dials, conn->upstream->dial);
+	       dials_looped(conn->worker->proxy->guard.dials, conn->upstream->dial);
 }
 
 /* The client knows the server's answers: what becomes of a connection that has been idle is for it to expect. */
@@ -250,25 +251,25 @@ void exchange_dial_failed(struct conn *conn, int error)
 		exchange_again(conn, RETRY_LOOP);
 		return;
 	}
-	upstream_describe_dial(conn, error, &dial);
+	server_leg_describe_dial(conn, error, &dial);
 	if ((error == -ECONNREFUSED || error == -ECONNRESET) && exchange_had_answer(conn)) {
-		exchange_end_unanswered(conn, upstream_dial_cause(error), false, "%s; its earlier connection had ended", dial_bytes);
+		exchange_end_unanswered(conn, server_leg_dial_cause(error), false, "%s; its earlier connection had ended", dial_bytes);
 		return;
 	}
 	if (error == -ELOOP) { /* the client is this proxy: no answer, so that it knows */
-		conn_close(conn, upstream_dial_cause(error), "%s", dial_bytes);
+		conn_close(conn, server_leg_dial_cause(error), "%s", dial_bytes);
 		return;
 	}
-	exchange_fail(conn, upstream_dial_cause(error), "%s", dial_bytes);
+	exchange_fail(conn, server_leg_dial_cause(error), "%s", dial_bytes);
 }
 
 /* The leg leads elsewhere: another request's backend. */
 static void exchange_let_go(struct conn *conn)
 {
 	if (conn->upstream->idle_since && !conn->upstream->leg.connecting)
-		upstream_release(conn);
+		server_leg_release(conn);
 	else
-		upstream_drop(conn, false);
+		server_leg_drop(conn, false);
 }
 
 void exchange_acquire(struct conn *conn)
@@ -278,16 +279,16 @@ void exchange_acquire(struct conn *conn)
 
 	if (conn->upstream && !conn->passed && !upstream_usable(conn->upstream)) {
 		upstream_observe_rest(conn->upstream);
-		upstream_drop(conn, false);
+		server_leg_drop(conn, false);
 	}
 	if (conn->upstream && !addr_equal(&conn->upstream->destination, conn_destination(conn)))
 		exchange_let_go(conn);
 	/* A shared leg may be about to end: only what can be sent twice is risked on it. */
 	if (shared && conn->upstream && !conn->upstream->private && !twice && !upstream_proven(conn->upstream))
-		upstream_drop(conn, false);
+		server_leg_drop(conn, false);
 	if (shared && !twice && !conn->upstream)
-		upstream_pool_close_to(conn->worker, conn_destination(conn)); /* a server that serves one at a time must not wait for them */
-	if (conn->upstream || (shared && twice && upstream_take(conn)))
+		upstream_pool_close_to(&conn->worker->pool, conn_destination(conn)); /* a server that serves one at a time must not wait for them */
+	if (conn->upstream || (shared && twice && server_leg_take(conn)))
 		exchange_start_attempt(conn);
 	else
 		exchange_dial(conn);
@@ -433,7 +434,7 @@ __attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn
 		cause.answered = true;
 		conn_close_list(conn, cause, format, arguments);
 	} else {
-		upstream_drop(conn, true);
+		server_leg_drop(conn, true);
 		record_exchange(conn, &ending);
 		ending_count(conn, &ending);
 		metrics_add(conn->worker->metrics, METRIC_REQUESTS_FAILED, conn->direction, ending.reason, ending.by, ending.phase, 1);
@@ -546,7 +547,7 @@ void exchange_finish_if_complete(struct conn *conn)
 		conn->upstream->uses++;
 		upstream_rest(conn->upstream, exchange->response.keep_alive_timeout_s);
 	} else {
-		upstream_drop(conn, conn->upstream && !exchange->request_body.complete && leg_pending(&conn->upstream->leg));
+		server_leg_drop(conn, conn->upstream && !exchange->request_body.complete && leg_pending(&conn->upstream->leg));
 	}
 	if (!client_keeps) {
 		exchange_close_client(conn);

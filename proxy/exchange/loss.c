@@ -63,7 +63,7 @@ static void loss_race(struct conn *conn, int error)
 		exchange_again(conn, RETRY_RACE);
 		return;
 	}
-	learned_describe(&conn->worker->learned, &conn->upstream->destination, &known);
+	learned_describe(&conn->worker->pool.learned, &conn->upstream->destination, &known);
 	if (exchange_had_answer(conn)) {
 		exchange_end_unanswered(conn, cause_of(unsent ? REASON_KEEPALIVE_RACE_UNSENT : REASON_KEEPALIVE_RACE), error != 0,
 		                        "the server %s this connection, idle for %lld.%lld s before, as the request arrived, and the request "

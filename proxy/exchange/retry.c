@@ -5,6 +5,7 @@
 #include "proxy/config/catalog.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/server_leg.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/exchange.h"
 #include "proxy/metrics/metrics.h"
@@ -120,7 +121,7 @@ bool retry_after_response(struct conn *conn, bool complete)
 			conn->upstream->uses++;
 			upstream_rest(conn->upstream, exchange->response.keep_alive_timeout_s);
 		} else {
-			upstream_drop(conn, false);
+			server_leg_drop(conn, false);
 		}
 		retry_schedule(conn, status);
 		return true;
@@ -140,7 +141,7 @@ bool retry_after_failure(struct conn *conn, enum reason_id reason)
 	log_message(conn->worker->log, LOG_DEBUG, "attempt %u ended with %s; trying again", exchange->attempt,
 	            reason_row(reason)->name);
 	exchange_count_attempt(conn, reason);
-	upstream_drop(conn, true);
+	server_leg_drop(conn, true);
 	retry_schedule(conn, 0);
 	return true;
 }
@@ -165,7 +166,7 @@ void retry_attempt_late(struct conn *conn)
 
 	if (!exchange->response_head && retry_take(conn)) {
 		log_message(conn->worker->log, LOG_DEBUG, "attempt %u had no response head in time; trying again", exchange->attempt);
-		upstream_drop(conn, true);
+		server_leg_drop(conn, true);
 		retry_schedule(conn, 0);
 	}
 }

@@ -11,6 +11,7 @@
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/proto.h"
+#include "proxy/connection/server_leg.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/access.h"
 #include "proxy/exchange/choice.h"
@@ -314,10 +315,10 @@ static enum pump_end http1_response_move(struct conn *conn, struct http1_body *b
 
 	*behind = 0;
 	if (body->framing != HTTP1_LENGTH) {
-		end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, UINT64_MAX, moved);
+		end = pump_move(&conn->worker->pump, &conn->upstream->leg, &conn->client, UINT64_MAX, moved);
 	} else {
 		if (body->remaining > (conn->upstream->leg.bulk ? PUMP_BULK_LEAST + TAIL : WORKER_SCRATCH))
-			end = pump_move(conn->worker, &conn->upstream->leg, &conn->client, body->remaining - TAIL, moved);
+			end = pump_move(&conn->worker->pump, &conn->upstream->leg, &conn->client, body->remaining - TAIL, moved);
 		else
 			end = http1_response_tail(conn, body->remaining, moved, behind);
 		body->remaining -= *moved;
@@ -397,7 +398,7 @@ void http1_response_unasked(struct conn *conn)
 	} else if (got > 0 || !http1_response_concerns_client(conn)) {
 		log_message(conn->worker->log, LOG_DEBUG, "%s on an idle connection to the server; the next request dials anew",
 		            got > 0 ? "stray bytes" : conn->upstream->leg.fin_received ? "FIN" : "an error");
-		upstream_drop(conn, false);
+		server_leg_drop(conn, false);
 	} else {
 		struct cause cause = cause_of(REASON_SERVER_CLOSED_IDLE);
 

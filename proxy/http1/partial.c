@@ -7,6 +7,7 @@
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/proto.h"
+#include "proxy/connection/server_leg.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/exchange.h"
 #include "proxy/http1/http1.h"
@@ -38,9 +39,9 @@ static bool partial_acquire(struct conn *conn)
 		return true;
 	if (conn->upstream && (!upstream_usable(conn->upstream) || !addr_equal(&conn->upstream->destination, conn_destination(conn)))) {
 		upstream_observe_rest(conn->upstream);
-		upstream_drop(conn, false);
+		server_leg_drop(conn, false);
 	}
-	if (!conn->upstream && upstream_dial(conn))
+	if (!conn->upstream && server_leg_dial(conn))
 		return false; /* the whole head will meet the same, and be told */
 	upstream_use(conn->upstream);
 	return true;
@@ -72,7 +73,7 @@ void partial_server_failed(struct conn *conn)
 	struct upstream *upstream = conn->upstream;
 
 	if (upstream->uses || upstream->leg.connecting) { /* stale: the head did not reach it in time */
-		upstream_drop(conn, false);
+		server_leg_drop(conn, false);
 	} else {
 		partial_give_up(conn, (struct slice){0});
 		if (!upstream->leg.fin_received)
@@ -93,5 +94,5 @@ void partial_server_readable(struct conn *conn)
 void partial_complete(struct conn *conn)
 {
 	if (conn->passed && !partial_may(conn))
-		upstream_drop(conn, false);
+		server_leg_drop(conn, false);
 }

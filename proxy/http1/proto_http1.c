@@ -15,6 +15,7 @@
 #include "proxy/connection/detect.h"
 #include "proxy/connection/progress.h"
 #include "proxy/connection/proto.h"
+#include "proxy/connection/server_leg.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/access.h"
 #include "proxy/exchange/choice.h"
@@ -413,8 +414,8 @@ static void proto_http1_server_connected(struct conn *conn, int result)
 	} else if (result && conn->passed) {
 		partial_server_failed(conn);
 	} else if (result) {
-		upstream_drop(conn, false); /* dialled before the protocol was known; the next request dials again */
-	} else if (pump_flush(conn->worker, &conn->upstream->leg)) {
+		server_leg_drop(conn, false); /* dialled before the protocol was known; the next request dials again */
+	} else if (pump_flush(&conn->worker->pump, &conn->upstream->leg)) {
 		/* The reading side tells what happened. */
 	} else if (!conn->exchange && !conn->passed) {
 		upstream_rest(conn->upstream, -1);
@@ -429,7 +430,7 @@ static void proto_http1_server_failed(struct conn *conn)
 	if (conn->passed)
 		partial_server_readable(conn);
 	else if (!proto_http1_expects_response(conn))
-		upstream_drop(conn, false);
+		server_leg_drop(conn, false);
 	else if (conn->upstream->leg.vanished)
 		loss_of_server(conn, -ETIMEDOUT);
 	proto_http1_next(conn);

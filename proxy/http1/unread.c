@@ -7,6 +7,7 @@
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/proto.h"
+#include "proxy/connection/server_leg.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/exchange.h"
 #include "proxy/metrics/metrics.h"
@@ -61,8 +62,8 @@ static void unread_note(struct conn *conn, enum http1_kind kind, const struct ht
 static int unread_acquire(struct conn *conn, enum http1_kind kind)
 {
 	if (conn->upstream && !conn->exchange && kind == HTTP1_REQUEST && !conn->passed && !upstream_usable(conn->upstream))
-		upstream_drop(conn, false);
-	return conn->upstream ? 0 : upstream_dial(conn);
+		server_leg_drop(conn, false);
+	return conn->upstream ? 0 : server_leg_dial(conn);
 }
 
 void unread_start(struct conn *conn, enum http1_kind kind, const struct http1_error *error, struct slice from_client,

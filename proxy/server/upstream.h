@@ -8,13 +8,19 @@
 #include "lib/loop.h"
 #include "lib/reason.h"
 #include "lib/wheel.h"
-#include "proxy/connection/origin.h"
 #include "proxy/leg/leg.h"
+#include "proxy/metrics/words.h"
+#include "proxy/server/dials.h"
+#include "proxy/server/learned.h"
 
-struct cause;
 struct conn;
-struct text;
-struct worker;
+struct local_ports;
+struct log;
+struct metrics;
+struct pump;
+struct slab;
+struct timeout_value;
+struct upstream_pool;
 
 /* What the owner set for server connections. */
 struct upstream_settings {
@@ -25,8 +31,8 @@ struct upstream_settings {
 /* A connection to a server: attached to one conn, which owns it, or idle in the worker's pool. */
 struct upstream {
 	struct loop_deferred deferred;
-	struct worker *worker;
-	struct conn *conn;             /* NULL in the pool */
+	struct upstream_pool *pool;    /* whether it is in there or attached */
+	struct conn *conn;             /* whom it serves: NULL in the pool */
 	struct upstream *next, **link; /* in the pool */
 	struct wheel_timer timer;      /* serverIdle, from its first rest on */
 	struct leg leg;
@@ -43,29 +49,54 @@ struct upstream {
 	bool private : 1;     /* its client's for good: something on it was bound to the connection, or it is not read as HTTP */
 	bool spent : 1;       /* rests on, but so long that it is not to be used any more */
 	bool listened : 1;    /* inbound: a listener for its destination was seen */
-	struct origin_dial dial;
+	struct dials_entry dial;
 };
 
 enum { UPSTREAM_BUCKETS = 64, UPSTREAM_SEEN = 16 };
 
-/* Idle server connections of one worker, by destination, last used first. */
+
+/* What a leg tells the connection that it serves. */
+struct upstream_user {
+	/* Something happened on it. */
+	void (*ready)(struct conn *conn, uint32_t events);
+	/* It has rested for as long as it may: it is to be let go. */
+	void (*rested)(struct conn *conn);
+	/* serverIdle of the connection, or, NULL, of those in the pool. */
+	const struct timeout_value *(*server_idle)(const struct upstream_pool *pool, const struct conn *conn);
+};
+
+/* One worker's connections to servers: what they all need, and the idle ones by destination, last used first. */
 struct upstream_pool {
+	const struct upstream_user *user;
+	const struct upstream_settings *settings;
+	struct loop *loop; /* this and what follows is borrowed */
+	struct log *log;
+	struct metrics *metrics;
+	struct pump *pump;
+	struct dials *dials;
+	struct local_ports *local_ports;
+	struct slab *memory; /* owned, of struct upstream */
+	bool closed;         /* nothing comes in any more */
 	struct upstream *buckets[UPSTREAM_BUCKETS];
 	size_t count;
 	struct upstream_seen {
 		struct addr destination;
 		bool listened;
 	} seen[UPSTREAM_SEEN]; /* by hash: the last one asked for */
+	struct learned learned; /* of the servers' idle timeouts */
 };
 
-/* Starts connecting to conn->server_addr; conn->upstream is set and connecting. 0 or the -errno of the dial. */
-int upstream_dial(struct conn *conn);
+/* Starts connecting to a server for `conn`, in its direction. 0 or the -errno of the dial. */
+int upstream_dial(struct upstream **out, struct upstream_pool *pool, const struct addr *destination, enum direction direction, struct conn *conn);
 
-/* What came of the dial of conn->upstream: 0 or -errno, into the metrics. upstream_dial() does it for those that fail at once. */
-void upstream_count_dial(const struct conn *conn, int error);
+/* What came of a dial, 0 or -errno, into the metrics. upstream_dial() does it for those that fail at once. */
+void upstream_count_dial(const struct upstream *upstream, int error);
 
-/* Attaches an idle one from the pool that is still usable. */
-bool upstream_take(struct conn *conn);
+/* Of a dial that failed with -errno. */
+enum reason_id upstream_dial_reason(int error);
+
+/* One from the pool that is still usable, which serves `conn` from now on. NULL: there is none. */
+struct upstream *upstream_take(struct upstream_pool *pool, const struct addr *destination, struct conn *conn);
 
 /* Whether an attached, resting server leg can carry another request: no FIN, RST or stray byte waits in it. */
 bool upstream_usable(struct upstream *upstream);
@@ -89,25 +120,17 @@ void upstream_observe(const struct upstream *upstream, int64_t idle_ms);
 /* The same, of a resting leg that is not quiet any more, if that is what the server did. Before anything is read from it. */
 void upstream_observe_rest(struct upstream *upstream);
 
-/* The conn lets go of its resting leg: into the pool, or closed when the pool is full. */
-void upstream_release(struct conn *conn);
+/* A resting one serves nobody any more and goes into the pool. False: it cannot, and is as it was. */
+bool upstream_release(struct upstream *upstream);
 
 /* Inbound: whether the server has stopped listening since the leg was dialled. */
 bool upstream_listener_gone(const struct upstream *upstream);
 
-/* The conn's leg ends now, with RST when `reset`. */
-void upstream_drop(struct conn *conn, bool reset);
+/* It ends now, with RST when `reset`, and serves nobody any more; it may be looked at until the end of the round. */
+void upstream_end(struct upstream *upstream, bool reset);
 
-/* Those to one server end; all idle ones of the worker do. */
-void upstream_pool_close_to(struct worker *worker, const struct addr *destination);
-void upstream_pool_close(struct worker *worker);
-
-/* Whether the application in this pod listens and its accept queue is full: then the kernel drops the last packet of a handshake. */
-struct sock_listening;
-bool upstream_queue_full(const struct conn *conn, struct sock_listening *queue);
-
-/* A dial that failed with -errno: its cause, and the detail for the record; error 0: `connect` fired. */
-struct cause upstream_dial_cause(int error);
-void upstream_describe_dial(const struct conn *conn, int error, struct text *out);
+/* Those to one server end; all idle ones do. */
+void upstream_pool_close_to(struct upstream_pool *pool, const struct addr *destination);
+void upstream_pool_close(struct upstream_pool *pool);
 
 #endif

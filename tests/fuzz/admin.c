@@ -346,7 +346,7 @@ static void prepare(void)
 	HOLDS(!loop_new(&fuzz.loop, idle, NULL));
 	reload = (struct reload_settings){.policy = &fuzz.settings.policy, .paths = settings_paths(&fuzz.settings)};
 	fuzz.proxy = (struct proxy){.settings = &fuzz.settings.worker, .upstream = &fuzz.settings.upstream, .http1_proto = &proto_http1, .walk = walk_step,
-	                            .guard.dials = origin_dials_new(), .main_loop = fuzz.loop,
+	                            .guard.dials = dials_new(), .main_loop = fuzz.loop,
 	                            .workers = &fuzz.worker, .worker_count = 1, .max_connections = 100};
 	HOLDS(!reload_new(&fuzz.reload, &reload, fuzz.loop, fuzz.log, publish, NULL));
 	fuzz.proxy.policy = reload_policy(fuzz.reload);

@@ -546,7 +546,7 @@ static void begin(void)
 	fuzz.http1 = (struct http1_settings){{(size_t)settings->max_head_size, 100, (size_t)settings->max_target_size, 4096},
 	                                     settings->refuse_malformed_http};
 	fuzz.proxy = (struct proxy){.settings = &settings->worker, .upstream = &settings->upstream, .exchange = &settings->exchange,
-	                            .http1 = &fuzz.http1, .http1_proto = &proto_http1, .policy = fuzz.policies[fuzz.policy], .guard.dials = origin_dials_new(),
+	                            .http1 = &fuzz.http1, .http1_proto = &proto_http1, .policy = fuzz.policies[fuzz.policy], .guard.dials = dials_new(),
 	                            .max_connections = 1000, .half_closed_keepalive_s = 20, .workers = &fuzz.worker, .worker_count = 1,
 	                            .main_loop = fuzz.main_loop};
 	HOLDS(fuzz.proxy.guard.dials && !local_ports_new(&fuzz.proxy.local_ports) && !worker_new(&worker, &fuzz.proxy, fuzz.log_fd));
@@ -583,7 +583,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	servers_accept();
 	for (int i = 0; i < fuzz.dial_count; i++)
 		end_close(&fuzz.dials[i].end);
-	origin_dials_free(fuzz.proxy.guard.dials);
+	dials_free(fuzz.proxy.guard.dials);
 	local_ports_free(fuzz.proxy.local_ports);
 	for (int i = 0; i < POLICIES; i++) {
 		policy_unref(fuzz.policies[i]);

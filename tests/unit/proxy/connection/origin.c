@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "proxy/server/dials.h"
 #include "tests/unit/proxy/pair.h"
 
 enum { ORIGINAL_DST = 80 };
@@ -62,7 +63,7 @@ struct fixture {
 /* An accepted connection, of which netfilter says that it wanted to go to `destination`. */
 static struct fixture open_origin(const char *destination, int error)
 {
-	struct fixture f = {.guard = {.inbound_port = 4143, .outbound_port = 4140, .dials = origin_dials_new()}};
+	struct fixture f = {.guard = {.inbound_port = 4143, .outbound_port = 4140, .dials = dials_new()}};
 	struct addr client;
 
 	assert_non_null(f.guard.dials);
@@ -79,7 +80,7 @@ static void close_origin(struct fixture *f)
 {
 	close(f->fds[0]);
 	close(f->fds[1]);
-	origin_dials_free(f->guard.dials);
+	dials_free(f->guard.dials);
 }
 
 static void judges(void **state)
@@ -133,33 +134,33 @@ static void our_own_dial_is_a_loop(void **state)
 	const struct addr other = addr_of("203.0.113.8:80"), other_port = addr_of("203.0.113.7:81");
 	struct fixture f = open_origin("203.0.113.7:80", 0);
 	const struct addr *destination = &netfilter_said()->destination;
-	struct origin_dials *dials = f.guard.dials;
+	struct dials *dials = f.guard.dials;
 	struct addr client = f.origin.client, elsewhere = client;
-	struct origin_dial dial = origin_dials_add(dials, &client, destination), later;
+	struct dials_entry dial = dials_add(dials, &client, destination), later;
 
-	assert_false(origin_dials_looped(dials, dial));
+	assert_false(dials_looped(dials, dial));
 	assert_int_equal(origin_find(f.fds[1], &f.guard, &f.origin), REASON_REDIRECT_LOOP);
-	assert_true(origin_dials_looped(dials, dial));
+	assert_true(dials_looped(dials, dial));
 	/* Another dial from the same port takes the place, and has not looped. */
-	origin_dials_add(dials, &client, &other);
-	assert_false(origin_dials_looped(dials, dial));
+	dials_add(dials, &client, &other);
+	assert_false(dials_looped(dials, dial));
 	assert_int_equal(origin_find(f.fds[1], &f.guard, &f.origin), REASON_NONE);
-	later = origin_dials_add(dials, &client, &other_port);
+	later = dials_add(dials, &client, &other_port);
 	assert_int_equal(origin_find(f.fds[1], &f.guard, &f.origin), REASON_NONE);
-	assert_false(origin_dials_looped(dials, later));
-	origin_dials_remove(dials, dial); /* which is no longer there */
-	origin_dials_remove(dials, later);
+	assert_false(dials_looped(dials, later));
+	dials_remove(dials, dial); /* which is no longer there */
+	dials_remove(dials, later);
 	elsewhere.port ^= 1;
-	origin_dials_add(dials, &elsewhere, destination);
+	dials_add(dials, &elsewhere, destination);
 	assert_int_equal(origin_find(f.fds[1], &f.guard, &f.origin), REASON_NONE);
 	/* The same port at another address is another host's connection. */
 	elsewhere = client;
 	elsewhere.bytes[3] = 9;
-	origin_dials_add(dials, &elsewhere, destination);
+	dials_add(dials, &elsewhere, destination);
 	assert_int_equal(origin_find(f.fds[1], &f.guard, &f.origin), REASON_NONE);
-	dial = origin_dials_add(dials, &client, destination);
-	origin_dials_remove(dials, dial);
-	assert_false(origin_dials_looped(dials, dial));
+	dial = dials_add(dials, &client, destination);
+	dials_remove(dials, dial);
+	assert_false(dials_looped(dials, dial));
 	assert_int_equal(origin_find(f.fds[1], &f.guard, &f.origin), REASON_NONE);
 	close_origin(&f);
 }
@@ -171,17 +172,17 @@ static void dials_of_all_ports(void **state)
 	struct fixture f = open_origin("203.0.113.7:80", 0);
 
 	for (size_t i = 0; i < sizeof ports / sizeof *ports; i++) {
-		struct origin_dial dial;
+		struct dials_entry dial;
 
 		f.origin.client.port = ports[i];
 		assert_int_equal(origin_find(f.fds[1], &f.guard, &f.origin), REASON_NONE);
-		dial = origin_dials_add(f.guard.dials, &f.origin.client, &netfilter_said()->destination);
+		dial = dials_add(f.guard.dials, &f.origin.client, &netfilter_said()->destination);
 		for (size_t other = 0; other < sizeof ports / sizeof *ports; other++) {
 			f.origin.client.port = ports[other];
 			assert_int_equal(origin_find(f.fds[1], &f.guard, &f.origin),
 			                 other == i ? REASON_REDIRECT_LOOP : REASON_NONE);
 		}
-		origin_dials_remove(f.guard.dials, dial);
+		dials_remove(f.guard.dials, dial);
 	}
 	close_origin(&f);
 }
@@ -220,7 +221,7 @@ static void asks_in_the_family_of_the_destination(void **state)
 	assert_false(origin_lost(f.fds[1], &six));
 	assert_true(origin_lost(f.fds[1], &other));
 	close_origin(&f);
-	origin_dials_free(NULL);
+	dials_free(NULL);
 }
 
 int main(void)

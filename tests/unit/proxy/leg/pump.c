@@ -12,15 +12,14 @@
 #include <cmocka.h>
 
 #include "lib/loop.h"
-#include "proxy/connection/worker.h"
 #include "proxy/leg/leg.h"
 #include "tests/unit/proxy/pair.h"
 
 enum { MEGABYTE = 1 << 20 };
 
-/* A worker without listeners, and two legs: bytes go from `sender` through `from` and `to` to `receiver`. */
+/* Two legs: bytes go from `sender` through `from` and `to` to `receiver`. */
 struct fixture {
-	struct worker *worker;
+	struct pump *pump;
 	struct leg from, to;
 	int sender, receiver;
 	uint64_t sent;     /* by the sender */
@@ -30,11 +29,13 @@ struct fixture {
 
 static struct fixture open_pump(int to_buffer)
 {
-	struct fixture f = {.worker = calloc(1, sizeof *f.worker)};
+	struct fixture f = {.pump = calloc(1, sizeof *f.pump)};
 	int fds[2];
 
-	assert_non_null(f.worker);
-	assert_int_equal(loop_new(&f.worker->loop, NULL, NULL), 0);
+	assert_non_null(f.pump);
+	assert_int_equal(loop_new(&f.pump->loop, NULL, NULL), 0);
+	f.pump->scratch = malloc(PUMP_SCRATCH);
+	assert_non_null(f.pump->scratch);
 	pair_open(fds, 0);
 	leg_init(&f.from, fds[0], false, NULL);
 	f.sender = fds[1];
@@ -46,15 +47,16 @@ static struct fixture open_pump(int to_buffer)
 
 static void close_pump(struct fixture *f)
 {
-	pump_drop(f->worker, &f->to);
-	leg_close(&f->from, f->worker->loop, false);
-	leg_close(&f->to, f->worker->loop, false);
-	pump_free_pipes(f->worker);
-	assert_null(f->worker->pipes);
-	assert_int_equal(f->worker->pipes_idle, 0);
-	assert_int_equal(f->worker->pipes_open, 0);
-	loop_free(f->worker->loop);
-	free(f->worker);
+	pump_drop(f->pump, &f->to);
+	leg_close(&f->from, f->pump->loop, false);
+	leg_close(&f->to, f->pump->loop, false);
+	pump_free_pipes(f->pump);
+	assert_null(f->pump->pipes);
+	assert_int_equal(f->pump->pipes_idle, 0);
+	assert_int_equal(f->pump->pipes_open, 0);
+	loop_free(f->pump->loop);
+	free(f->pump->scratch);
+	free(f->pump);
 	if (f->sender >= 0)
 		close(f->sender);
 	if (f->receiver >= 0)
@@ -102,16 +104,16 @@ static void copies(void **state)
 		struct fixture f = open_pump(0);
 		uint64_t moved = 99, total = 0;
 
-		assert_int_equal(pump_move(f.worker, &f.from, &f.to, UINT64_MAX, &moved), PUMP_DRAINED);
+		assert_int_equal(pump_move(f.pump, &f.from, &f.to, UINT64_MAX, &moved), PUMP_DRAINED);
 		assert_int_equal(moved, 0);
 		say(&f, lengths[i]);
 		while (total < lengths[i]) {
-			assert_int_equal(pump_move(f.worker, &f.from, &f.to, UINT64_MAX, &moved), PUMP_DRAINED);
+			assert_int_equal(pump_move(f.pump, &f.from, &f.to, UINT64_MAX, &moved), PUMP_DRAINED);
 			total += moved;
 		}
 		assert_int_equal(f.from.received, lengths[i]);
 		assert_int_equal(f.to.sent, lengths[i]);
-		assert_null(f.worker->pipes); /* no pipe for so little */
+		assert_null(f.pump->pipes); /* no pipe for so little */
 		assert_false(leg_pending(&f.to));
 		listen_until(&f, (int64_t)lengths[i]);
 		close_pump(&f);
@@ -133,9 +135,9 @@ static void moves_much(void **state)
 			enum pump_end end;
 
 			say(&f, all);
-			end = pump_move(f.worker, &f.from, &f.to, UINT64_MAX, &moved);
+			end = pump_move(f.pump, &f.from, &f.to, UINT64_MAX, &moved);
 			total += moved;
-			piped += f.to.pipe || f.worker->pipes;
+			piped += f.to.pipe || f.pump->pipes;
 			assert_true(end == PUMP_DRAINED || end == PUMP_BLOCKED || end == PUMP_YIELD);
 			assert_int_equal(leg_pending(&f.to), end == PUMP_BLOCKED);
 			assert_true(moved <= 16 * 256 * 1024); /* one turn is not for ever */
@@ -143,7 +145,7 @@ static void moves_much(void **state)
 				blocked++;
 				if (rand() % 4)
 					listen_up(&f);
-				assert_int_equal(pump_flush(f.worker, &f.to), 0);
+				assert_int_equal(pump_flush(f.pump, &f.to), 0);
 			}
 		}
 		assert_int_equal(f.from.received, all);
@@ -151,7 +153,7 @@ static void moves_much(void **state)
 		listen_until(&f, (int64_t)all);
 		assert_true(piped > 0);
 		assert_true(!buffers[i] || blocked > 0);
-		assert_true(f.worker->pipes_idle <= 16);
+		assert_true(f.pump->pipes_idle <= 16);
 		close_pump(&f);
 	}
 }
@@ -165,7 +167,7 @@ static void fin_waits_for_the_rest(struct fixture *f)
 		assert_true(round < 100000);
 		listen_up(f);
 		assert_int_equal(f->receiver_error, -EAGAIN);
-		assert_int_equal(pump_flush(f->worker, &f->to), 0);
+		assert_int_equal(pump_flush(f->pump, &f->to), 0);
 	}
 	assert_true(f->to.fin_sent);
 	while (f->receiver_error == -EAGAIN) {
@@ -185,7 +187,7 @@ static void blocks(void **state)
 
 	while (end != PUMP_BLOCKED) {
 		say(&f, f.sent + MEGABYTE);
-		end = pump_move(f.worker, &f.from, &f.to, UINT64_MAX, &moved);
+		end = pump_move(f.pump, &f.from, &f.to, UINT64_MAX, &moved);
 		total += moved;
 		assert_true(total < 8 * MEGABYTE);
 	}
@@ -210,12 +212,12 @@ static void keeps_to_the_limit(void **state)
 
 		while (end != PUMP_LIMIT) {
 			say(&f, limits[i] + 1000);
-			end = pump_move(f.worker, &f.from, &f.to, limits[i] - total, &moved);
+			end = pump_move(f.pump, &f.from, &f.to, limits[i] - total, &moved);
 			total += moved;
 			assert_true(total <= limits[i]);
 			listen_up(&f);
 			if (leg_pending(&f.to))
-				assert_int_equal(pump_flush(f.worker, &f.to), 0);
+				assert_int_equal(pump_flush(f.pump, &f.to), 0);
 			if (total == limits[i] && end != PUMP_LIMIT)
 				assert_true(end == PUMP_BLOCKED || end == PUMP_DRAINED);
 		}
@@ -223,13 +225,13 @@ static void keeps_to_the_limit(void **state)
 		say(&f, limits[i] + 1000);
 		while (leg_pending(&f.to)) {
 			listen_up(&f);
-			assert_int_equal(pump_flush(f.worker, &f.to), 0);
+			assert_int_equal(pump_flush(f.pump, &f.to), 0);
 		}
 		listen_until(&f, (int64_t)limits[i]);
 		total = 0;
 		while (total < 1000) { /* what lies behind is still there */
 			say(&f, limits[i] + 1000);
-			end = pump_move(f.worker, &f.from, &f.to, 1000 - total, &moved);
+			end = pump_move(f.pump, &f.from, &f.to, 1000 - total, &moved);
 			assert_true(end == PUMP_LIMIT || end == PUMP_DRAINED);
 			total += moved;
 		}
@@ -254,11 +256,11 @@ static void fin_comes_behind_the_last_byte(void **state)
 			if (f.sent == lengths[i] && !shut)
 				shut = !shutdown(f.sender, SHUT_WR);
 			pair_wait(f.from.source.fd);
-			end = pump_move(f.worker, &f.from, &f.to, UINT64_MAX, &moved);
+			end = pump_move(f.pump, &f.from, &f.to, UINT64_MAX, &moved);
 			total += moved;
 			while (leg_pending(&f.to)) {
 				listen_up(&f);
-				assert_int_equal(pump_flush(f.worker, &f.to), 0);
+				assert_int_equal(pump_flush(f.pump, &f.to), 0);
 			}
 			assert_true(end == PUMP_FIN || !f.from.fin_received);
 		}
@@ -278,7 +280,7 @@ static void a_reset_sender_is_told(void **state)
 	pair_reset(f.sender);
 	f.sender = -1;
 	pair_wait(f.from.source.fd);
-	assert_int_equal(pump_move(f.worker, &f.from, &f.to, UINT64_MAX, &moved), PUMP_FROM_FAILED);
+	assert_int_equal(pump_move(f.pump, &f.from, &f.to, UINT64_MAX, &moved), PUMP_FROM_FAILED);
 	assert_int_equal(moved, 0);
 	assert_int_equal(f.from.error, -ECONNRESET);
 	assert_false(f.from.fin_received);
@@ -296,11 +298,11 @@ static struct fixture open_blocked(bool in_pipe)
 		assert_true(round < 1000);
 		while (leg_pending(&f.to)) {
 			listen_up(&f);
-			assert_int_equal(pump_flush(f.worker, &f.to), 0);
+			assert_int_equal(pump_flush(f.pump, &f.to), 0);
 		}
 		listen_up(&f);
 		say(&f, f.sent + 4 * MEGABYTE);
-		pump_move(f.worker, &f.from, &f.to, UINT64_MAX, &moved);
+		pump_move(f.pump, &f.from, &f.to, UINT64_MAX, &moved);
 	}
 	return f;
 }
@@ -317,13 +319,13 @@ static void a_reset_receiver_is_told(void **state)
 		f.receiver = -1;
 		pair_wait(f.to.source.fd);
 		if (where)
-			assert_true(pump_flush(f.worker, &f.to) < 0);
+			assert_true(pump_flush(f.pump, &f.to) < 0);
 		else
-			assert_int_equal(pump_move(f.worker, &f.from, &f.to, UINT64_MAX, &moved), PUMP_TO_FAILED);
+			assert_int_equal(pump_move(f.pump, &f.from, &f.to, UINT64_MAX, &moved), PUMP_TO_FAILED);
 		assert_true(f.to.error == -ECONNRESET || f.to.error == -EPIPE);
 		assert_true(f.to.write_failed);
 		assert_false(leg_pending(&f.to));
-		assert_null(f.worker->pipes); /* one with bytes in it is not used again */
+		assert_null(f.pump->pipes); /* one with bytes in it is not used again */
 		assert_int_equal(f.from.error, 0);
 		close_pump(&f);
 	}
@@ -347,10 +349,10 @@ static void a_dropped_pipe_is_gone(void **state)
 	int before = open_descriptors();
 	struct fixture f = open_blocked(true);
 
-	pump_drop(f.worker, &f.to);
+	pump_drop(f.pump, &f.to);
 	assert_null(f.to.pipe);
 	assert_false(leg_pending(&f.to));
-	assert_null(f.worker->pipes);
+	assert_null(f.pump->pipes);
 	close_pump(&f);
 	assert_int_equal(open_descriptors(), before);
 }
@@ -361,8 +363,8 @@ static void an_emptied_pipe_is_kept(void **state)
 	struct fixture f = open_blocked(true);
 
 	fin_waits_for_the_rest(&f);
-	assert_non_null(f.worker->pipes);
-	assert_int_equal(f.worker->pipes_idle, 1);
+	assert_non_null(f.pump->pipes);
+	assert_int_equal(f.pump->pipes_idle, 1);
 	close_pump(&f);
 }
 
@@ -386,14 +388,14 @@ static void a_pipe_serves_bulk(void **state)
 		uint64_t moved;
 
 		f.from.bulk = rows[i].bulk;
-		f.worker->pipes_open = rows[i].open;
+		f.pump->pipes_open = rows[i].open;
 		say(&f, rows[i].length);
-		assert_int_equal(pump_move(f.worker, &f.from, &f.to, UINT64_MAX, &moved), PUMP_DRAINED);
+		assert_int_equal(pump_move(f.pump, &f.from, &f.to, UINT64_MAX, &moved), PUMP_DRAINED);
 		assert_int_equal(moved, rows[i].length);
-		assert_int_equal(f.worker->pipes != NULL, rows[i].piped);
+		assert_int_equal(f.pump->pipes != NULL, rows[i].piped);
 		assert_int_equal(f.from.bulk, rows[i].bulk_after);
 		listen_until(&f, (int64_t)rows[i].length);
-		f.worker->pipes_open -= rows[i].open;
+		f.pump->pipes_open -= rows[i].open;
 		close_pump(&f);
 	}
 }

@@ -1,5 +1,4 @@
 /* The reasons of failed dials (DESIGN §7); legs and the pool are seen from outside (tests/e2e). */
-#include "proxy/connection/closing.h"
 #include "proxy/server/upstream.h"
 
 #include <errno.h>
@@ -27,19 +26,19 @@ static void dial_errors_have_reasons(void **state)
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-		if (upstream_dial_cause(-rows[i].error).reason != rows[i].reason)
-			fail_msg("errno %d: %s", rows[i].error, reason_row(upstream_dial_cause(-rows[i].error).reason)->name);
+		if (upstream_dial_reason(-rows[i].error) != rows[i].reason)
+			fail_msg("errno %d: %s", rows[i].error, reason_row(upstream_dial_reason(-rows[i].error))->name);
 }
 
 /* Whatever errno comes, a client without an answer yet gets a status, and is cut by RST otherwise. */
 static void every_failed_dial_can_be_answered(void **state)
 {
 	for (int error = 1; error < 140; error++) {
-		const struct reason *row = reason_row(upstream_dial_cause(-error).reason);
+		const struct reason *row = reason_row(upstream_dial_reason(-error));
 
 		assert_true(row->status >= 502 && row->status <= 504);
 		assert_int_equal(row->ending, ENDING_RST);
-		assert_int_not_equal(upstream_dial_cause(-error).reason, REASON_INTERNAL_ERROR);
+		assert_int_not_equal(upstream_dial_reason(-error), REASON_INTERNAL_ERROR);
 	}
 }
 
