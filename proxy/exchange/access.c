@@ -69,7 +69,7 @@ static enum reason_id access_reason(const struct conn *conn)
 {
 	const struct exchange *exchange = conn->exchange;
 
-	return exchange->own_answer ? exchange->failure : exchange->through ? REASON_NONE : conn->ending.reason;
+	return exchange->own_answer ? exchange->failure : exchange->through ? REASON_NONE : exchange->ended;
 }
 
 static void access_figures(struct log_line *line, const struct conn *conn, const struct access *access)

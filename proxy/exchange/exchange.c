@@ -1,6 +1,7 @@
 #include "proxy/exchange/exchange.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,7 @@ int exchange_begin(struct conn *conn, const struct http1_head *head)
 	}
 	exchange->request = *head;
 	exchange->request.method = exchange->request.target = exchange->request.authority = (struct slice){0};
+	exchange->worker = conn->worker;
 	exchange->replayable = true;
 	exchange->attempt = 1;
 	exchange->started_us = loop_now_us(conn->worker->loop);
@@ -109,7 +111,7 @@ static void exchange_count(struct conn *conn)
 	unsigned status = exchange->status / 100 < STATUS_CLASSES ? exchange->status / 100 : STATUS_NONE;
 	enum metric_class class = exchange_class(exchange, exchange->through, exchange->status);
 
-	exchange_count_attempt(conn, conn->ending.reason);
+	exchange_count_attempt(conn, exchange->ended);
 	metrics_add(metrics, METRIC_RESPONSES, conn->direction, status, class, 0, 1);
 	metrics_add_named(metrics, NAMED_ROUTE_EFFECTIVE, exchange_series(exchange), conn->direction, class, 1);
 	metrics_observe(metrics, METRIC_REQUEST_SECONDS, conn->direction, 0, duration_us);
@@ -134,18 +136,41 @@ void exchange_forget_request(struct conn *conn)
 	buf_release(&exchange->replay);
 }
 
-void exchange_free(struct conn *conn)
+static void exchange_swept(struct loop_deferred *deferred)
+{
+	struct exchange *exchange = (struct exchange *)(void *)((char *)deferred - offsetof(struct exchange, deferred));
+
+	slab_release(exchange->worker->exchange_memory, exchange);
+}
+
+/* On a connection that lives on. */
+static void exchange_tell(struct conn *conn, const struct ending *why)
+{
+	struct metrics *metrics = conn->worker->metrics;
+
+	record_exchange(conn, why);
+	ending_count(conn, why);
+	metrics_add(metrics, METRIC_REQUESTS_FAILED, conn->direction, why->reason, why->by, why->phase, 1);
+	metrics_add_named(metrics, NAMED_SERVICE_FAILED, conn->terms->service_series, conn->direction, why->reason, 1);
+}
+
+void exchange_end(struct conn *conn, const struct ending *why)
 {
 	struct exchange *exchange = conn->exchange;
 
 	if (!exchange)
 		return;
+	if (why)
+		exchange->ended = why->reason;
+	if (why && why != &conn->ending)
+		exchange_tell(conn, why);
 	exchange_count(conn);
 	http1_body_free(&exchange->request_body);
 	http1_body_free(&exchange->response_body);
 	exchange_forget_request(conn);
 	free(exchange->target);
-	slab_release(conn->worker->exchange_memory, exchange);
+	exchange->deferred.run = exchange_swept;
+	loop_defer(conn->worker->loop, &exchange->deferred);
 	conn->exchange = NULL;
 	conn_disarm(conn);
 	conn->client_read_hold = false;
@@ -327,6 +352,8 @@ void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length)
 	size_t passed = conn->passed;
 	int result;
 
+	if (!exchange)
+		return;
 	conn->passed = 0;
 	exchange_keep(conn->worker, exchange, bytes, length);
 	if (exchange->waiting)
@@ -375,9 +402,9 @@ static int exchange_send_reply(struct conn *conn, const struct reply *reply)
 	return 0;
 }
 
-static void exchange_rest_client(struct conn *conn)
+static void exchange_rest_client(struct conn *conn, const struct ending *why)
 {
-	exchange_free(conn);
+	exchange_end(conn, why);
 	conn->instants[INSTANT_IDLE] = conn_now(conn);
 	conn_enter(conn, STAGE_IDLE);
 }
@@ -435,18 +462,14 @@ __attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn
 		conn_close_list(conn, cause, format, arguments);
 	} else {
 		server_leg_drop(conn, true);
-		record_exchange(conn, &ending);
-		ending_count(conn, &ending);
-		metrics_add(conn->worker->metrics, METRIC_REQUESTS_FAILED, conn->direction, ending.reason, ending.by, ending.phase, 1);
-		metrics_add_named(conn->worker->metrics, NAMED_SERVICE_FAILED, conn->terms->service_series, conn->direction, ending.reason, 1);
-		exchange_rest_client(conn);
+		exchange_rest_client(conn, &ending);
 	}
 	ending_free(&ending);
 }
 
 void exchange_client_finished(struct conn *conn)
 {
-	if (!conn->upstream || buf_length(&conn->client.in))
+	if (!conn->exchange || !conn->upstream || buf_length(&conn->client.in))
 		return;
 	leg_finish(&conn->upstream->leg);
 	conn_half_closed(conn);
@@ -520,7 +543,7 @@ void exchange_redirect(struct conn *conn, int status, const char *location)
 	else if (reply.close)
 		exchange_close_redirected(conn, location);
 	else
-		exchange_rest_client(conn);
+		exchange_rest_client(conn, NULL);
 }
 
 void exchange_finish_if_complete(struct conn *conn)
@@ -528,7 +551,7 @@ void exchange_finish_if_complete(struct conn *conn)
 	struct exchange *exchange = conn->exchange;
 	bool server_keeps, client_keeps;
 
-	if (!exchange->response_head || !exchange->response_body.complete)
+	if (!exchange || !exchange->response_head || !exchange->response_body.complete)
 		return;
 	if ((!exchange->request_body.complete && !conn->client.fin_received) || leg_pending(&conn->client)) {
 		exchange->server_full = true; /* until then the server may say more than it was asked */
@@ -553,7 +576,7 @@ void exchange_finish_if_complete(struct conn *conn)
 		exchange_close_client(conn);
 		return;
 	}
-	exchange_rest_client(conn);
+	exchange_rest_client(conn, NULL);
 }
 
 unsigned exchange_phase(const struct conn *conn)
@@ -572,26 +595,7 @@ unsigned exchange_phase(const struct conn *conn)
 	return exchange->request_body.complete ? PHASE_WAIT : PHASE_REQUEST;
 }
 
-const struct http1_limits *exchange_limits(const struct conn *conn)
-{
-	return &conn->worker->proxy->http1->limits;
-}
-
 void exchange_no_memory(struct conn *conn)
 {
 	conn_close(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
-}
-
-void exchange_refuse(struct conn *conn, const struct http1_error *error)
-{
-	struct cause cause = cause_of(error->reason);
-	TEXT_ON_STACK(where, 40);
-
-	cause.status = error->status;
-	if (error->offset) /* else it is not one byte that is wrong */
-		text_printf(&where, " (byte %zu of it)", error->offset);
-	if (error->reason == REASON_SERVER_INVALID)
-		exchange_fail(conn, cause, "the server's response is not valid HTTP: %s%s", error->what, where_bytes);
-	else
-		exchange_fail(conn, cause, "the request was refused: %s%s", error->what, where_bytes);
 }

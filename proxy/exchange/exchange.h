@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "lib/buf.h"
+#include "lib/loop.h"
 #include "proxy/connection/closing.h"
 #include "proxy/http1/http1.h"
 #include "proxy/metrics/metrics.h"
@@ -13,6 +14,7 @@
 struct access;
 struct conn;
 struct terms;
+struct worker;
 
 /* What the owner set for requests. */
 struct exchange_settings {
@@ -25,6 +27,8 @@ enum { EXCHANGE_REPLAY_MOST = 65536 };
 
 /* One request and its response, over as many attempts as it takes. */
 struct exchange {
+	struct loop_deferred deferred; /* once it is over */
+	struct worker *worker;
 	struct http1_head request;  /* its slices are gone */
 	struct http1_head response; /* likewise; valid once response_head */
 	struct http1_body request_body, response_body;
@@ -39,6 +43,7 @@ struct exchange {
 	int64_t started_us;     /* loop_now_us() when its head was complete */
 	uint16_t status;        /* what the client got, 0 = nothing yet; 101 and 2xx to CONNECT included */
 	bool through;           /* and it got all of it */
+	enum reason_id ended;   /* why it is over; REASON_NONE: well, or it is not */
 	bool own_answer;        /* which is the proxy's */
 	enum reason_id failure; /* and says this; REASON_NONE: a redirect */
 	enum reason_id refusal; /* its rule has nothing dialled for it; REASON_NONE */
@@ -87,7 +92,7 @@ bool exchange_had_answer(const struct conn *conn);
  * begins. */
 void exchange_note_request_end(struct conn *conn);
 
-/* More of the request for the server. A failure is handled by reading on: the server's last words may explain it. */
+/* More of the request for the server, if that is not over. A failure is handled by reading on: the server's last words may explain it. */
 void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length);
 
 /* The exchange cannot succeed: a synthesised answer where the client has seen no response yet, else the connection is cut.
@@ -97,7 +102,7 @@ void exchange_fail(struct conn *conn, struct cause cause, const char *format, ..
 /* No memory for going on: the connection ends. */
 void exchange_no_memory(struct conn *conn);
 
-/* The client has finished: its FIN follows its last byte to the server. */
+/* The client has finished, if the request is not over: its FIN follows its last byte to the server. */
 void exchange_client_finished(struct conn *conn);
 
 /* The connection to the server ended or was refused as it does when an idle one has gone stale, and nothing was answered: the client's
@@ -105,21 +110,18 @@ void exchange_client_finished(struct conn *conn);
 void exchange_end_unanswered(struct conn *conn, struct cause cause, bool reset, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* A message the parser refused. */
-void exchange_refuse(struct conn *conn, const struct http1_error *error);
-
-const struct http1_limits *exchange_limits(const struct conn *conn);
-
 /* Where it is, while it is under way: a stage, or an enum phase. */
 unsigned exchange_phase(const struct conn *conn);
 
 /* The dial failed with -errno, or, error 0, `connect` fired. */
 void exchange_dial_failed(struct conn *conn, int error);
 
-/* When request and response are through and handed to the client: rest the server leg, go idle or close. */
+/* If the exchange is not over: when request and response are through and handed to the client: rest the server leg, go idle or close. */
 void exchange_finish_if_complete(struct conn *conn);
 
-/* Frees the exchange; the stage is the caller's business. */
-void exchange_free(struct conn *conn);
+/* The exchange is over, if there is one: it is counted, and the connection has none any more; its memory is there until the end of the
+ * round. Not well: why, and where that is not the connection's own ending, it has its own record. NULL: well, or it is not known to be
+ * otherwise. The stage is the caller's business. */
+void exchange_end(struct conn *conn, const struct ending *why);
 
 #endif

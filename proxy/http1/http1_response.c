@@ -32,7 +32,7 @@ static void http1_response_tunnel(struct conn *conn, const struct input *input, 
 {
 	conn->exchange->through = true;
 	conn->close_after = REASON_NONE; /* maxConnection, overdue, ends the tunnel by its own rule */
-	exchange_free(conn);
+	exchange_end(conn, NULL);
 	conn_enter(conn, STAGE_TUNNEL);
 	proto_opaque_start(conn, input->bytes + consumed, input->length - consumed);
 }
@@ -72,10 +72,7 @@ static const char *http1_response_looks_like(const uint8_t *bytes, size_t length
 /* What the parser does not take, from these bytes on: they go on unread, or the client is told. */
 static void http1_response_refuse(struct conn *conn, const struct http1_error *error, const uint8_t *bytes, size_t length)
 {
-	if (unread_may(conn))
-		unread_start(conn, HTTP1_RESPONSE, error, (struct slice){0}, (struct slice){bytes, length});
-	else
-		exchange_refuse(conn, error);
+	unread_or_refuse(conn, HTTP1_RESPONSE, error, (struct slice){0}, (struct slice){bytes, length});
 }
 
 /* What a write to the client came to. False: the connection has ended. */
@@ -123,7 +120,7 @@ static ssize_t http1_response_head(struct conn *conn, const uint8_t *bytes, size
 		return -1;
 	}
 	if (http1_body_feed(&exchange->response_body, HTTP1_RESPONSE, bytes + head_length, length - head_length,
-	                    exchange_limits(conn), &body, &error)) {
+	                    unread_limits(conn), &body, &error)) {
 		http1_response_refuse(conn, &error, bytes, length);
 		return -1;
 	}
@@ -213,7 +210,7 @@ static int http1_response_read(struct conn *conn, const uint8_t *bytes, size_t l
 		*error = (struct http1_error){REASON_SERVER_INVALID, 502, looks, 0};
 		return -EBADMSG;
 	}
-	return http1_read_head(&exchange->scan, HTTP1_RESPONSE, bytes, length, &exchange->request, exchange_limits(conn), head_length,
+	return http1_read_head(&exchange->scan, HTTP1_RESPONSE, bytes, length, &exchange->request, unread_limits(conn), head_length,
 	                       &exchange->response, error);
 }
 
@@ -280,7 +277,7 @@ static void http1_response_chunks(struct conn *conn)
 	}
 	conn_touch(conn);
 	exchange->server_full = input.full;
-	if (http1_body_feed(&exchange->response_body, HTTP1_RESPONSE, input.bytes, input.length, exchange_limits(conn), &consumed,
+	if (http1_body_feed(&exchange->response_body, HTTP1_RESPONSE, input.bytes, input.length, unread_limits(conn), &consumed,
 	                    &error)) {
 		http1_response_refuse(conn, &error, input.bytes, input.length);
 	} else {

@@ -63,24 +63,26 @@ static void proto_http1_client_ended(struct conn *conn, int error);
 /* The access log shows the line that a refused head begins with. */
 static void proto_http1_refuse_head(struct conn *conn, struct input *input, size_t skipped, const struct http1_error *error)
 {
-	if (unread_may(conn))
-		unread_start(conn, HTTP1_REQUEST, error, (struct slice){input->bytes, input->length}, nothing);
-	else if (conn->worker->proxy->exchange->access_log && input_hold(input, &conn->client, skipped))
+	if (!unread_may(conn) && conn->worker->proxy->exchange->access_log && input_hold(input, &conn->client, skipped))
 		exchange_no_memory(conn);
 	else
-		exchange_refuse(conn, error);
+		unread_or_refuse(conn, HTTP1_REQUEST, error, (struct slice){input->bytes, input->length}, nothing);
 }
 
-/* Bytes behind a complete request wait for its answer as long as they can be the next request. If they cannot, their server waits for
+/* Bytes behind a complete request, if there are any, wait for its answer as long as they can be the next request. If they cannot, their server waits for
  * them; they are nobody's request where that is to be decided by reading. */
 static void proto_http1_judge_behind(struct conn *conn)
 {
 	static const struct http1_error no_request = {.reason = REASON_REQUEST_INVALID, .what = "what follows it begins no request"};
 	static const struct http1_error no_next = {.reason = REASON_REQUEST_INVALID, .what = "more follows it, and its response runs until close"};
 	struct exchange *exchange = conn->exchange;
-	enum fit fit = detect_request_line(buf_bytes(&conn->client.in), buf_length(&conn->client.in));
-	bool runs_on = exchange->response_head && exchange->response_body.framing == HTTP1_UNTIL_CLOSE;
+	enum fit fit;
+	bool runs_on;
 
+	if (!exchange || !exchange->request_body.complete || !buf_length(&conn->client.in))
+		return;
+	fit = detect_request_line(buf_bytes(&conn->client.in), buf_length(&conn->client.in));
+	runs_on = exchange->response_head && exchange->response_body.framing == HTTP1_UNTIL_CLOSE;
 	conn->client_read_hold = fit != FIT_MORE;
 	if (exchange->waiting || (fit != FIT_NO && !runs_on) || !unread_may(conn))
 		return;
@@ -100,8 +102,7 @@ static void proto_http1_pass_rest(struct conn *conn)
 	}
 	exchange_send(conn, buf_bytes(rest), buf_length(rest));
 	buf_release(rest);
-	if (conn->exchange)
-		exchange_client_finished(conn);
+	exchange_client_finished(conn);
 }
 
 /* More from the client while its request is complete: the next one, or its end. */
@@ -159,12 +160,9 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 	exchange = conn->exchange;
 	if (conn->worker->proxy->exchange->access_log)
 		proto_http1_log_begin(conn, bytes, head_length, head);
-	if (http1_body_feed(&exchange->request_body, HTTP1_REQUEST, bytes + head_length, length - head_length, exchange_limits(conn),
+	if (http1_body_feed(&exchange->request_body, HTTP1_REQUEST, bytes + head_length, length - head_length, unread_limits(conn),
 	                    &body, &error)) {
-		if (unread_may(conn))
-			unread_start(conn, HTTP1_REQUEST, &error, (struct slice){input->bytes, input->length}, nothing);
-		else
-			exchange_refuse(conn, &error);
+		unread_or_refuse(conn, HTTP1_REQUEST, &error, (struct slice){input->bytes, input->length}, nothing);
 		return;
 	}
 	access_count_body(exchange->access, body);
@@ -185,8 +183,7 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 		exchange_no_memory(conn);
 		return;
 	}
-	if (conn->exchange && exchange->request_body.complete && buf_length(&conn->client.in))
-		proto_http1_judge_behind(conn);
+	proto_http1_judge_behind(conn);
 }
 
 static void proto_http1_begin_head(struct conn *conn)
@@ -232,7 +229,7 @@ static void proto_http1_head(struct conn *conn, struct input *input)
 	bytes += skipped;
 	length -= skipped;
 	proto_http1_begin_head(conn);
-	result = http1_read_head(&conn->scan, HTTP1_REQUEST, bytes, length, NULL, exchange_limits(conn), &head_length, &head, &error);
+	result = http1_read_head(&conn->scan, HTTP1_REQUEST, bytes, length, NULL, unread_limits(conn), &head_length, &head, &error);
 	if (result == -EAGAIN && !proto_http1_may_become_request(bytes, length)) {
 		proto_http1_refuse_head(conn, input, skipped, &no_line);
 	} else if (result == -EAGAIN) {
@@ -284,12 +281,9 @@ static void proto_http1_request_body(struct conn *conn)
 		return;
 	}
 	conn_touch(conn);
-	if (http1_body_feed(&exchange->request_body, HTTP1_REQUEST, input.bytes, input.length, exchange_limits(conn), &consumed,
+	if (http1_body_feed(&exchange->request_body, HTTP1_REQUEST, input.bytes, input.length, unread_limits(conn), &consumed,
 	                    &error)) {
-		if (unread_may(conn))
-			unread_start(conn, HTTP1_REQUEST, &error, (struct slice){input.bytes, input.length}, nothing);
-		else
-			exchange_refuse(conn, &error);
+		unread_or_refuse(conn, HTTP1_REQUEST, &error, (struct slice){input.bytes, input.length}, nothing);
 		input_free(&input);
 		return;
 	}
@@ -300,10 +294,8 @@ static void proto_http1_request_body(struct conn *conn)
 	else
 		exchange_send(conn, input.bytes, consumed);
 	input_free(&input);
-	if (conn->exchange)
-		exchange_finish_if_complete(conn);
-	if (conn->exchange && conn->exchange->request_body.complete && buf_length(&conn->client.in))
-		proto_http1_judge_behind(conn);
+	exchange_finish_if_complete(conn);
+	proto_http1_judge_behind(conn);
 }
 
 /* A request that was pipelined behind the last one has waited in the leg's buffer. */
@@ -338,7 +330,7 @@ static void proto_http1_refuse_first(struct conn *conn, struct input *input)
 
 	proto_http1_begin_head(conn);
 	/* Where the parser sees more than that the line is none, it says so. */
-	if (http1_read_head(&conn->scan, HTTP1_REQUEST, input->bytes, input->length, NULL, exchange_limits(conn), &head_length, &head, &error) !=
+	if (http1_read_head(&conn->scan, HTTP1_REQUEST, input->bytes, input->length, NULL, unread_limits(conn), &head_length, &head, &error) !=
 	    -EBADMSG)
 		error = (struct http1_error){REASON_REQUEST_INVALID, 400, "a first line other than METHOD TARGET HTTP/1.x", 0};
 	proto_http1_refuse_head(conn, input, 0, &error);
@@ -385,8 +377,7 @@ static void proto_http1_server_readable(struct conn *conn)
 		partial_server_readable(conn);
 	else
 		http1_response_unasked(conn);
-	if (conn->exchange && conn->exchange->response_head && conn->exchange->response_body.framing == HTTP1_UNTIL_CLOSE &&
-	    conn->exchange->request_body.complete && buf_length(&conn->client.in))
+	if (conn->exchange && conn->exchange->response_head && conn->exchange->response_body.framing == HTTP1_UNTIL_CLOSE)
 		proto_http1_judge_behind(conn);
 	proto_http1_next(conn);
 }
@@ -394,8 +385,7 @@ static void proto_http1_server_readable(struct conn *conn)
 static void proto_http1_client_writable(struct conn *conn)
 {
 	conn_touch(conn);
-	if (conn->exchange)
-		exchange_finish_if_complete(conn);
+	exchange_finish_if_complete(conn);
 	proto_http1_next(conn);
 }
 
@@ -505,6 +495,11 @@ static void proto_http1_drain(struct conn *conn)
 		conn->close_after = REASON_DRAIN;
 }
 
+static void proto_http1_ended(struct conn *conn)
+{
+	exchange_end(conn, &conn->ending);
+}
+
 static bool proto_http1_turn_away(struct conn *conn, enum reason_id reason, const char *fact)
 {
 	static const struct advice nothing_known = {.timer = TIMEOUT_NONE};
@@ -552,5 +547,5 @@ const struct proto proto_http1 = {
     .phase = exchange_phase,
     .fail = exchange_fail,
     .describe = retry_describe,
-    .ended = exchange_free,
+    .ended = proto_http1_ended,
 };

@@ -31,6 +31,11 @@ bool unread_may(const struct conn *conn)
 	       !policy_target_decides(policy_target(policy, conn->direction, &conn->server_addr));
 }
 
+const struct http1_limits *unread_limits(const struct conn *conn)
+{
+	return &conn->worker->proxy->http1->limits;
+}
+
 /* What the parser said, for the metrics: one of few words. */
 static enum unread_kind unread_kind(const struct http1_error *error)
 {
@@ -80,7 +85,7 @@ void unread_start(struct conn *conn, enum http1_kind kind, const struct http1_er
 	unread_note(conn, kind, error);
 	if (conn->exchange)
 		conn->exchange->through = true;
-	exchange_free(conn);
+	exchange_end(conn, NULL);
 	conn->upstream->private = true;
 	conn_enter(conn, STAGE_TUNNEL);
 	conn->instants[INSTANT_REQUEST] = request;
@@ -94,4 +99,28 @@ void unread_start(struct conn *conn, enum http1_kind kind, const struct http1_er
 		return;
 	}
 	proto_opaque_start(conn, from_server.bytes, from_server.length);
+}
+
+/* A message that is refused where reading decides something. */
+static void unread_refuse(struct conn *conn, const struct http1_error *error)
+{
+	struct cause cause = cause_of(error->reason);
+	TEXT_ON_STACK(where, 40);
+
+	cause.status = error->status;
+	if (error->offset) /* else it is not one byte that is wrong */
+		text_printf(&where, " (byte %zu of it)", error->offset);
+	if (error->reason == REASON_SERVER_INVALID)
+		exchange_fail(conn, cause, "the server's response is not valid HTTP: %s%s", error->what, where_bytes);
+	else
+		exchange_fail(conn, cause, "the request was refused: %s%s", error->what, where_bytes);
+}
+
+void unread_or_refuse(struct conn *conn, enum http1_kind kind, const struct http1_error *error, struct slice from_client,
+                      struct slice from_server)
+{
+	if (unread_may(conn))
+		unread_start(conn, kind, error, from_client, from_server);
+	else
+		unread_refuse(conn, error);
 }

@@ -22,4 +22,11 @@ bool unread_may(const struct conn *conn);
 void unread_start(struct conn *conn, enum http1_kind kind, const struct http1_error *error, struct slice from_client,
                   struct slice from_server);
 
+/* The same where that may be; else the message is refused. */
+void unread_or_refuse(struct conn *conn, enum http1_kind kind, const struct http1_error *error, struct slice from_client,
+                      struct slice from_server);
+
+/* What a message may have before its reading ends. */
+const struct http1_limits *unread_limits(const struct conn *conn);
+
 #endif

@@ -194,7 +194,7 @@ static void blocks(void **state)
 	assert_true(leg_pending(&f.to));
 	assert_int_equal(f.from.received, total);
 	assert_true(f.to.sent < total);
-	assert_true(total - f.to.sent <= 256 * 1024 + WORKER_SCRATCH);
+	assert_true(total - f.to.sent <= 256 * 1024 + PUMP_SCRATCH);
 	fin_waits_for_the_rest(&f);
 	assert_int_equal(f.received, total);
 	close_pump(&f);
