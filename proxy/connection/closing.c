@@ -334,7 +334,6 @@ void conn_close_list(struct conn *conn, struct cause cause, const char *format, 
 	if (conn->proto->ended)
 		conn->proto->ended(conn);
 	closing_release_server(conn, end, exchange_under_way);
-	conn->client_read_hold = false;
 	if (end != ENDING_FIN || conn->client.write_failed) {
 		closing_finish(conn, end == ENDING_RST);
 		return;
@@ -420,7 +419,7 @@ static void closing_client_readable(struct conn *conn)
 			break;
 		conn->discarded += (uint32_t)got;
 		if (conn->discarded >= CLOSING_DISCARD_MOST || conn_now(conn) >= conn->ending.at + LINGER_MOST_MS) {
-			conn->client_read_hold = true; /* ALARM_LINGER ends it, as soon as it has its last bytes */
+			conn_hold_client(conn, true); /* ALARM_LINGER ends it, as soon as it has its last bytes */
 			break;
 		}
 		conn_arm(conn, ALARM_LINGER, conn_now(conn) + LINGER_MS);

@@ -35,7 +35,7 @@
 
 /* The sides that are read. ANSWERED: the client only when nothing waits to be written to it, so that one that sends request after request and
  * never reads does not make us keep all the answers. */
-enum { CLIENT = 1, SERVER = 2, ANSWERED = 4 };
+enum { CLIENT = CONN_CLIENT, SERVER = CONN_SERVER, ANSWERED = 4 };
 
 #define T(name) TIMER_BIT(TIMEOUT_##name)
 #define A(name) ALARM_BIT(ALARM_##name)
@@ -86,6 +86,7 @@ void conn_touch(struct conn *conn)
 void conn_enter(struct conn *conn, enum stage stage)
 {
 	conn->alarm = ALARM_NONE;
+	conn->client_held = false;
 	if (!(stages[conn->stage].may_enter & (1u << stage))) {
 		conn->broken = true;
 		return;
@@ -104,6 +105,11 @@ void conn_arm(struct conn *conn, enum alarm alarm, int64_t at)
 	}
 	conn->alarm = alarm;
 	conn->alarm_at = at;
+}
+
+void conn_hold_client(struct conn *conn, bool hold)
+{
+	conn->client_held = hold;
 }
 
 void conn_disarm(struct conn *conn)
@@ -147,22 +153,36 @@ static bool conn_is_half_closed(const struct conn *conn)
 	return conn->client.fin_received != conn->upstream->leg.fin_received;
 }
 
-/* Whether the client is to be read now. */
-static bool conn_reads_client(const struct conn *conn)
+/* conn_reads(), of which some need but one side. */
+static inline bool conn_reads_client(const struct conn *conn)
 {
+	const struct upstream *upstream = conn->upstream;
 	uint8_t reads = stages[conn->stage].reads;
 
-	return !conn->client_read_hold && (reads & CLIENT || (reads & ANSWERED && !leg_pending(&conn->client)));
+	return (reads & CLIENT || (reads & ANSWERED && !leg_pending(&conn->client))) && !conn->client_held && !conn->client.fin_received &&
+	       !(upstream && leg_pending(&upstream->leg));
 }
 
-/* What one leg is watched for. Pure. `other` is where its bytes go: while something waits to be written there, it is not read. */
-static uint32_t conn_interest(bool reads, const struct leg *leg, const struct leg *other)
+static inline bool conn_reads_server(const struct conn *conn)
+{
+	const struct upstream *upstream = conn->upstream;
+
+	return stages[conn->stage].reads & SERVER && upstream && !upstream->leg.fin_received && !leg_pending(&conn->client);
+}
+
+unsigned conn_reads(const struct conn *conn)
+{
+	return (conn_reads_client(conn) ? CONN_CLIENT : 0) | (conn_reads_server(conn) ? CONN_SERVER : 0);
+}
+
+/* What one leg is watched for. Pure. */
+static uint32_t conn_interest(bool read, const struct leg *leg)
 {
 	uint32_t events = 0;
 
 	if (leg->connecting)
 		return EPOLLOUT;
-	if (reads && !leg->fin_received && !(other && leg_pending(other)))
+	if (read)
 		events |= EPOLLIN;
 	if (leg_pending(leg))
 		events |= EPOLLOUT;
@@ -232,11 +252,9 @@ void conn_settle(struct conn *conn)
 	}
 	if (conn->stage == STAGE_CLOSED)
 		return;
-	result = conn_watch(conn, &conn->client,
-	                    conn_interest(conn_reads_client(conn), &conn->client, upstream ? &upstream->leg : NULL));
+	result = conn_watch(conn, &conn->client, conn_interest(conn_reads_client(conn), &conn->client));
 	if (upstream && !result)
-		result = conn_watch(conn, &upstream->leg,
-		                    conn_interest(stages[conn->stage].reads & SERVER, &upstream->leg, &conn->client));
+		result = conn_watch(conn, &upstream->leg, conn_interest(conn_reads_server(conn), &upstream->leg));
 	if (result) {
 		conn_close(conn, cause_of(result == -ENOMEM || result == -ENOSPC ? REASON_MEMORY_LIMIT : REASON_INTERNAL_ERROR),
 		           "the kernel does not watch this connection's sockets: epoll_ctl: %s", strerror(-result));
@@ -300,7 +318,7 @@ static void conn_client_ready(struct loop_source *source, uint32_t events)
 	struct conn *conn = conn_of(source, client.source);
 	struct leg *leg = &conn->client;
 	int error;
-	bool wanted = conn_reads_client(conn) && !leg->fin_received && !(conn->upstream && leg_pending(&conn->upstream->leg));
+	bool wanted = conn_reads_client(conn);
 
 	if ((events & EPOLLOUT) && leg_pending(leg)) {
 		if (pump_flush(&conn->worker->pump, leg))
@@ -365,7 +383,7 @@ void conn_server_ready(struct conn *conn, uint32_t events)
 		conn_settle(conn);
 		return;
 	}
-	wanted = (stages[conn->stage].reads & SERVER) && !leg->fin_received && !leg_pending(&conn->client);
+	wanted = conn_reads_server(conn);
 	if ((events & EPOLLOUT) && leg_pending(leg)) {
 		if (pump_flush(&conn->worker->pump, leg))
 			conn->proto->server_failed(conn);

@@ -81,7 +81,7 @@ struct conn {
 	bool admitted : 1;               /* counted in proxy->admitted */
 	bool in_line : 1;
 	bool only_probes : 1;            /* every request so far was a kubelet's probe */
-	bool client_read_hold : 1;       /* do not read the client now (a pipelined request waits) */
+	bool client_held : 1;            /* conn_hold_client() */
 	uint8_t http_minor;              /* of the last request */
 	uint8_t loops;                   /* dials for the request at hand that the redirect caught and that were made anew */
 	uint16_t last_status;
@@ -109,12 +109,20 @@ struct conn {
 struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin);
 
 /* The only writer of conn->stage. What the stage table does not allow leaves the stage as it is, and the connection ends as
- * internal_error with the event at hand. Disarms the alarm. */
+ * internal_error with the event at hand. Disarms the alarm, and holds the client no longer. */
 void conn_enter(struct conn *conn, enum stage stage);
 
 /* Arms the alarm in place of the one that is; disarms it. One that does not belong to the stage is a fault, as above. */
 void conn_arm(struct conn *conn, enum alarm alarm, int64_t at);
 void conn_disarm(struct conn *conn);
+
+/* The client has sent as much as is taken in this stage for now: it is not read until it is held no longer, or the stage is another. */
+void conn_hold_client(struct conn *conn, bool hold);
+
+/* The sides that are to be read now: what the stage table says, but for one that has finished, a client that is held, and one whose bytes
+ * would go where others wait to be written. Pure. */
+enum { CONN_CLIENT = 1, CONN_SERVER = 2 };
+unsigned conn_reads(const struct conn *conn);
 
 /* A stage or an enum phase. */
 unsigned conn_phase(const struct conn *conn);

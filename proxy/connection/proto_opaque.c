@@ -157,7 +157,6 @@ void proto_opaque_start(struct conn *conn, const uint8_t *server_bytes, size_t l
 	int result;
 
 	conn->proto = &proto_opaque;
-	conn->client_read_hold = false;
 	upstream_use(conn->upstream);
 	if (length && leg_send(&conn->client, server_bytes, length, conn_now(conn))) {
 		conn_close_client_failed(conn);

@@ -173,7 +173,6 @@ void exchange_end(struct conn *conn, const struct ending *why)
 	loop_defer(conn->worker->loop, &exchange->deferred);
 	conn->exchange = NULL;
 	conn_disarm(conn);
-	conn->client_read_hold = false;
 	conn->loops = 0;
 	conn->instants[INSTANT_REQUEST] = conn->instants[INSTANT_ATTEMPT] = conn->instants[INSTANT_REQUEST_END] = 0;
 }
@@ -339,7 +338,7 @@ static void exchange_discard(struct conn *conn, size_t length)
 	struct cause answered = cause_by(REASON_CONNECTION_CLOSE, BY_SERVER);
 
 	exchange->discarded += (uint32_t)length;
-	conn->client_read_hold = exchange->discarded >= CLOSING_DISCARD_MOST;
+	conn_hold_client(conn, exchange->discarded >= CLOSING_DISCARD_MOST);
 	answered.answered = true;
 	if (exchange->response_head && exchange->response_body.complete)
 		conn_close(conn, answered, "the server answered with %u before the request was complete, and took no more of it",

@@ -79,14 +79,13 @@ static void proto_http1_judge_behind(struct conn *conn)
 	enum fit fit;
 	bool runs_on;
 
-	if (!exchange || !exchange->request_body.complete || !buf_length(&conn->client.in))
+	if (!buf_length(&conn->client.in) || !exchange || !exchange->request_body.complete)
 		return;
 	fit = detect_request_line(buf_bytes(&conn->client.in), buf_length(&conn->client.in));
 	runs_on = exchange->response_head && exchange->response_body.framing == HTTP1_UNTIL_CLOSE;
-	conn->client_read_hold = fit != FIT_MORE;
+	conn_hold_client(conn, fit != FIT_MORE);
 	if (exchange->waiting || (fit != FIT_NO && !runs_on) || !unread_may(conn))
 		return;
-	conn->client_read_hold = false;
 	unread_start(conn, HTTP1_REQUEST, runs_on ? &no_next : &no_request, nothing, nothing);
 }
 

@@ -126,6 +126,55 @@ static void phase_of_what_is_refused(void **state)
 		}
 }
 
+/* What is read in each stage: with nothing waiting; while bytes wait for the client, and for the server. */
+static void sides_are_read_as_the_table_says(void **state)
+{
+	enum { C = CONN_CLIENT, SV = CONN_SERVER };
+	static const struct {
+		enum stage stage;
+		unsigned free, client_owed, server_owed;
+	} rows[] = {
+	    {STAGE_ACCEPT, 0, 0, 0},          {STAGE_DETECT, C | SV, C, SV}, {STAGE_CONNECT, 0, 0, 0}, {STAGE_OPAQUE, C | SV, C, SV},
+	    {STAGE_IDLE, C | SV, 0, SV},      {STAGE_HEAD, C | SV, 0, SV},   {STAGE_EXCHANGE, C | SV, C, SV},
+	    {STAGE_TUNNEL, C | SV, C, SV},    {STAGE_LINGER, C, C, 0},       {STAGE_CLOSED, 0, 0, 0},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct upstream upstream = {0};
+		struct conn conn = {.stage = rows[i].stage, .upstream = &upstream};
+
+		assert_int_equal(conn_reads(&conn), rows[i].free);
+		conn_hold_client(&conn, true);
+		assert_int_equal(conn_reads(&conn), rows[i].free & SV);
+		conn_hold_client(&conn, false);
+		conn.client.fin_received = true;
+		assert_int_equal(conn_reads(&conn), rows[i].free & SV);
+		conn.client.fin_received = false;
+		upstream.leg.fin_received = true;
+		assert_int_equal(conn_reads(&conn), rows[i].free & C);
+		upstream.leg.fin_received = false;
+		assert_int_equal(buf_append(&conn.client.out, "x", 1), 0);
+		assert_int_equal(conn_reads(&conn), rows[i].client_owed);
+		buf_release(&conn.client.out);
+		assert_int_equal(buf_append(&upstream.leg.out, "x", 1), 0);
+		assert_int_equal(conn_reads(&conn), rows[i].server_owed);
+		buf_release(&upstream.leg.out);
+		conn.upstream = NULL;
+		assert_int_equal(conn_reads(&conn), rows[i].free & C);
+	}
+}
+
+/* A client that was held in one stage is read in the next. */
+static void no_stage_holds_for_another(void **state)
+{
+	struct conn conn = {.stage = STAGE_EXCHANGE};
+
+	conn_hold_client(&conn, true);
+	assert_int_equal(conn_reads(&conn), 0);
+	conn_enter(&conn, STAGE_IDLE);
+	assert_int_equal(conn_reads(&conn), CONN_CLIENT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -134,6 +183,8 @@ int main(void)
 	    cmocka_unit_test(phases),
 	    cmocka_unit_test(phases_of_an_exchange),
 	    cmocka_unit_test(phase_of_what_is_refused),
+	    cmocka_unit_test(sides_are_read_as_the_table_says),
+	    cmocka_unit_test(no_stage_holds_for_another),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
