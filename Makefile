@@ -49,7 +49,7 @@ PROXY := main docs ready \
 	$(addprefix settings/,settings settings_check settings_value) \
 	$(addprefix connection/,worker listener admission origin self_dial conn server_leg deadline progress proto_detect detect tls_hello \
 	  proto_opaque steer closing advice record) \
-	$(addprefix http1/,proto_http1 http1 http1_field http1_plain http1_request http1_response partial unread rewrite reply) \
+	$(addprefix http1/,proto_http1 http1 http1_field http1_plain http1_request http1_response partial turn_away unread rewrite reply) \
 	$(addprefix exchange/,exchange choice loss access retry) \
 	$(addprefix leg/,leg input pump) \
 	$(addprefix server/,upstream dials learned) \

@@ -5,11 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "lib/log.h"
-#include "lib/text.h"
-#include "proxy/connection/advice.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/detect.h"
@@ -26,8 +23,8 @@
 #include "proxy/http1/http1_request.h"
 #include "proxy/http1/http1_response.h"
 #include "proxy/http1/partial.h"
-#include "proxy/http1/reply.h"
 #include "proxy/http1/rewrite.h"
+#include "proxy/http1/turn_away.h"
 #include "proxy/http1/unread.h"
 #include "proxy/leg/input.h"
 #include "proxy/leg/pump.h"
@@ -499,32 +496,6 @@ static void proto_http1_ended(struct conn *conn)
 	exchange_end(conn, &conn->ending);
 }
 
-static bool proto_http1_turn_away(struct conn *conn, enum reason_id reason, const char *fact)
-{
-	static const struct advice nothing_known = {.timer = TIMEOUT_NONE};
-	TEXT_ON_STACK(detail, ADVICE_DETAIL_SIZE);
-	uint8_t bytes[2048];
-	int fd = conn->client.source.fd;
-	ssize_t got = recv(fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
-	const struct reply reply = {
-	    .status = reason_row(reason)->status,
-	    .reason = reason,
-	    .detail = detail_bytes,
-	    .reason_headers = !conn->worker->proxy->exchange->no_reason_headers,
-	    .close = true,
-	};
-	TEXT_ON_STACK(text, REPLY_MOST);
-
-	if (got <= 0 || detect_protocol(bytes, (size_t)got) != PROTOCOL_HTTP1)
-		return false;
-	advice_detail(reason, &nothing_known, fact, "", &detail);
-	reply_write(&reply, &text);
-	if (send(fd, text_bytes, text.length, MSG_NOSIGNAL) != (ssize_t)text.length)
-		return false;
-	access_refused(conn, reason, reply.status);
-	return true;
-}
-
 const struct proto proto_http1 = {
     .name = "http1",
     .lingers = true,
@@ -541,7 +512,7 @@ const struct proto proto_http1 = {
     .first = proto_http1_first,
     .refuse_first = proto_http1_refuse_first,
     .may_go_unread = unread_may,
-    .turn_away = proto_http1_turn_away,
+    .turn_away = turn_away_client,
     .exchange_size = sizeof(struct exchange),
     .phase = exchange_phase,
     .fail = exchange_fail,
