@@ -207,7 +207,7 @@ static int conn_watch(struct conn *conn, struct leg *leg, uint32_t wanted)
 static struct deadline conn_deadline_of(const struct conn *conn, const int64_t instants[static INSTANT_COUNT], uint32_t timers,
                                         enum alarm alarm)
 {
-	timers &= stages[conn->stage].timers;
+	timers &= stages[conn->stage].timers & conn->terms->timers;
 	if (conn->close_after)
 		timers &= ~TIMER_BIT(TIMEOUT_MAX_CONNECTION);
 	return deadline_next(timers, instants, alarm, conn->alarm_at, conn_is_half_closed(conn), &conn->terms->timeouts);

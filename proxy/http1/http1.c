@@ -496,9 +496,10 @@ int http1_body_start(struct http1_body *body, const struct http1_head *head)
 	struct http1_chunked *chunked = NULL;
 
 	if (head->framing == HTTP1_CHUNKED) {
-		chunked = calloc(1, sizeof *chunked);
+		chunked = malloc(sizeof *chunked); /* glibc's calloc passes by what its thread has at hand */
 		if (!chunked)
 			return -ENOMEM;
+		*chunked = (struct http1_chunked){0};
 		llhttp_init(&chunked->parser, HTTP_REQUEST, &chunked_settings);
 		llhttp_execute(&chunked->parser, own_head, sizeof own_head - 1);
 	}

@@ -5,12 +5,12 @@
 #include <strings.h>
 
 /* Whether the value has this word, given in lower case, in it. */
-static bool http1_mentions(struct slice value, const char *word)
+static inline bool http1_mentions(struct slice value, const char *word)
 {
 	size_t length = strlen(word);
 
 	for (size_t i = 0; i + length <= value.length; i++)
-		if ((value.bytes[i] | 0x20) == word[0] && strncasecmp((const char *)value.bytes + i, word, length) == 0)
+		if (http1_same(value.bytes + i, word, length))
 			return true;
 	return false;
 }

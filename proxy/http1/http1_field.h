@@ -9,15 +9,42 @@
 
 /* Single header fields. Pure. */
 
-/* Whether a name or value, which has no control characters but tabs, is this word, given in lower case. */
+/* Whether these bytes, none of them a control character but tabs, are that word of the same length, given in lower case: by eights or
+ * fours where there are as many, the last of them over bytes that were compared before. */
+static inline bool http1_same(const uint8_t *bytes, const char *word, size_t length)
+{
+	uint64_t lower = UINT64_C(0x2020202020202020), eight, eight_wanted;
+	uint32_t four, four_wanted;
+
+	if (length < 4) {
+		for (size_t i = 0; i < length; i++)
+			if ((bytes[i] | 0x20) != word[i])
+				return false;
+		return true;
+	}
+	if (length < 8) {
+		memcpy(&four, bytes, sizeof four);
+		memcpy(&four_wanted, word, sizeof four);
+		if ((four | (uint32_t)lower) != four_wanted)
+			return false;
+		memcpy(&four, bytes + length - 4, sizeof four);
+		memcpy(&four_wanted, word + length - 4, sizeof four);
+		return (four | (uint32_t)lower) == four_wanted;
+	}
+	for (size_t i = 0; i + 8 < length; i += 8) {
+		memcpy(&eight, bytes + i, sizeof eight);
+		memcpy(&eight_wanted, word + i, sizeof eight);
+		if ((eight | lower) != eight_wanted)
+			return false;
+	}
+	memcpy(&eight, bytes + length - 8, sizeof eight);
+	memcpy(&eight_wanted, word + length - 8, sizeof eight);
+	return (eight | lower) == eight_wanted;
+}
+
 static inline bool http1_is(struct slice name, const char *word)
 {
-	if (name.length != strlen(word))
-		return false;
-	for (size_t i = 0; i < name.length; i++)
-		if ((name.bytes[i] | 0x20) != word[i])
-			return false;
-	return true;
+	return name.length == strlen(word) && http1_same(name.bytes, word, name.length);
 }
 
 /* RFC 9110 §5.6.2 */

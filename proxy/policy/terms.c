@@ -67,9 +67,12 @@ static void *terms_array(struct terms_image *image, size_t count, size_t size)
 }
 
 /* Most sources are the same few texts. */
-static void terms_timeouts(struct terms_image *image, struct timeouts *timeouts)
+/* Returns which of them are on. */
+static uint32_t terms_timeouts(struct terms_image *image, struct timeouts *timeouts)
 {
-	_Static_assert(TIMEOUT_COUNT <= UINT8_MAX, "an id is a byte");
+	_Static_assert(TIMEOUT_COUNT <= 32, "an id is a byte, and a bit of a word");
+	uint32_t on = 0;
+
 	for (unsigned id = 0; id < TIMEOUT_COUNT; id++) {
 		struct timeout_value *value = &timeouts->of[id];
 		uint8_t same = 0;
@@ -83,7 +86,9 @@ static void terms_timeouts(struct terms_image *image, struct timeouts *timeouts)
 			terms_text(image, &value->source);
 		else
 			value->source = timeouts->of[same].source;
+		on |= (uint32_t)(value->milliseconds != 0) << id;
 	}
+	return on;
 }
 
 static void terms_retry(struct terms_image *image, const struct retry **retry)
@@ -173,7 +178,7 @@ static void terms_all(struct terms_image *image, struct terms *terms)
 {
 	const void *failures = terms->failures;
 
-	terms_timeouts(image, &terms->timeouts);
+	terms->timers = terms_timeouts(image, &terms->timeouts);
 	terms_text(image, &terms->service);
 	terms_text(image, &terms->rule);
 	terms_bytes(image, &terms->service_series, sizeof terms->service_series);

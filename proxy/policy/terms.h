@@ -19,6 +19,7 @@ struct retry;
  * they were read from. */
 struct terms {
 	struct timeouts timeouts;
+	uint32_t timers;         /* a bit, 1 << timeout_id, for each that is not 0s */
 	const char *service;     /* "default/web", NULL */
 	const char *rule;        /* "HTTPRoute default/web rule 0", NULL */
 	unsigned service_series; /* their numbers in the metrics */

@@ -45,8 +45,11 @@ static int32_t learned_before(int32_t ms)
 
 static struct learned_entry *learned_find(struct learned *learned, const struct addr *destination)
 {
-	struct learned_entry *set = learned->entries[addr_hash(destination) % LEARNED_SETS];
+	struct learned_entry *set;
 
+	if (!learned->turn)
+		return NULL; /* of no server was anything learned yet */
+	set = learned->entries[addr_hash(destination) % LEARNED_SETS];
 	for (int way = 0; way < LEARNED_WAYS; way++) {
 		if (!set[way].used || !addr_equal(&set[way].view.destination, destination))
 			continue;
