@@ -146,11 +146,12 @@ PEERS = {peer.name: peer for peer in (
     Peer("HAProxy splice", haproxy, mode="tcp", options=SPLICE),
     Peer("nginx", nginx, forks=True),
     Peer("nginx stream", nginx, forks=True, block=NGINX_STREAM, module=f"load_module {NGINX_STREAM_MODULE};"),
+    Peer("Lapse shared", lapse, closes=True, options=("--pool-size", "128")),
     Peer("Lapse", lapse, closes=True),
 )}
 
 
-HTTP = list(PEERS)
+HTTP = [name for name in PEERS if name != "Lapse shared"]
 OPAQUE = [name for name in HTTP if name not in ("HAProxy", "HAProxy reuse", "nginx")]
 
 
