@@ -282,15 +282,14 @@ def readings_times_connections(pod):
     apps = [KindsApp(pod.far.listener(port)) for port in (8080, 8081)]
     documents = Directory(pod)
     documents.replace("all.yaml", *crowd(pod, 0))
-    pod.start("--config", documents.path, "--log-rate", "0", server_idle="200ms")
+    # Ports whose connections were reset come round again: conntrack is to have forgotten them by then (docs/architecture.md, limits).
+    pod.start("--config", documents.path, "--log-rate", "0", server_idle="200ms", init=("--conntrack-timeout", "close=1s"))
     try:
         veterans = {kind: opened(pod, kind) for kind in KINDS}
         kinds = list(KINDS)
         for number in range(count // 2):  # what the log's rings and the first use of anything take
             opened(pod, kinds[number % len(kinds)]).close()
         peers = [opened(pod, kinds[number % len(kinds)]) for number in range(count)]
-        time.sleep(0.5)
-        first = pod.proxy.private_kib()
         brief = opened(pod, "opaque", 8081)
         for generation in range(1, readings_wanted + 1):
             documents.replace("all.yaml", *crowd(pod, generation))
@@ -300,10 +299,13 @@ def readings_times_connections(pod):
             peers = peers[each:] + [opened(pod, kinds[number % len(kinds)]) for number in range(each)]
             brief.send(b"\0abc")
             brief.until(b"abc")
+            if generation == 1:  # with what it takes to have had a policy before
+                time.sleep(0.5)
+                first = pod.proxy.private_kib()
         time.sleep(0.5)
         last = pod.proxy.private_kib()
-        print(f"private KiB with {count} connections: {first} after the first reading, {last} after {readings_wanted} more", flush=True)
-        expect(last <= 1.3 * first or pod.context.sanitize, f"{first} KiB after the first reading, {last} KiB after {readings_wanted} more")
+        print(f"private KiB with {count} connections: {first} after the first change, {last} after {readings_wanted - 1} more", flush=True)
+        expect(last <= 1.3 * first or pod.context.sanitize, f"{first} KiB after the first change, {last} KiB after {readings_wanted - 1} more")
         on_web = "annotation lapse.proxy/timeout-{} on Service default/web"
         wanted = {"opaque": ("opaque", "tcpIdle", "1h6m40s", on_web.format("tcp-idle")),
                   "idle": ("idle", "idleConnection", "1h40m", on_web.format("idle-connection")),
