@@ -1,5 +1,6 @@
 """Mutants: one line of C changed in one way, as somebody might mistype it."""
 import collections
+import contextlib
 import os
 import re
 
@@ -89,8 +90,8 @@ def listed(root, name, columns):
 
 
 def find(root, path, before, after):
-    """The mutant of a list's row, where the line is now; None: the line is gone."""
-    with open(os.path.join(root, path)) as file:
+    """The mutant of a list's row, where the line is now; None: the line or its file is gone."""
+    with contextlib.suppress(FileNotFoundError), open(os.path.join(root, path)) as file:
         for number, line in enumerate(file, 1):
             if line.strip() == before:
                 return Mutant(path, number, before, after, "listed")
