@@ -57,7 +57,7 @@ struct proxy {
 	uint64_t max_connections;
 	int half_closed_keepalive_s;     /* keep-alive period of a half-closed leg, a third of conntrack's close_wait */
 	_Atomic uint64_t connections;    /* open now, all workers */
-	_Atomic uint64_t admitted[2];    /* of these, by direction, neither refused nor lingering: what max_connections limits (admission.h) */
+	_Atomic uint64_t admitted;       /* of these, neither refused nor lingering: what max_connections limits; admission.c's, both directions */
 	_Atomic uint64_t conn_ids;       /* the last one given to a connection */
 	_Atomic int drain;               /* enum drain; written by main, read by the workers after a wake-up */
 	struct worker *const *workers;   /* for the admin listener: their counters */

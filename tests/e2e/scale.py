@@ -171,11 +171,10 @@ def ten_thousand_idle(pod):
         expect(private < 20000 or pod.context.sanitize, f"{private} KiB private memory for {count} idle connections")
         ask_all(peers)
         peers += dial_many(pod, further, further)
-        # Workers that look in the same moment may keep one more than the most (proxy/connection/admission.h).
-        until(lambda: pod.proxy.closed() >= further - 3, lambda: f"{pod.proxy.closed()} of {further} gave way", within=10)
+        until(lambda: pod.proxy.closed() >= further, lambda: f"{pod.proxy.closed()} of {further} gave way", within=10)
         time.sleep(0.3)
         gone = pod.proxy.records(CLOSED)
-        expect(len(gone) <= further, f"{len(gone)} gave way to {further}")
+        expect(len(gone) == further, f"{len(gone)} gave way to {further}")
         expect(all(record["reason"] == "conn_limit" and record["phase"] == "idle" for record in gone),
                f"not all gave way: {[record for record in gone if record['reason'] != 'conn_limit'][:1]}")
         ports = {int(record["client"].rsplit(":", 1)[1]) for record in gone}
