@@ -50,7 +50,7 @@ PROXY := main docs ready \
 	$(addprefix connection/,worker listener admission origin self_dial conn server_leg deadline progress proto_detect detect tls_hello \
 	  proto_opaque steer closing advice record) \
 	$(addprefix http1/,proto_http1 http1 http1_field http1_plain http1_request http1_response partial turn_away unread rewrite reply) \
-	$(addprefix exchange/,exchange choice loss access retry) \
+	$(addprefix exchange/,exchange exchange_answer choice loss access retry) \
 	$(addprefix leg/,leg input pump) \
 	$(addprefix server/,upstream dials learned) \
 	$(addprefix metrics/,metrics series words) \

@@ -50,7 +50,7 @@ struct admin_client {
 	bool loopback;
 	size_t length; /* of request */
 	size_t expected; /* of request, once its head is known; 0 before */
-	struct http1_head head;
+	struct message_head head;
 	size_t head_length;
 	char start[512]; /* the answer's head */
 	size_t start_length, sent; /* of head and body together */
@@ -296,19 +296,19 @@ static void admin_client_request(struct admin_client *client)
 		if (result == -EAGAIN)
 			error = (struct http1_error){.status = 431};
 		if (result) {
-			client->head = (struct http1_head){0};
+			client->head = (struct message_head){0};
 			admin_client_refuse(client, error.status, "this is not a request that is understood here\n");
 			return;
 		}
-		if (client->head.framing == HTTP1_CHUNKED) {
+		if (client->head.framing == MESSAGE_CHUNKED) {
 			admin_client_refuse(client, 411, "a body needs a Content-Length here\n");
 			return;
 		}
-		if (client->head.framing == HTTP1_LENGTH && client->head.content_length > BODY_MOST) {
+		if (client->head.framing == MESSAGE_LENGTH && client->head.content_length > BODY_MOST) {
 			admin_client_refuse(client, 413, "a body has at most 4096 bytes here\n");
 			return;
 		}
-		client->expected = client->head_length + (client->head.framing == HTTP1_LENGTH ? (size_t)client->head.content_length : 0);
+		client->expected = client->head_length + (client->head.framing == MESSAGE_LENGTH ? (size_t)client->head.content_length : 0);
 	}
 	if (client->length >= client->expected)
 		admin_client_handle(client);

@@ -27,7 +27,7 @@ struct admin_call {
 	const struct admin_context *context;
 	struct walks *walks;
 	void *client;                /* for admin_answer_later() */
-	const struct http1_head *head;
+	const struct message_head *head;
 	struct slice fields;   /* the head's bytes */
 	struct slice path, query, body;
 	bool loopback;               /* it comes from this host */

@@ -9,6 +9,7 @@
 #include "lib/timeouts.h"
 #include "proxy/connection/deadline.h"
 
+struct answer;
 struct cause;
 struct conn;
 struct input;
@@ -49,6 +50,8 @@ struct proto {
 	unsigned (*phase)(const struct conn *conn);
 	/* The exchange under way, or the beginning of one, cannot succeed: answered where that is possible, else the connection ends. */
 	void (*fail)(struct conn *conn, struct cause cause, const char *format, ...) __attribute__((format(printf, 3, 4)));
+	/* Sends the proxy's own answer to the request at hand (exchange/answer.h). 0, or as leg_send(). */
+	int (*answer)(struct conn *conn, const struct answer *answer);
 	/* What the record of an end says of the exchange under way: "; attempt 2 of 3". */
 	void (*describe)(const struct conn *conn, struct text *out);
 	/* The connection ends: so does what is under way on it. */

@@ -16,7 +16,6 @@
 #include "proxy/exchange/access.h"
 #include "proxy/exchange/loss.h"
 #include "proxy/exchange/retry.h"
-#include "proxy/http1/reply.h"
 #include "proxy/metrics/metrics.h"
 #include "proxy/metrics/series.h"
 #include "proxy/policy/terms.h"
@@ -27,7 +26,7 @@ enum {
 	LOOPS_MOST = 3,
 };
 
-static void exchange_remember(struct conn *conn, const struct http1_head *head)
+static void exchange_remember(struct conn *conn, const struct message_head *head)
 {
 	size_t path = head->target.length < PATH_MOST ? head->target.length : PATH_MOST;
 	char *text;
@@ -40,18 +39,12 @@ static void exchange_remember(struct conn *conn, const struct http1_head *head)
 		conn->last_request = text;
 }
 
-int exchange_begin(struct conn *conn, const struct http1_head *head)
+int exchange_begin(struct conn *conn, const struct message_head *head)
 {
 	struct exchange *exchange = slab_alloc(conn->worker->exchange_memory);
-	int result;
 
 	if (!exchange)
 		return -ENOMEM;
-	result = http1_body_start(&exchange->request_body, head);
-	if (result) {
-		slab_release(conn->worker->exchange_memory, exchange);
-		return result;
-	}
 	exchange->request = *head;
 	exchange->request.method = exchange->request.target = exchange->request.authority = (struct slice){0};
 	exchange->worker = conn->worker;
@@ -165,8 +158,8 @@ void exchange_end(struct conn *conn, const struct ending *why)
 	if (why && why != &conn->ending)
 		exchange_tell(conn, why);
 	exchange_count(conn);
-	http1_body_free(&exchange->request_body);
-	http1_body_free(&exchange->response_body);
+	message_body_free(&exchange->request_body);
+	message_body_free(&exchange->response_body);
 	exchange_forget_request(conn);
 	free(exchange->target);
 	exchange->deferred.run = exchange_swept;
@@ -242,8 +235,8 @@ void exchange_retry(struct conn *conn)
 	struct exchange *exchange = conn->exchange;
 
 	exchange->counted = false;
-	http1_body_free(&exchange->response_body);
-	exchange->response = (struct http1_head){0};
+	message_body_free(&exchange->response_body);
+	exchange->response = (struct message_head){0};
 	exchange->scan = (struct input_scan){0};
 	exchange_acquire(conn);
 	if (conn->exchange && conn->upstream)
@@ -298,7 +291,7 @@ static void exchange_let_go(struct conn *conn)
 
 void exchange_acquire(struct conn *conn)
 {
-	const struct http1_head *request = &conn->exchange->request;
+	const struct message_head *request = &conn->exchange->request;
 	bool shared = conn->worker->proxy->upstream->pool_size, twice = request->idempotent && request->content_length <= EXCHANGE_REPLAY_MOST;
 
 	if (conn->upstream && !conn->passed && !upstream_usable(conn->upstream)) {
@@ -366,104 +359,11 @@ void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length)
 		exchange_fail(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
 }
 
-static bool exchange_can_answer(const struct conn *conn)
-{
-	return !conn->client.write_failed && !(conn->exchange && conn->exchange->response_head);
-}
-
-/* Whether the client's connection can go on after an answer of ours. */
-static bool exchange_lives_on(const struct conn *conn)
-{
-	const struct exchange *exchange = conn->exchange;
-
-	return exchange && exchange->request_body.complete && exchange->request.keep_alive && !conn->close_after &&
-	       !conn->worker->leaving && !conn->client.fin_received;
-}
-
-static int exchange_send_reply(struct conn *conn, const struct reply *reply)
-{
-	TEXT_ON_STACK(text, REPLY_MOST);
-	int result;
-
-	reply_write(reply, &text);
-	result = leg_send(&conn->client, text_bytes, text.length, conn_now(conn));
-	if (result)
-		return result;
-	conn->last_status = (uint16_t)reply->status;
-	if (conn->exchange) {
-		conn->exchange->status = (uint16_t)reply->status;
-		conn->exchange->through = true;
-		conn->exchange->own_answer = true;
-		conn->exchange->failure = reply->reason;
-	} else {
-		access_refused(conn, reply->reason, reply->status);
-	}
-	return 0;
-}
-
-static void exchange_rest_client(struct conn *conn, const struct ending *why)
+void exchange_rest(struct conn *conn, const struct ending *why)
 {
 	exchange_end(conn, why);
 	conn->instants[INSTANT_IDLE] = conn_now(conn);
 	conn_enter(conn, STAGE_IDLE);
-}
-
-/* Sends the answer. True when the client's connection lives on after it. */
-static bool exchange_answer(struct conn *conn, struct cause cause, const char *detail)
-{
-	const struct exchange *exchange = conn->exchange;
-	/* The server was not reached, or broke: on another connection the client may meet another one. */
-	bool elsewhere = cause.status == 502 || cause.reason == REASON_NO_LOCAL_PORT || cause.reason == REASON_BACKEND_UNRESOLVED;
-	bool live = exchange_lives_on(conn) && reason_row(cause.reason)->by != BY_CLIENT && !elsewhere;
-	struct reply reply = {
-	    .status = cause.status,
-	    .reason = cause.reason,
-	    .detail = detail,
-	    .reason_headers = !conn->worker->proxy->exchange->no_reason_headers,
-	    .body = exchange && exchange->request.accepts_text && !exchange->request.is_head,
-	    .close = !live,
-	};
-
-	return !exchange_send_reply(conn, &reply) && live;
-}
-
-__attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn *conn, struct cause cause, const char *format,
-                                                                     va_list arguments)
-{
-	struct ending ending;
-	va_list again;
-	bool live;
-
-	if (closing_looped(conn, cause.reason)) {
-		TEXT_ON_STACK(words, 256);
-
-		closing_looped_words(conn, &words);
-		exchange_fail(conn, cause_of(REASON_REDIRECT_LOOP), "%s", words_bytes);
-		return;
-	}
-	if (retry_after_failure(conn, cause.reason))
-		return;
-	if (conn->exchange)
-		exchange_count_attempt(conn, cause.reason);
-	if (!cause.status)
-		cause.status = reason_row(cause.reason)->status;
-	if (!cause.status || !exchange_can_answer(conn)) {
-		conn_close_list(conn, cause, format, arguments);
-		return;
-	}
-	va_copy(again, arguments);
-	ending_fill(&ending, conn, cause);
-	ending_explain(&ending, conn, format, again);
-	va_end(again);
-	live = exchange_answer(conn, cause, ending.detail ? ending.detail : reason_row(cause.reason)->sentence);
-	if (!live) {
-		cause.answered = true;
-		conn_close_list(conn, cause, format, arguments);
-	} else {
-		server_leg_drop(conn, true);
-		exchange_rest_client(conn, &ending);
-	}
-	ending_free(&ending);
 }
 
 void exchange_client_finished(struct conn *conn)
@@ -474,30 +374,7 @@ void exchange_client_finished(struct conn *conn)
 	conn_half_closed(conn);
 }
 
-void exchange_end_unanswered(struct conn *conn, struct cause cause, bool reset, const char *format, ...)
-{
-	va_list arguments;
-
-	if (retry_after_failure(conn, cause.reason))
-		return;
-	exchange_count_attempt(conn, cause.reason);
-	cause.at_rest = !reset;
-	cause.reset = reset;
-	va_start(arguments, format);
-	conn_close_list(conn, cause, format, arguments);
-	va_end(arguments);
-}
-
-void exchange_fail(struct conn *conn, struct cause cause, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	exchange_fail_list(conn, cause, format, arguments);
-	va_end(arguments);
-}
-
-static void exchange_close_client(struct conn *conn)
+void exchange_close_client(struct conn *conn)
 {
 	const struct exchange *exchange = conn->exchange;
 	struct cause unfinished = cause_by(REASON_CONNECTION_CLOSE, BY_SERVER);
@@ -514,35 +391,9 @@ static void exchange_close_client(struct conn *conn)
 		conn_close(conn, cause_by(REASON_CONNECTION_CLOSE, BY_CLIENT), "the client asked to close after its response");
 	} else {
 		conn_close(conn, cause_by(REASON_CONNECTION_CLOSE, BY_SERVER),
-		           exchange->response_body.framing == HTTP1_UNTIL_CLOSE ? "the response ended with the server's connection"
+		           exchange->response_body.framing == MESSAGE_UNTIL_CLOSE ? "the response ended with the server's connection"
 		                                                                : "the server asked to close after its response");
 	}
-}
-
-static void exchange_close_redirected(struct conn *conn, const char *location)
-{
-	if (conn->worker->leaving && !conn->close_after)
-		conn->close_after = REASON_DRAIN;
-	if (conn->close_after || !conn->exchange->request.keep_alive)
-		exchange_close_client(conn);
-	else
-		conn_close(conn, cause_by(REASON_CONNECTION_CLOSE, BY_CLIENT),
-		           "the client had not sent its whole request when that was answered with a redirect to %.200s", location);
-}
-
-void exchange_redirect(struct conn *conn, int status, const char *location)
-{
-	struct reply reply = {.status = status, .location = location, .close = !exchange_lives_on(conn)};
-	int result = exchange_send_reply(conn, &reply);
-
-	if (result == -ENOMEM)
-		exchange_no_memory(conn);
-	else if (result)
-		loss_of_client(conn);
-	else if (reply.close)
-		exchange_close_redirected(conn, location);
-	else
-		exchange_rest_client(conn, NULL);
 }
 
 void exchange_finish_if_complete(struct conn *conn)
@@ -556,11 +407,11 @@ void exchange_finish_if_complete(struct conn *conn)
 		exchange->server_full = true; /* until then the server may say more than it was asked */
 		return;
 	}
-	server_keeps = exchange->response.keep_alive && exchange->response_body.framing != HTTP1_UNTIL_CLOSE &&
+	server_keeps = exchange->response.keep_alive && exchange->response_body.framing != MESSAGE_UNTIL_CLOSE &&
 	               !exchange->server_dirty && conn->upstream && !conn->upstream->leg.fin_received && !conn->client.fin_received &&
 	               !leg_pending(&conn->upstream->leg) && (!exchange->server_full || upstream_quiet(conn->upstream));
 	client_keeps = exchange->request.keep_alive && exchange->request_body.complete && exchange->response.keep_alive &&
-	               exchange->response_body.framing != HTTP1_UNTIL_CLOSE && !conn->close_after;
+	               exchange->response_body.framing != MESSAGE_UNTIL_CLOSE && !conn->close_after;
 	conn->last_status = exchange->response.status;
 	exchange->through = true;
 	if (conn->upstream)
@@ -575,7 +426,7 @@ void exchange_finish_if_complete(struct conn *conn)
 		exchange_close_client(conn);
 		return;
 	}
-	exchange_rest_client(conn, NULL);
+	exchange_rest(conn, NULL);
 }
 
 unsigned exchange_phase(const struct conn *conn)
@@ -592,9 +443,4 @@ unsigned exchange_phase(const struct conn *conn)
 	if ((!conn->upstream && !refused) || exchange->refusal == REASON_BACKEND_UNRESOLVED)
 		return STAGE_CONNECT;
 	return exchange->request_body.complete ? PHASE_WAIT : PHASE_REQUEST;
-}
-
-void exchange_no_memory(struct conn *conn)
-{
-	conn_close(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
 }

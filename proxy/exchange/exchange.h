@@ -8,7 +8,8 @@
 #include "lib/buf.h"
 #include "lib/loop.h"
 #include "proxy/connection/closing.h"
-#include "proxy/http1/http1.h"
+#include "proxy/exchange/message.h"
+#include "proxy/leg/input.h"
 #include "proxy/metrics/metrics.h"
 
 struct access;
@@ -29,9 +30,9 @@ enum { EXCHANGE_REPLAY_MOST = 65536 };
 struct exchange {
 	struct loop_deferred deferred; /* once it is over */
 	struct worker *worker;
-	struct http1_head request;  /* its slices are gone */
-	struct http1_head response; /* likewise; valid once response_head */
-	struct http1_body request_body, response_body;
+	struct message_head request;  /* its slices are gone */
+	struct message_head response; /* likewise; valid once response_head */
+	struct message_body request_body, response_body;
 	struct input_scan scan; /* of the response head */
 	struct buf replay;      /* the request as sent so far, while replayable */
 	uint64_t leg_sent;      /* what the server leg had sent before this attempt */
@@ -59,9 +60,9 @@ struct exchange {
 	bool response_head;     /* parsed, and on its way to the client */
 };
 
-/* Takes over the connection's next request: the head has been parsed, `complete` says whether its body is here too.
- * conn enters STAGE_EXCHANGE. 0 or -ENOMEM, then nothing has changed. */
-int exchange_begin(struct conn *conn, const struct http1_head *head);
+/* Takes over the connection's next request, whose head has been parsed; its body is the protocol's to begin. conn enters
+ * STAGE_EXCHANGE. 0 or -ENOMEM, then nothing has changed. */
+int exchange_begin(struct conn *conn, const struct message_head *head);
 
 /* Finds a server leg: the connection's own, an idle one, or a new one. A failure ends the exchange. */
 void exchange_acquire(struct conn *conn);
@@ -115,6 +116,10 @@ unsigned exchange_phase(const struct conn *conn);
 
 /* The dial failed with -errno, or, error 0, `connect` fired. */
 void exchange_dial_failed(struct conn *conn, int error);
+
+/* It is over, as exchange_end() has it, and the client's connection waits for the next request; or closes behind its last response. */
+void exchange_rest(struct conn *conn, const struct ending *why);
+void exchange_close_client(struct conn *conn);
 
 /* If the exchange is not over: when request and response are through and handed to the client: rest the server leg, go idle or close. */
 void exchange_finish_if_complete(struct conn *conn);

@@ -146,19 +146,19 @@ static void loss_of_answered(struct conn *conn)
 void loss_of_server(struct conn *conn, int error)
 {
 	struct exchange *exchange = conn->exchange;
-	struct http1_body *body = &exchange->response_body;
+	struct message_body *body = &exchange->response_body;
 	struct cause answered = cause_by(REASON_CONNECTION_CLOSE, BY_SERVER);
 
 	answered.answered = true;
 	exchange->server_dirty = true;
 	if (!exchange->response_head) {
 		loss_before_response(conn, error);
-	} else if (!error && body->framing == HTTP1_UNTIL_CLOSE && exchange->request_body.complete) {
+	} else if (!error && body->framing == MESSAGE_UNTIL_CLOSE && exchange->request_body.complete) {
 		body->complete = true;
 		exchange_finish_if_complete(conn);
 	} else if (body->complete && exchange->request_body.complete) {
 		exchange_finish_if_complete(conn); /* all is here, the client is still taking it */
-	} else if (!error && (body->complete || body->framing == HTTP1_UNTIL_CLOSE)) {
+	} else if (!error && (body->complete || body->framing == MESSAGE_UNTIL_CLOSE)) {
 		loss_of_answered(conn);
 	} else if (body->complete) {
 		conn_close(conn, answered, "the server answered with %u before the request was complete, and closed", exchange->response.status);
@@ -174,7 +174,7 @@ void loss_of_server(struct conn *conn, int error)
 		           progress_vanished_words(conn, &conn->upstream->leg, &words));
 	} else if (error) {
 		conn_close(conn, cause_of(REASON_SERVER_RESET), "the server reset the connection in the middle of its response");
-	} else if (body->framing == HTTP1_LENGTH) {
+	} else if (body->framing == MESSAGE_LENGTH) {
 		conn_close(conn, cause_of(REASON_SERVER_TRUNCATED), "the server closed with %llu bytes of its response missing",
 		           (unsigned long long)body->remaining);
 	} else {

@@ -52,12 +52,12 @@ static bool retry_wants_failure(const struct terms *terms, enum reason_id reason
 /* Whether the request can be sent again: all that came of it is kept, and what is yet to come is known to fit. */
 static bool retry_can_repeat(const struct exchange *exchange)
 {
-	const struct http1_body *body = &exchange->request_body;
+	const struct message_body *body = &exchange->request_body;
 	size_t kept = buf_length(&exchange->replay);
 
 	if (!exchange->replayable)
 		return false;
-	return body->complete || (kept && body->framing == HTTP1_LENGTH && body->remaining <= EXCHANGE_REPLAY_MOST - kept);
+	return body->complete || (kept && body->framing == MESSAGE_LENGTH && body->remaining <= EXCHANGE_REPLAY_MOST - kept);
 }
 
 /* Whether one more attempt is possible and allowed; takes it from the budget. */

@@ -29,7 +29,7 @@ struct explain {
 	struct addr address; /* else */
 	const char *head;    /* NULL: an opaque connection */
 	size_t head_length;
-	struct http1_head parsed;
+	struct message_head parsed;
 	struct route_request request;
 	struct explanation explanation;
 };

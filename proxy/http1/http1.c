@@ -94,7 +94,7 @@ int http1_scan_head(struct input_scan *scan, enum http1_kind kind, const uint8_t
 /* What the callbacks gather. */
 struct gather {
 	llhttp_t parser; /* first: the callbacks get its address */
-	struct http1_head *head;
+	struct message_head *head;
 	struct slice name;
 	struct slice value;
 	struct slice host;
@@ -190,18 +190,18 @@ static bool http1_is_idempotent(struct slice method)
 	return false;
 }
 
-static enum http1_framing http1_framing_of(enum http1_kind kind, const struct gather *gather, const struct http1_head *request)
+static enum message_framing http1_framing_of(enum http1_kind kind, const struct gather *gather, const struct message_head *request)
 {
 	const llhttp_t *parser = &gather->parser;
 
 	if (kind == HTTP1_RESPONSE && (request->is_head || parser->status_code / 100 == 1 || parser->status_code == 204 ||
 	                               parser->status_code == 304 || (request->is_connect && parser->status_code / 100 == 2)))
-		return HTTP1_NO_BODY;
+		return MESSAGE_NO_BODY;
 	if (gather->transfer_encodings)
-		return HTTP1_CHUNKED;
+		return MESSAGE_CHUNKED;
 	if (gather->content_lengths)
-		return HTTP1_LENGTH;
-	return kind == HTTP1_REQUEST ? HTTP1_NO_BODY : HTTP1_UNTIL_CLOSE;
+		return MESSAGE_LENGTH;
+	return kind == HTTP1_REQUEST ? MESSAGE_NO_BODY : MESSAGE_UNTIL_CLOSE;
 }
 
 static const char *http1_ambiguity(const struct gather *gather)
@@ -245,7 +245,7 @@ static int http1_refuse_llhttp(struct http1_error *error, enum http1_kind kind, 
 }
 
 /* METHOD SP TARGET SP HTTP/1.x CRLF, any token being a method and any bytes but controls and blanks a target. Its length, or 0. */
-static size_t http1_request_line(const uint8_t *bytes, size_t length, struct http1_head *head)
+static size_t http1_request_line(const uint8_t *bytes, size_t length, struct message_head *head)
 {
 	static const char version[] = " HTTP/1.";
 	const uint8_t *end = memchr(bytes, '\n', length), *blank = end ? memchr(bytes, ' ', (size_t)(end - bytes)) : NULL, *target, *at;
@@ -358,10 +358,10 @@ static int http1_execute(struct gather *gather, enum http1_kind kind, const uint
 	return parsed == HPE_OK || parsed == HPE_PAUSED_UPGRADE ? 0 : http1_refuse_llhttp(error, kind, gather, bytes);
 }
 
-int http1_parse_head(enum http1_kind kind, const uint8_t *bytes, size_t head_length, const struct http1_head *request,
-                     const struct http1_limits *limits, struct http1_head *out, struct http1_error *error)
+int http1_parse_head(enum http1_kind kind, const uint8_t *bytes, size_t head_length, const struct message_head *request,
+                     const struct http1_limits *limits, struct message_head *out, struct http1_error *error)
 {
-	struct http1_head head = {.keep_alive_timeout_s = -1};
+	struct message_head head = {.keep_alive_timeout_s = -1};
 	struct gather gather = {.head = &head};
 	llhttp_t *parser = &gather.parser;
 	size_t line = kind == HTTP1_REQUEST ? http1_request_line(bytes, head_length, &head) : 0;
@@ -396,8 +396,8 @@ int http1_parse_head(enum http1_kind kind, const uint8_t *bytes, size_t head_len
 	return 0;
 }
 
-int http1_read_head(struct input_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length, const struct http1_head *request,
-                    const struct http1_limits *limits, size_t *head_length, struct http1_head *out, struct http1_error *error)
+int http1_read_head(struct input_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length, const struct message_head *request,
+                    const struct http1_limits *limits, size_t *head_length, struct message_head *out, struct http1_error *error)
 {
 	int result;
 
@@ -490,12 +490,12 @@ static const llhttp_settings_t chunked_settings = {
     .on_message_complete = http1_on_complete,
 };
 
-int http1_body_start(struct http1_body *body, const struct http1_head *head)
+int http1_body_start(struct message_body *body, const struct message_head *head)
 {
 	static const char own_head[] = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
 	struct http1_chunked *chunked = NULL;
 
-	if (head->framing == HTTP1_CHUNKED) {
+	if (head->framing == MESSAGE_CHUNKED) {
 		chunked = malloc(sizeof *chunked); /* glibc's calloc passes by what its thread has at hand */
 		if (!chunked)
 			return -ENOMEM;
@@ -503,19 +503,13 @@ int http1_body_start(struct http1_body *body, const struct http1_head *head)
 		llhttp_init(&chunked->parser, HTTP_REQUEST, &chunked_settings);
 		llhttp_execute(&chunked->parser, own_head, sizeof own_head - 1);
 	}
-	*body = (struct http1_body){
+	*body = (struct message_body){
 	    .framing = head->framing,
 	    .remaining = head->content_length,
 	    .chunked = chunked,
-	    .complete = head->framing == HTTP1_NO_BODY || (head->framing == HTTP1_LENGTH && !head->content_length),
+	    .complete = head->framing == MESSAGE_NO_BODY || (head->framing == MESSAGE_LENGTH && !head->content_length),
 	};
 	return 0;
-}
-
-void http1_body_free(struct http1_body *body)
-{
-	free(body->chunked);
-	*body = (struct http1_body){.complete = true};
 }
 
 static int http1_feed_chunked(struct http1_chunked *chunked, enum http1_kind kind, const uint8_t *bytes, size_t length,
@@ -540,9 +534,10 @@ static int http1_feed_chunked(struct http1_chunked *chunked, enum http1_kind kin
 	                    end ? (size_t)(end - (const char *)bytes) : 0);
 }
 
-int http1_body_feed(struct http1_body *body, enum http1_kind kind, const uint8_t *bytes, size_t length,
+int http1_body_feed(struct message_body *body, enum http1_kind kind, const uint8_t *bytes, size_t length,
                     const struct http1_limits *limits, size_t *consumed, struct http1_error *error)
 {
+	struct http1_chunked *chunked = body->chunked;
 	int result;
 
 	if (body->complete) {
@@ -550,14 +545,14 @@ int http1_body_feed(struct http1_body *body, enum http1_kind kind, const uint8_t
 		return 0;
 	}
 	switch (body->framing) {
-	case HTTP1_LENGTH:
+	case MESSAGE_LENGTH:
 		*consumed = length < body->remaining ? length : (size_t)body->remaining;
 		body->remaining -= *consumed;
 		body->complete = !body->remaining;
 		return 0;
-	case HTTP1_CHUNKED:
-		result = http1_feed_chunked(body->chunked, kind, bytes, length, limits, consumed, error);
-		body->complete = body->chunked->complete;
+	case MESSAGE_CHUNKED:
+		result = http1_feed_chunked(chunked, kind, bytes, length, limits, consumed, error);
+		body->complete = chunked->complete;
 		return result;
 	default:
 		*consumed = length;

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "lib/reason.h"
-#include "lib/slice.h"
+#include "proxy/exchange/message.h"
 #include "proxy/leg/input.h"
 
 struct text;
@@ -43,53 +43,22 @@ struct http1_error {
 int http1_scan_head(struct input_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length,
                     const struct http1_limits *limits, size_t *head_length, struct http1_error *error);
 
-enum http1_framing { HTTP1_NO_BODY, HTTP1_LENGTH, HTTP1_CHUNKED, HTTP1_UNTIL_CLOSE };
-
-/* Slices are of its bytes. */
-struct http1_head {
-	struct slice method, target; /* requests */
-	struct slice authority;      /* the target's own, where Host says another: that is what a proxy sends as Host; else empty */
-	uint64_t content_length;           /* for HTTP1_LENGTH */
-	int32_t keep_alive_timeout_s;      /* `Keep-Alive: timeout=N`, -1 = not given */
-	uint16_t status;                   /* responses */
-	uint8_t minor;                     /* HTTP/1.minor, 0 or 1 */
-	enum http1_framing framing;
-	bool keep_alive;   /* the sender means to keep the connection after this message (RFC 9112 §9.3) */
-	bool idempotent;   /* RFC 9110 §9.2.2 */
-	bool is_head, is_connect;
-	bool expects_continue; /* Expect: 100-continue */
-	bool upgrade;      /* Upgrade with Connection: upgrade */
-	bool accepts_text; /* Accept allows text, or a wildcard */
-	bool connection_auth; /* NTLM or Negotiate, which sign in a connection (RFC 4559 §6), is named */
-	bool kube_probe;   /* User-Agent is a kubelet's probe */
-};
-
 /* What a complete head says. request: the one a response answers (its method decides whether a body follows), NULL for a request.
  * 0, or -EBADMSG and *error. */
-int http1_parse_head(enum http1_kind kind, const uint8_t *bytes, size_t head_length, const struct http1_head *request,
-                     const struct http1_limits *limits, struct http1_head *out, struct http1_error *error);
+int http1_parse_head(enum http1_kind kind, const uint8_t *bytes, size_t head_length, const struct message_head *request,
+                     const struct http1_limits *limits, struct message_head *out, struct http1_error *error);
 
 /* Both: 0 and what the head that starts at bytes[0] says, *scan being ready for the next; -EAGAIN: more bytes are needed; -EBADMSG and
  * *error. */
-int http1_read_head(struct input_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length, const struct http1_head *request,
-                    const struct http1_limits *limits, size_t *head_length, struct http1_head *out, struct http1_error *error);
+int http1_read_head(struct input_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t length, const struct message_head *request,
+                    const struct http1_limits *limits, size_t *head_length, struct message_head *out, struct http1_error *error);
 
-/* The body of a message on its way. All zero = HTTP1_NO_BODY, complete. */
-struct http1_chunked;
-struct http1_body {
-	enum http1_framing framing;
-	uint64_t remaining;            /* HTTP1_LENGTH */
-	struct http1_chunked *chunked; /* owned */
-	bool complete;
-};
-
-/* 0 or -ENOMEM. http1_body_free() leaves an all-zero body. */
-int http1_body_start(struct http1_body *body, const struct http1_head *head);
-void http1_body_free(struct http1_body *body);
+/* The body behind this head begins. 0 or -ENOMEM. */
+int http1_body_start(struct message_body *body, const struct message_head *head);
 
 /* How many of these bytes belong to the body, trailers included; body->complete says whether it ends there.
  * 0 or -EBADMSG and *error, then none of the bytes may go on. */
-int http1_body_feed(struct http1_body *body, enum http1_kind kind, const uint8_t *bytes, size_t length,
+int http1_body_feed(struct message_body *body, enum http1_kind kind, const uint8_t *bytes, size_t length,
                     const struct http1_limits *limits, size_t *consumed, struct http1_error *error);
 
 /* Whether a header field line (at bytes, up to its CRLF) has this name, given in lower case. */

@@ -38,7 +38,7 @@ static bool http1_plain_length(struct slice value, uint64_t *length)
 }
 
 /* False: the field says something that is for llhttp to read. *once counts the one that there must be. */
-static bool http1_plain_field(enum http1_kind kind, struct slice name, struct slice value, struct http1_head *head,
+static bool http1_plain_field(enum http1_kind kind, struct slice name, struct slice value, struct message_head *head,
                               unsigned *once)
 {
 	switch (name.length) {
@@ -74,7 +74,7 @@ static bool http1_plain_field(enum http1_kind kind, struct slice name, struct sl
 		if (!http1_is(name, "transfer-encoding"))
 			return true;
 		++*once;
-		head->framing = HTTP1_CHUNKED;
+		head->framing = MESSAGE_CHUNKED;
 		return kind == HTTP1_RESPONSE && http1_is(value, "chunked");
 	default:
 		return true;
@@ -83,7 +83,7 @@ static bool http1_plain_field(enum http1_kind kind, struct slice name, struct sl
 
 /* The fields: where the blank line begins, or NULL. */
 static const uint8_t *http1_plain_fields(enum http1_kind kind, const uint8_t *at, const uint8_t *end, size_t most,
-                                         struct http1_head *head)
+                                         struct message_head *head)
 {
 	unsigned once = 0;
 
@@ -106,7 +106,7 @@ static const uint8_t *http1_plain_fields(enum http1_kind kind, const uint8_t *at
 }
 
 /* The first line: where the next begins, or NULL. */
-static const uint8_t *http1_plain_request_line(const uint8_t *bytes, const uint8_t *end, size_t most, struct http1_head *head)
+static const uint8_t *http1_plain_request_line(const uint8_t *bytes, const uint8_t *end, size_t most, struct message_head *head)
 {
 	static const char version[] = " HTTP/1.1\r\n";
 	const uint8_t *target, *stop;
@@ -125,7 +125,7 @@ static const uint8_t *http1_plain_request_line(const uint8_t *bytes, const uint8
 }
 
 /* Of a status after which a body follows. */
-static const uint8_t *http1_plain_status_line(const uint8_t *bytes, const struct http1_head *request, struct http1_head *head)
+static const uint8_t *http1_plain_status_line(const uint8_t *bytes, const struct message_head *request, struct message_head *head)
 {
 	static const char version[] = "HTTP/1.1 ";
 	const uint8_t *code = bytes + sizeof version - 1, *stop;
@@ -138,15 +138,15 @@ static const uint8_t *http1_plain_status_line(const uint8_t *bytes, const struct
 	if (stop[0] != '\r' || stop[1] != '\n' || request->is_head || request->is_connect || status < 200 || status == 204 || status == 304)
 		return NULL;
 	head->status = (uint16_t)status;
-	head->framing = HTTP1_LENGTH;
+	head->framing = MESSAGE_LENGTH;
 	return stop + 2;
 }
 
-size_t http1_plain_head(enum http1_kind kind, const uint8_t *bytes, size_t length, const struct http1_head *request,
-                        const struct http1_limits *limits, struct http1_head *out)
+size_t http1_plain_head(enum http1_kind kind, const uint8_t *bytes, size_t length, const struct message_head *request,
+                        const struct http1_limits *limits, struct message_head *out)
 {
 	enum { SHORTEST = sizeof "HEAD / HTTP/1.1\r\n\r\n" - 1, MOST = 4096 };
-	struct http1_head head = {.keep_alive_timeout_s = -1, .minor = 1, .keep_alive = true};
+	struct message_head head = {.keep_alive_timeout_s = -1, .minor = 1, .keep_alive = true};
 	/* No class has LF in it, so no walk passes the last one. */
 	const uint8_t *lf = memrchr(bytes, '\n', length < MOST ? length : MOST), *end = lf ? lf + 1 : bytes, *at;
 

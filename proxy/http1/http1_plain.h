@@ -11,7 +11,7 @@
  * is the body's; in neither is there a field that tells of the connection's end or another protocol. The head's length; 0: it is anything else, doubtful, or
  * not here as a whole, and for http1_scan_head() and llhttp, which read alike what is read here: tests/fuzz/http1.c holds it to that.
  * Pure. */
-size_t http1_plain_head(enum http1_kind kind, const uint8_t *bytes, size_t length, const struct http1_head *request,
-                        const struct http1_limits *limits, struct http1_head *out);
+size_t http1_plain_head(enum http1_kind kind, const uint8_t *bytes, size_t length, const struct message_head *request,
+                        const struct http1_limits *limits, struct message_head *out);
 
 #endif

@@ -183,7 +183,7 @@ static bool http1_response_goes_on(struct conn *conn, const uint8_t *bytes, size
 static bool http1_response_is_whole(const struct exchange *exchange, bool nothing_behind)
 {
 	return nothing_behind && exchange->response_body.complete && exchange->response.keep_alive &&
-	       exchange->response_body.framing != HTTP1_UNTIL_CLOSE && !exchange->server_dirty && !exchange->server_full;
+	       exchange->response_body.framing != MESSAGE_UNTIL_CLOSE && !exchange->server_dirty && !exchange->server_full;
 }
 
 /* This is the response that the client gets: the request is not needed any more. */
@@ -306,12 +306,12 @@ static enum pump_end http1_response_tail(struct conn *conn, uint64_t remaining, 
 }
 
 /* More of a body whose bytes need not be looked at. */
-static enum pump_end http1_response_move(struct conn *conn, struct http1_body *body, uint64_t *moved, size_t *behind)
+static enum pump_end http1_response_move(struct conn *conn, struct message_body *body, uint64_t *moved, size_t *behind)
 {
 	enum pump_end end;
 
 	*behind = 0;
-	if (body->framing != HTTP1_LENGTH) {
+	if (body->framing != MESSAGE_LENGTH) {
 		end = pump_move(&conn->worker->pump, &conn->upstream->leg, &conn->client, UINT64_MAX, moved);
 	} else {
 		if (body->remaining > (conn->upstream->leg.bulk ? PUMP_BULK_LEAST + TAIL : WORKER_SCRATCH))
@@ -357,7 +357,7 @@ void http1_response_readable(struct conn *conn)
 	struct input input;
 	int got;
 
-	if (exchange->response_head && exchange->response_body.framing == HTTP1_CHUNKED && !exchange->response_body.complete) {
+	if (exchange->response_head && exchange->response_body.framing == MESSAGE_CHUNKED && !exchange->response_body.complete) {
 		http1_response_chunks(conn);
 		return;
 	}

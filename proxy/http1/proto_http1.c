@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "lib/text.h"
 #include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/detect.h"
@@ -23,6 +24,7 @@
 #include "proxy/http1/http1_request.h"
 #include "proxy/http1/http1_response.h"
 #include "proxy/http1/partial.h"
+#include "proxy/http1/reply.h"
 #include "proxy/http1/rewrite.h"
 #include "proxy/http1/turn_away.h"
 #include "proxy/http1/unread.h"
@@ -79,7 +81,7 @@ static void proto_http1_judge_behind(struct conn *conn)
 	if (!buf_length(&conn->client.in) || !exchange || !exchange->request_body.complete)
 		return;
 	fit = detect_request_line(buf_bytes(&conn->client.in), buf_length(&conn->client.in));
-	runs_on = exchange->response_head && exchange->response_body.framing == HTTP1_UNTIL_CLOSE;
+	runs_on = exchange->response_head && exchange->response_body.framing == MESSAGE_UNTIL_CLOSE;
 	conn_hold_client(conn, fit != FIT_MORE);
 	if (exchange->waiting || (fit != FIT_NO && !runs_on) || !unread_may(conn))
 		return;
@@ -116,7 +118,7 @@ static void proto_http1_behind(struct conn *conn)
 	input_free(&input);
 }
 
-static void proto_http1_log_begin(struct conn *conn, const uint8_t *bytes, size_t head_length, const struct http1_head *head)
+static void proto_http1_log_begin(struct conn *conn, const uint8_t *bytes, size_t head_length, const struct message_head *head)
 {
 	struct request_head request;
 
@@ -125,7 +127,7 @@ static void proto_http1_log_begin(struct conn *conn, const uint8_t *bytes, size_
 }
 
 /* What the policy says of it. False: the proxy has answered. */
-static bool proto_http1_choose(struct conn *conn, const uint8_t *bytes, size_t head_length, const struct http1_head *head,
+static bool proto_http1_choose(struct conn *conn, const uint8_t *bytes, size_t head_length, const struct message_head *head,
                                struct rewrite *rewrite)
 {
 	struct request_head request;
@@ -140,7 +142,7 @@ static bool proto_http1_choose(struct conn *conn, const uint8_t *bytes, size_t h
 
 /* A complete head: begins the exchange, takes what is here of its body, holds what lies behind. */
 static void proto_http1_begin(struct conn *conn, struct input *input, const uint8_t *bytes, size_t length, size_t head_length,
-                              const struct http1_head *head)
+                              const struct message_head *head)
 {
 	struct http1_error error;
 	struct exchange *exchange;
@@ -149,7 +151,7 @@ static void proto_http1_begin(struct conn *conn, struct input *input, const uint
 	size_t body = 0, skipped = (size_t)(bytes - input->bytes);
 
 	partial_complete(conn);
-	if (exchange_begin(conn, head)) {
+	if (exchange_begin(conn, head) || http1_body_start(&conn->exchange->request_body, head)) {
 		exchange_no_memory(conn);
 		return;
 	}
@@ -206,7 +208,7 @@ static void proto_http1_head(struct conn *conn, struct input *input)
 	static const struct http1_error too_many = {REASON_REQUEST_INVALID, 400, "more than 8 empty lines before a request", 0};
 	static const struct http1_error no_line = {REASON_REQUEST_INVALID, 400, "a request line other than METHOD TARGET HTTP/1.x", 0};
 	struct http1_error error;
-	struct http1_head head;
+	struct message_head head;
 	const uint8_t *bytes = input->bytes;
 	size_t length = input->length, head_length, skipped;
 	int result;
@@ -321,7 +323,7 @@ static void proto_http1_next(struct conn *conn)
 static void proto_http1_refuse_first(struct conn *conn, struct input *input)
 {
 	struct http1_error error;
-	struct http1_head head;
+	struct message_head head;
 	size_t head_length;
 
 	proto_http1_begin_head(conn);
@@ -373,7 +375,7 @@ static void proto_http1_server_readable(struct conn *conn)
 		partial_server_readable(conn);
 	else
 		http1_response_unasked(conn);
-	if (conn->exchange && conn->exchange->response_head && conn->exchange->response_body.framing == HTTP1_UNTIL_CLOSE)
+	if (conn->exchange && conn->exchange->response_head && conn->exchange->response_body.framing == MESSAGE_UNTIL_CLOSE)
 		proto_http1_judge_behind(conn);
 	proto_http1_next(conn);
 }
@@ -447,7 +449,6 @@ static void proto_http1_stream_idle(struct conn *conn)
 
 static void proto_http1_expired(struct conn *conn, enum timeout_id timer)
 {
-
 	switch (timer) {
 	case TIMEOUT_IDLE_CONNECTION:
 		proto_http1_idle_expired(conn);
@@ -491,6 +492,14 @@ static void proto_http1_drain(struct conn *conn)
 		conn->close_after = REASON_DRAIN;
 }
 
+static int proto_http1_answer(struct conn *conn, const struct answer *answer)
+{
+	TEXT_ON_STACK(text, REPLY_MOST);
+
+	reply_write(answer, &text);
+	return leg_send(&conn->client, text_bytes, text.length, conn_now(conn));
+}
+
 static void proto_http1_ended(struct conn *conn)
 {
 	exchange_end(conn, &conn->ending);
@@ -516,6 +525,7 @@ const struct proto proto_http1 = {
     .exchange_size = sizeof(struct exchange),
     .phase = exchange_phase,
     .fail = exchange_fail,
+    .answer = proto_http1_answer,
     .describe = retry_describe,
     .ended = proto_http1_ended,
 };

@@ -47,9 +47,9 @@ const char *reply_phrase(int status)
 }
 
 /* The error type of RFC 9209, 2.3, for Proxy-Status. */
-static const char *reply_error(const struct reply *reply)
+static const char *reply_error(const struct answer *answer)
 {
-	switch (reply->reason) {
+	switch (answer->reason) {
 	case REASON_CONNECT_REFUSED:
 		return "connection_refused";
 	case REASON_CONNECT_UNREACHABLE:
@@ -75,11 +75,11 @@ static const char *reply_error(const struct reply *reply)
 	default:
 		break;
 	}
-	if (reply->status == 504)
+	if (answer->status == 504)
 		return "http_response_timeout";
-	if (reply->status < 500)
+	if (answer->status < 500)
 		return "http_request_error";
-	return reason_row(reply->reason)->by == BY_SERVER ? "connection_terminated" : "proxy_internal_error";
+	return reason_row(answer->reason)->by == BY_SERVER ? "connection_terminated" : "proxy_internal_error";
 }
 
 /* A header value holds no control bytes and nothing outside ASCII, whatever a detail quotes. */
@@ -91,26 +91,26 @@ static void reply_header(struct text *out, const char *name, const char *value)
 	text_string(out, "\r\n");
 }
 
-void reply_write(const struct reply *reply, struct text *out)
+void reply_write(const struct answer *answer, struct text *out)
 {
 	TEXT_ON_STACK(body, 1024);
 
-	bool body_wanted = reply->body && reply->reason_headers;
+	bool body_wanted = answer->body && answer->reason_headers;
 
 	if (body_wanted)
-		text_printf(&body, "%d %s: %s: %s\n", reply->status, reply_phrase(reply->status), reason_row(reply->reason)->name,
-		            reply->detail);
-	text_printf(out, "HTTP/1.1 %d %s\r\ncontent-length: %zu\r\n", reply->status, reply_phrase(reply->status), body.length);
+		text_printf(&body, "%d %s: %s: %s\n", answer->status, reply_phrase(answer->status), reason_row(answer->reason)->name,
+		            answer->detail);
+	text_printf(out, "HTTP/1.1 %d %s\r\ncontent-length: %zu\r\n", answer->status, reply_phrase(answer->status), body.length);
 	if (body_wanted)
 		text_string(out, "content-type: text/plain; charset=utf-8\r\n");
-	if (reply->location)
-		reply_header(out, "location", reply->location);
-	if (reply->reason_headers) {
-		reply_header(out, "lapse-reason", reason_row(reply->reason)->name);
-		reply_header(out, "lapse-detail", reply->detail);
-		text_printf(out, "proxy-status: lapse-proxy; error=%s\r\n", reply_error(reply));
+	if (answer->location)
+		reply_header(out, "location", answer->location);
+	if (answer->reason_headers) {
+		reply_header(out, "lapse-reason", reason_row(answer->reason)->name);
+		reply_header(out, "lapse-detail", answer->detail);
+		text_printf(out, "proxy-status: lapse-proxy; error=%s\r\n", reply_error(answer));
 	}
-	if (reply->close)
+	if (answer->close)
 		text_string(out, "connection: close\r\n");
 	text_string(out, "\r\n");
 	text_append(out, body_bytes, body.length);

@@ -20,7 +20,7 @@ bool turn_away_client(struct conn *conn, enum reason_id reason, const char *fact
 	uint8_t bytes[2048];
 	int fd = conn->client.source.fd;
 	ssize_t got = recv(fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
-	const struct reply reply = {
+	const struct answer answer = {
 	    .status = reason_row(reason)->status,
 	    .reason = reason,
 	    .detail = detail_bytes,
@@ -32,9 +32,9 @@ bool turn_away_client(struct conn *conn, enum reason_id reason, const char *fact
 	if (got <= 0 || detect_protocol(bytes, (size_t)got) != PROTOCOL_HTTP1)
 		return false;
 	advice_detail(reason, &nothing_known, fact, "", &detail);
-	reply_write(&reply, &text);
+	reply_write(&answer, &text);
 	if (send(fd, text_bytes, text.length, MSG_NOSIGNAL) != (ssize_t)text.length)
 		return false;
-	access_refused(conn, reason, reply.status);
+	access_refused(conn, reason, answer.status);
 	return true;
 }

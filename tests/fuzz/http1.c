@@ -60,7 +60,7 @@ static int lines_named(const uint8_t *head, size_t length, const char *name)
 }
 
 /* What no accepted head may hold: it is looked for without a parser. */
-static void has_one_reading(enum http1_kind kind, const uint8_t *head, size_t length, const struct http1_head *parsed)
+static void has_one_reading(enum http1_kind kind, const uint8_t *head, size_t length, const struct message_head *parsed)
 {
 	int lengths = lines_named(head, length, "content-length"), codings = lines_named(head, length, "transfer-encoding");
 	HOLDS(!memchr(head, '\0', length));
@@ -75,8 +75,8 @@ static void has_one_reading(enum http1_kind kind, const uint8_t *head, size_t le
 	if (kind == HTTP1_REQUEST) {
 		int hosts = lines_named(head, length, "host");
 		HOLDS(hosts <= 1 && (hosts == 1 || parsed->minor == 0));
-		HOLDS(parsed->framing != HTTP1_UNTIL_CLOSE);
-		HOLDS(parsed->framing == (codings ? HTTP1_CHUNKED : lengths ? HTTP1_LENGTH : HTTP1_NO_BODY));
+		HOLDS(parsed->framing != MESSAGE_UNTIL_CLOSE);
+		HOLDS(parsed->framing == (codings ? MESSAGE_CHUNKED : lengths ? MESSAGE_LENGTH : MESSAGE_NO_BODY));
 		HOLDS(inside(parsed->method, head, length) && inside(parsed->target, head, length));
 	} else {
 		HOLDS(parsed->status >= 100 && parsed->status <= 999);
@@ -89,10 +89,10 @@ static bool same(struct slice one, struct slice other)
 }
 
 /* What is taken for a plain head the scan and llhttp read alike. */
-static void is_as_llhttp_has_it(enum http1_kind kind, const uint8_t *bytes, size_t size, const struct http1_head *request,
+static void is_as_llhttp_has_it(enum http1_kind kind, const uint8_t *bytes, size_t size, const struct message_head *request,
 				const struct scanned *scanned, const struct http1_limits *limits)
 {
-	struct http1_head plain, parsed;
+	struct message_head plain, parsed;
 	struct http1_error error;
 	size_t length = http1_plain_head(kind, bytes, size, request, limits, &plain);
 	if (!length)
@@ -114,10 +114,10 @@ struct fed {
 };
 
 /* The body, of which `step` bytes arrive at a time. */
-static struct fed feed(enum http1_kind kind, const struct http1_head *head, const uint8_t *data, size_t size, size_t step,
+static struct fed feed(enum http1_kind kind, const struct message_head *head, const uint8_t *data, size_t size, size_t step,
 		       const struct http1_limits *limits)
 {
-	struct http1_body body;
+	struct message_body body;
 	struct fed f = {0};
 	HOLDS(http1_body_start(&body, head) == 0);
 	for (size_t at = 0; at < size && !body.complete && f.result == 0; at += step) {
@@ -136,20 +136,20 @@ static struct fed feed(enum http1_kind kind, const struct http1_head *head, cons
 		}
 	}
 	f.complete = body.complete;
-	http1_body_free(&body);
+	message_body_free(&body);
 	HOLDS(body.complete && !body.chunked);
 	return f;
 }
 
-static void body_is_the_same_split(enum http1_kind kind, const struct http1_head *head, const uint8_t *data, size_t size,
+static void body_is_the_same_split(enum http1_kind kind, const struct message_head *head, const uint8_t *data, size_t size,
 				   const struct http1_limits *limits)
 {
 	struct fed whole = feed(kind, head, data, size, size ? size : 1, limits), bytewise = feed(kind, head, data, size, 1, limits);
 	HOLDS(whole.result == bytewise.result && whole.complete == bytewise.complete);
 	HOLDS(whole.result || whole.consumed == bytewise.consumed);
-	if (head->framing == HTTP1_NO_BODY)
+	if (head->framing == MESSAGE_NO_BODY)
 		HOLDS(whole.complete && whole.consumed == 0);
-	if (head->framing == HTTP1_LENGTH && whole.complete)
+	if (head->framing == MESSAGE_LENGTH && whole.complete)
 		HOLDS(whole.consumed == head->content_length);
 }
 
@@ -159,7 +159,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	enum http1_kind kind = data[0] & 1 ? HTTP1_RESPONSE : HTTP1_REQUEST;
 	const struct http1_limits *limits = data[0] & 2 ? &narrow : &wide;
-	struct http1_head question = {.is_head = data[0] & 4, .is_connect = (data[0] & 12) == 8}, head;
+	struct message_head question = {.is_head = data[0] & 4, .is_connect = (data[0] & 12) == 8}, head;
 	data++;
 	size--;
 

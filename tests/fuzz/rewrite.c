@@ -17,9 +17,9 @@ static const struct http1_limits limits = {1 << 20, 1 << 20, 1 << 20, 1024};
 
 enum { TARGET, HOST, SET_NAME, SET_VALUE, ADD_NAME, ADD_VALUE, REMOVE, BACKEND_NAME, TEXTS };
 
-static int parse(enum http1_kind kind, const uint8_t *bytes, size_t size, size_t *length, struct http1_head *head)
+static int parse(enum http1_kind kind, const uint8_t *bytes, size_t size, size_t *length, struct message_head *head)
 {
-	static const struct http1_head question = {0};
+	static const struct message_head question = {0};
 	struct input_scan scan = {0};
 	struct http1_error error;
 	int result = http1_scan_head(&scan, kind, bytes, size, &limits, length, &error);
@@ -81,16 +81,16 @@ static void lines_are_right(const struct rewrite *rewrite, const uint8_t *head, 
 	}
 }
 
-static void means_the_same(const struct rewrite *rewrite, enum http1_kind kind, const struct http1_head *before,
+static void means_the_same(const struct rewrite *rewrite, enum http1_kind kind, const struct message_head *before,
     const struct buf *out)
 {
-	struct http1_head after;
+	struct message_head after;
 	size_t length;
 	uint8_t *bytes = exact_copy(buf_bytes(out), buf_length(out));
 	HOLDS(parse(kind, bytes, buf_length(out), &length, &after) == 0);
 	HOLDS(length == buf_length(out) && after.minor == before->minor && after.status == before->status);
 	HOLDS(after.framing == before->framing && after.is_head == before->is_head && after.is_connect == before->is_connect);
-	HOLDS(after.framing != HTTP1_LENGTH || after.content_length == before->content_length);
+	HOLDS(after.framing != MESSAGE_LENGTH || after.content_length == before->content_length);
 	HOLDS(rewrite->close ? !after.keep_alive && !after.upgrade : after.keep_alive == before->keep_alive &&
 	    after.upgrade == before->upgrade);
 	if (kind == HTTP1_REQUEST) {
@@ -148,7 +148,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .edits = {data[0] & 32 ? &rule : NULL, data[0] & 64 ? &backend : NULL},
 	};
 	enum http1_kind kind = data[0] & 128 ? HTTP1_RESPONSE : HTTP1_REQUEST;
-	struct http1_head before;
+	struct message_head before;
 	size_t length;
 	struct buf out = {0};
 

@@ -33,7 +33,7 @@ static inline size_t routes_read(struct route_request *request, const void *byte
 	static const struct http1_limits limits = {65536, 128, 16384, 1024};
 	struct input_scan scan = {0};
 	struct http1_error error;
-	struct http1_head head;
+	struct message_head head;
 	struct request_head neutral;
 	size_t head_length;
 

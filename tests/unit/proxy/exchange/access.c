@@ -12,6 +12,7 @@
 #include "lib/log.h"
 #include "proxy/connection/conn.h"
 #include "proxy/exchange/exchange.h"
+#include "proxy/http1/http1.h"
 #include "proxy/http1/http1_request.h"
 #include "proxy/policy/route.h"
 
@@ -23,7 +24,7 @@ static struct access *begun(const char *text)
 	struct exchange exchange = {0};
 	struct conn conn = {.exchange = &exchange, .retries = 2, .client.sent = 7};
 	struct http1_error error;
-	struct http1_head head;
+	struct message_head head;
 	struct request_head request;
 	char *bytes = malloc(strlen(text)); /* of the head's own size: what is read behind it is noticed */
 

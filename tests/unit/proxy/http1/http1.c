@@ -22,13 +22,13 @@ static const struct http1_limits limits = {65536, 128, 16384, 1024};
 struct verdict {
 	int result;
 	size_t length; /* of the head */
-	struct http1_head head;
+	struct message_head head;
 	struct http1_error error;
 };
 
 /* The head as it comes in two reads, the first of `first` bytes. */
 static struct verdict judge(const struct guard *guard, enum http1_kind kind, const void *bytes, size_t length, size_t first,
-                            const struct http1_head *request, const struct http1_limits *limit)
+                            const struct message_head *request, const struct http1_limits *limit)
 {
 	struct verdict verdict = {.result = -EAGAIN};
 	struct input_scan scan = {0};
@@ -47,7 +47,7 @@ static struct verdict judge(const struct guard *guard, enum http1_kind kind, con
 
 static struct verdict judge_whole(const struct guard *guard, enum http1_kind kind, const void *bytes, size_t length)
 {
-	static const struct http1_head get = {0};
+	static const struct message_head get = {0};
 
 	return judge(guard, kind, bytes, length, length, kind == HTTP1_RESPONSE ? &get : NULL, &limits);
 }
@@ -228,8 +228,8 @@ static const struct {
 static int refusal_differs(const struct guard *guard, enum http1_kind kind, const char *bytes, size_t length,
                            enum reason_id reason, int status)
 {
-	static const struct http1_head get = {0};
-	const struct http1_head *request = kind == HTTP1_RESPONSE ? &get : NULL;
+	static const struct message_head get = {0};
+	const struct message_head *request = kind == HTTP1_RESPONSE ? &get : NULL;
 	struct verdict whole = judge_whole(guard, kind, bytes, length);
 
 	if (whole.result != -EBADMSG || whole.error.reason != reason || whole.error.status != status || !whole.error.what ||
@@ -303,74 +303,74 @@ static const struct {
 	const char *bytes;
 	size_t length;
 	const char *method, *target;
-	enum http1_framing framing;
+	enum message_framing framing;
 	uint64_t content_length;
 	unsigned flags;
 	int minor;
 } requests[] = {
-    {BYTES(GET END), "GET", "/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES("GET / HTTP/1.1\r\nHost:\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES(GET "Connection: close\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, IDEMPOTENT, 1},
-    {BYTES(GET "Connection: foo, CLOSE , bar\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, IDEMPOTENT, 1},
-    {BYTES(GET "Connection: x\r\nConnection: close\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, IDEMPOTENT, 1},
-    {BYTES(GET "Connection: closed, unclose\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES(GET "X-Connection: close\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES("GET / HTTP/1.0\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, IDEMPOTENT, 0},
-    {BYTES("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 0},
-    {BYTES("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, IDEMPOTENT, 0},
-    {BYTES("GET / HTTP/1.0\r\nConnection: close, keep-alive\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, IDEMPOTENT, 0},
-    {BYTES("GET http://x/a?b HTTP/1.1\r\n" HOST END), "GET", "http://x/a?b", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES("OPTIONS * HTTP/1.1\r\n" HOST END), "OPTIONS", "*", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES("CONNECT x:443 HTTP/1.1\r\n" HOST END), "CONNECT", "x:443", HTTP1_NO_BODY, 0, KEEP | CONNECT, 1},
-    {BYTES("HEAD /h HTTP/1.1\r\n" HOST END), "HEAD", "/h", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT | HEAD, 1},
-    {BYTES("PUT / HTTP/1.1\r\n" HOST "Content-Length: 0\r\n" END), "PUT", "/", HTTP1_LENGTH, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES("DELETE / HTTP/1.1\r\n" HOST END), "DELETE", "/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES("TRACE / HTTP/1.1\r\n" HOST END), "TRACE", "/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES("PATCH / HTTP/1.1\r\n" HOST END), "PATCH", "/", HTTP1_NO_BODY, 0, KEEP, 1},
-    {BYTES("M-SEARCH * HTTP/1.1\r\n" HOST END), "M-SEARCH", "*", HTTP1_NO_BODY, 0, KEEP, 1},
-    {BYTES(POST "Content-Length: 5\r\n" END), "POST", "/", HTTP1_LENGTH, 5, KEEP, 1},
-    {BYTES(POST "CONTENT-LENGTH:  05 \r\n" END), "POST", "/", HTTP1_LENGTH, 5, KEEP, 1},
-    {BYTES(POST "Content-Length: 9223372036854775807\r\n" END), "POST", "/", HTTP1_LENGTH, INT64_MAX, KEEP, 1},
-    {BYTES(POST "Content-Length:\t5\t\r\n" END), "POST", "/", HTTP1_LENGTH, 5, KEEP, 1},
-    {BYTES(POST "Content-Length: 5 \t \r\nX: \t\r\n" END), "POST", "/", HTTP1_LENGTH, 5, KEEP, 1},
-    {BYTES(POST "Transfer-Encoding: chunked\r\n" END), "POST", "/", HTTP1_CHUNKED, 0, KEEP, 1},
-    {BYTES(POST "transfer-encoding:  Chunked \r\n" END), "POST", "/", HTTP1_CHUNKED, 0, KEEP, 1},
-    {BYTES(POST "Transfer-Encoding: chunked\t\r\n" END), "POST", "/", HTTP1_CHUNKED, 0, KEEP, 1},
-    {BYTES("FOO / HTTP/1.1\r\n" HOST END), "FOO", "/", HTTP1_NO_BODY, 0, KEEP, 1},
-    {BYTES("get / HTTP/1.1\r\n" HOST END), "get", "/", HTTP1_NO_BODY, 0, KEEP, 1},
-    {BYTES("GETX / HTTP/1.1\r\n" HOST END), "GETX", "/", HTTP1_NO_BODY, 0, KEEP, 1},
-    {BYTES("DESCRIBE rtsp://x/ HTTP/1.1\r\n" HOST END), "DESCRIBE", "rtsp://x/", HTTP1_NO_BODY, 0, KEEP, 1},
-    {BYTES("!#$%&'*+-.^_`|~9 / HTTP/1.1\r\n" HOST "Content-Length: 3\r\n" END), "!#$%&'*+-.^_`|~9", "/", HTTP1_LENGTH, 3, KEEP, 1},
-    {BYTES("FOO / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n" END), "FOO", "/", HTTP1_CHUNKED, 0, KEEP, 1},
-    {BYTES("GET a HTTP/1.1\r\n" HOST END), "GET", "a", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES("GET /\x80\xff\"<>\\^`{|}#[] HTTP/1.1\r\n" HOST END), "GET", "/\x80\xff\"<>\\^`{|}#[]", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES("CONNECT /path HTTP/1.1\r\n" HOST END), "CONNECT", "/path", HTTP1_NO_BODY, 0, KEEP | CONNECT, 1},
-    {BYTES("CONNECT / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n" END), "CONNECT", "/", HTTP1_LENGTH, 5, KEEP | CONNECT, 1},
-    {BYTES("GET http://X/ HTTP/1.1\r\n" HOST END), "GET", "http://X/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES("GET http://x?y HTTP/1.1\r\n" HOST END), "GET", "http://x?y", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES("GET /?u=http://y/ HTTP/1.1\r\n" HOST END), "GET", "/?u=http://y/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES("GET http://y/ HTTP/1.0\r\n" END), "GET", "http://y/", HTTP1_NO_BODY, 0, IDEMPOTENT, 0},
-    {BYTES("GET / HTTP/1.1\r\nHost: [::1]:80 \r\n" END), "GET", "/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES("GET / HTTP/1.1\r\nHost: x_y.z:8080\t\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES(GET "Connection: Upgrade\r\nUpgrade: websocket\r\n" END), "GET", "/", HTTP1_NO_BODY, 0,
+    {BYTES(GET END), "GET", "/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES("GET / HTTP/1.1\r\nHost:\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES(GET "Connection: close\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, IDEMPOTENT, 1},
+    {BYTES(GET "Connection: foo, CLOSE , bar\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, IDEMPOTENT, 1},
+    {BYTES(GET "Connection: x\r\nConnection: close\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, IDEMPOTENT, 1},
+    {BYTES(GET "Connection: closed, unclose\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES(GET "X-Connection: close\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES("GET / HTTP/1.0\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, IDEMPOTENT, 0},
+    {BYTES("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 0},
+    {BYTES("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, IDEMPOTENT, 0},
+    {BYTES("GET / HTTP/1.0\r\nConnection: close, keep-alive\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, IDEMPOTENT, 0},
+    {BYTES("GET http://x/a?b HTTP/1.1\r\n" HOST END), "GET", "http://x/a?b", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES("OPTIONS * HTTP/1.1\r\n" HOST END), "OPTIONS", "*", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES("CONNECT x:443 HTTP/1.1\r\n" HOST END), "CONNECT", "x:443", MESSAGE_NO_BODY, 0, KEEP | CONNECT, 1},
+    {BYTES("HEAD /h HTTP/1.1\r\n" HOST END), "HEAD", "/h", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT | HEAD, 1},
+    {BYTES("PUT / HTTP/1.1\r\n" HOST "Content-Length: 0\r\n" END), "PUT", "/", MESSAGE_LENGTH, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES("DELETE / HTTP/1.1\r\n" HOST END), "DELETE", "/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES("TRACE / HTTP/1.1\r\n" HOST END), "TRACE", "/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES("PATCH / HTTP/1.1\r\n" HOST END), "PATCH", "/", MESSAGE_NO_BODY, 0, KEEP, 1},
+    {BYTES("M-SEARCH * HTTP/1.1\r\n" HOST END), "M-SEARCH", "*", MESSAGE_NO_BODY, 0, KEEP, 1},
+    {BYTES(POST "Content-Length: 5\r\n" END), "POST", "/", MESSAGE_LENGTH, 5, KEEP, 1},
+    {BYTES(POST "CONTENT-LENGTH:  05 \r\n" END), "POST", "/", MESSAGE_LENGTH, 5, KEEP, 1},
+    {BYTES(POST "Content-Length: 9223372036854775807\r\n" END), "POST", "/", MESSAGE_LENGTH, INT64_MAX, KEEP, 1},
+    {BYTES(POST "Content-Length:\t5\t\r\n" END), "POST", "/", MESSAGE_LENGTH, 5, KEEP, 1},
+    {BYTES(POST "Content-Length: 5 \t \r\nX: \t\r\n" END), "POST", "/", MESSAGE_LENGTH, 5, KEEP, 1},
+    {BYTES(POST "Transfer-Encoding: chunked\r\n" END), "POST", "/", MESSAGE_CHUNKED, 0, KEEP, 1},
+    {BYTES(POST "transfer-encoding:  Chunked \r\n" END), "POST", "/", MESSAGE_CHUNKED, 0, KEEP, 1},
+    {BYTES(POST "Transfer-Encoding: chunked\t\r\n" END), "POST", "/", MESSAGE_CHUNKED, 0, KEEP, 1},
+    {BYTES("FOO / HTTP/1.1\r\n" HOST END), "FOO", "/", MESSAGE_NO_BODY, 0, KEEP, 1},
+    {BYTES("get / HTTP/1.1\r\n" HOST END), "get", "/", MESSAGE_NO_BODY, 0, KEEP, 1},
+    {BYTES("GETX / HTTP/1.1\r\n" HOST END), "GETX", "/", MESSAGE_NO_BODY, 0, KEEP, 1},
+    {BYTES("DESCRIBE rtsp://x/ HTTP/1.1\r\n" HOST END), "DESCRIBE", "rtsp://x/", MESSAGE_NO_BODY, 0, KEEP, 1},
+    {BYTES("!#$%&'*+-.^_`|~9 / HTTP/1.1\r\n" HOST "Content-Length: 3\r\n" END), "!#$%&'*+-.^_`|~9", "/", MESSAGE_LENGTH, 3, KEEP, 1},
+    {BYTES("FOO / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n" END), "FOO", "/", MESSAGE_CHUNKED, 0, KEEP, 1},
+    {BYTES("GET a HTTP/1.1\r\n" HOST END), "GET", "a", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES("GET /\x80\xff\"<>\\^`{|}#[] HTTP/1.1\r\n" HOST END), "GET", "/\x80\xff\"<>\\^`{|}#[]", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES("CONNECT /path HTTP/1.1\r\n" HOST END), "CONNECT", "/path", MESSAGE_NO_BODY, 0, KEEP | CONNECT, 1},
+    {BYTES("CONNECT / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n" END), "CONNECT", "/", MESSAGE_LENGTH, 5, KEEP | CONNECT, 1},
+    {BYTES("GET http://X/ HTTP/1.1\r\n" HOST END), "GET", "http://X/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES("GET http://x?y HTTP/1.1\r\n" HOST END), "GET", "http://x?y", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES("GET /?u=http://y/ HTTP/1.1\r\n" HOST END), "GET", "/?u=http://y/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES("GET http://y/ HTTP/1.0\r\n" END), "GET", "http://y/", MESSAGE_NO_BODY, 0, IDEMPOTENT, 0},
+    {BYTES("GET / HTTP/1.1\r\nHost: [::1]:80 \r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES("GET / HTTP/1.1\r\nHost: x_y.z:8080\t\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES(GET "Connection: Upgrade\r\nUpgrade: websocket\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0,
      KEEP | IDEMPOTENT | UPGRADE, 1},
-    {BYTES(GET "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n" END), "GET", "/", HTTP1_NO_BODY, 0,
+    {BYTES(GET "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0,
      KEEP | IDEMPOTENT | UPGRADE, 1},
-    {BYTES(GET "Upgrade: websocket\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES(GET "Connection: Upgrade\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES(POST "Connection: Upgrade\r\nUpgrade: h\r\nContent-Length: 3\r\n" END), "POST", "/", HTTP1_LENGTH, 3, KEEP | UPGRADE,
+    {BYTES(GET "Upgrade: websocket\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES(GET "Connection: Upgrade\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES(POST "Connection: Upgrade\r\nUpgrade: h\r\nContent-Length: 3\r\n" END), "POST", "/", MESSAGE_LENGTH, 3, KEEP | UPGRADE,
      1},
-    {BYTES(GET "Accept: text/html, */*\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT | TEXT, 1},
-    {BYTES(GET "accept: */*\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT | TEXT, 1},
-    {BYTES(GET "Accept: application/json\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES(GET "Accept:\r\nX:  \r\n" END), "GET", "/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
-    {BYTES(GET "Accept: Text/Plain\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT | TEXT, 1},
-    {BYTES(GET "Accept: text/plain\r\nAccept: image/png\r\n" END), "GET", "/", HTTP1_NO_BODY, 0, KEEP | IDEMPOTENT | TEXT, 1},
-    {BYTES("GET / HTTP/1.1\r\nHost: x\r\nX: \x80\xff\t~!\r\nx-y_z!#$%&'*+-.^`|~: a : b\r\n" END), "GET", "/", HTTP1_NO_BODY, 0,
+    {BYTES(GET "Accept: text/html, */*\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT | TEXT, 1},
+    {BYTES(GET "accept: */*\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT | TEXT, 1},
+    {BYTES(GET "Accept: application/json\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES(GET "Accept:\r\nX:  \r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT, 1},
+    {BYTES(GET "Accept: Text/Plain\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT | TEXT, 1},
+    {BYTES(GET "Accept: text/plain\r\nAccept: image/png\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0, KEEP | IDEMPOTENT | TEXT, 1},
+    {BYTES("GET / HTTP/1.1\r\nHost: x\r\nX: \x80\xff\t~!\r\nx-y_z!#$%&'*+-.^`|~: a : b\r\n" END), "GET", "/", MESSAGE_NO_BODY, 0,
      KEEP | IDEMPOTENT, 1},
 };
 
-static unsigned flags_of(const struct http1_head *head)
+static unsigned flags_of(const struct message_head *head)
 {
 	return (head->keep_alive ? KEEP : 0u) | (head->idempotent ? IDEMPOTENT : 0u) | (head->upgrade ? UPGRADE : 0u) |
 	       (head->accepts_text ? TEXT : 0u) | (head->is_head ? HEAD : 0u) | (head->is_connect ? CONNECT : 0u);
@@ -392,7 +392,7 @@ static void accepts_requests(void **state)
 
 			if (!v.result && v.length == requests[i].length && !slice_differs(v.head.method, requests[i].method) &&
 			    !slice_differs(v.head.target, requests[i].target) && v.head.framing == requests[i].framing &&
-			    (v.head.framing != HTTP1_LENGTH || v.head.content_length == requests[i].content_length) &&
+			    (v.head.framing != MESSAGE_LENGTH || v.head.content_length == requests[i].content_length) &&
 			    flags_of(&v.head) == requests[i].flags && v.head.minor == requests[i].minor)
 				continue;
 			print_error("split at %zu: %d %s, framing %d, length %llu, flags %u: %s", first, v.result,
@@ -434,43 +434,43 @@ static const struct {
 	const char *bytes;
 	size_t length;
 	int to, status;
-	enum http1_framing framing;
+	enum message_framing framing;
 	uint64_t content_length;
 	bool keep_alive;
 	int32_t keep_alive_timeout_s;
 } responses[] = {
-    {BYTES(OK "Content-Length: 5\r\n" END), TO_GET, 200, HTTP1_LENGTH, 5, true, -1},
-    {BYTES(OK "Content-Length: 0\r\n" END), TO_GET, 200, HTTP1_LENGTH, 0, true, -1},
-    {BYTES(OK "Content-Length: 5\r\n" END), TO_HEAD, 200, HTTP1_NO_BODY, 0, true, -1},
-    {BYTES(OK "Content-Length: 5\r\n" END), TO_CONNECT, 200, HTTP1_NO_BODY, 0, true, -1},
-    {BYTES(OK "Transfer-Encoding: chunked\r\n" END), TO_GET, 200, HTTP1_CHUNKED, 0, true, -1},
-    {BYTES(OK "Transfer-Encoding:\tChunked \t\r\n" END), TO_GET, 200, HTTP1_CHUNKED, 0, true, -1},
-    {BYTES(OK "Content-Length: 5\t\r\n" END), TO_GET, 200, HTTP1_LENGTH, 5, true, -1},
-    {BYTES(OK "Content-Length: 9223372036854775807\r\n" END), TO_GET, 200, HTTP1_LENGTH, INT64_MAX, true, -1},
-    {BYTES(OK "Transfer-Encoding: chunked\r\n" END), TO_HEAD, 200, HTTP1_NO_BODY, 0, true, -1},
-    {BYTES(OK END), TO_GET, 200, HTTP1_UNTIL_CLOSE, 0, true, -1},
-    {BYTES(OK "Connection: close\r\n" END), TO_GET, 200, HTTP1_UNTIL_CLOSE, 0, false, -1},
-    {BYTES("HTTP/1.0 200 OK\r\n" END), TO_GET, 200, HTTP1_UNTIL_CLOSE, 0, false, -1},
-    {BYTES("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n" END), TO_GET, 200, HTTP1_LENGTH, 1, true, -1},
-    {BYTES("HTTP/1.1 100 Continue\r\n" END), TO_GET, 100, HTTP1_NO_BODY, 0, true, -1},
-    {BYTES("HTTP/1.1 103 Early Hints\r\nLink: x\r\n" END), TO_GET, 103, HTTP1_NO_BODY, 0, true, -1},
-    {BYTES("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n" END), TO_GET, 101, HTTP1_NO_BODY, 0, true,
+    {BYTES(OK "Content-Length: 5\r\n" END), TO_GET, 200, MESSAGE_LENGTH, 5, true, -1},
+    {BYTES(OK "Content-Length: 0\r\n" END), TO_GET, 200, MESSAGE_LENGTH, 0, true, -1},
+    {BYTES(OK "Content-Length: 5\r\n" END), TO_HEAD, 200, MESSAGE_NO_BODY, 0, true, -1},
+    {BYTES(OK "Content-Length: 5\r\n" END), TO_CONNECT, 200, MESSAGE_NO_BODY, 0, true, -1},
+    {BYTES(OK "Transfer-Encoding: chunked\r\n" END), TO_GET, 200, MESSAGE_CHUNKED, 0, true, -1},
+    {BYTES(OK "Transfer-Encoding:\tChunked \t\r\n" END), TO_GET, 200, MESSAGE_CHUNKED, 0, true, -1},
+    {BYTES(OK "Content-Length: 5\t\r\n" END), TO_GET, 200, MESSAGE_LENGTH, 5, true, -1},
+    {BYTES(OK "Content-Length: 9223372036854775807\r\n" END), TO_GET, 200, MESSAGE_LENGTH, INT64_MAX, true, -1},
+    {BYTES(OK "Transfer-Encoding: chunked\r\n" END), TO_HEAD, 200, MESSAGE_NO_BODY, 0, true, -1},
+    {BYTES(OK END), TO_GET, 200, MESSAGE_UNTIL_CLOSE, 0, true, -1},
+    {BYTES(OK "Connection: close\r\n" END), TO_GET, 200, MESSAGE_UNTIL_CLOSE, 0, false, -1},
+    {BYTES("HTTP/1.0 200 OK\r\n" END), TO_GET, 200, MESSAGE_UNTIL_CLOSE, 0, false, -1},
+    {BYTES("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n" END), TO_GET, 200, MESSAGE_LENGTH, 1, true, -1},
+    {BYTES("HTTP/1.1 100 Continue\r\n" END), TO_GET, 100, MESSAGE_NO_BODY, 0, true, -1},
+    {BYTES("HTTP/1.1 103 Early Hints\r\nLink: x\r\n" END), TO_GET, 103, MESSAGE_NO_BODY, 0, true, -1},
+    {BYTES("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n" END), TO_GET, 101, MESSAGE_NO_BODY, 0, true,
      -1},
-    {BYTES("HTTP/1.1 204 No Content\r\n" END), TO_GET, 204, HTTP1_NO_BODY, 0, true, -1},
-    {BYTES("HTTP/1.1 304 Not Modified\r\nContent-Length: 77\r\n" END), TO_GET, 304, HTTP1_NO_BODY, 0, true, -1},
-    {BYTES("HTTP/1.1 404 Not Found\r\nContent-Length: 7\r\n" END), TO_CONNECT, 404, HTTP1_LENGTH, 7, true, -1},
-    {BYTES("HTTP/1.1 205 Reset\r\nContent-Length: 0\r\n" END), TO_GET, 205, HTTP1_LENGTH, 0, true, -1},
-    {BYTES("HTTP/1.1 999 X\r\nContent-Length: 0\r\n" END), TO_GET, 999, HTTP1_LENGTH, 0, true, -1},
-    {BYTES("HTTP/1.1 200 \r\nContent-Length: 0\r\n" END), TO_GET, 200, HTTP1_LENGTH, 0, true, -1},
-    {BYTES("HTTP/1.1 200\r\nContent-Length: 0\r\n" END), TO_GET, 200, HTTP1_LENGTH, 0, true, -1},
-    {BYTES(OK "Content-Length: 1\r\nKeep-Alive: timeout=5, max=100\r\n" END), TO_GET, 200, HTTP1_LENGTH, 1, true, 5},
-    {BYTES(OK "Content-Length: 1\r\nkeep-alive: max=100,timeout=65\r\n" END), TO_GET, 200, HTTP1_LENGTH, 1, true, 65},
-    {BYTES(OK "Content-Length: 1\r\nKeep-Alive: max=1\r\n" END), TO_GET, 200, HTTP1_LENGTH, 1, true, -1},
-    {BYTES(OK "Content-Length: 1\r\nKeep-Alive:\r\n" END), TO_GET, 200, HTTP1_LENGTH, 1, true, -1},
-    {BYTES(OK "Content-Length: 1\r\nKeep-Alive: timeout=\r\n" END), TO_GET, 200, HTTP1_LENGTH, 1, true, -1},
-    {BYTES(OK "Content-Length: 1\r\nKeep-Alive: timeout=x\r\n" END), TO_GET, 200, HTTP1_LENGTH, 1, true, -1},
-    {BYTES(OK "Content-Length: 1\r\nKeep-Alive: Timeout=7\r\n" END), TO_GET, 200, HTTP1_LENGTH, 1, true, 7},
-    {BYTES(OK "Content-Length: 1\r\nKeep-Alive: xtimeout=7\r\n" END), TO_GET, 200, HTTP1_LENGTH, 1, true, -1},
+    {BYTES("HTTP/1.1 204 No Content\r\n" END), TO_GET, 204, MESSAGE_NO_BODY, 0, true, -1},
+    {BYTES("HTTP/1.1 304 Not Modified\r\nContent-Length: 77\r\n" END), TO_GET, 304, MESSAGE_NO_BODY, 0, true, -1},
+    {BYTES("HTTP/1.1 404 Not Found\r\nContent-Length: 7\r\n" END), TO_CONNECT, 404, MESSAGE_LENGTH, 7, true, -1},
+    {BYTES("HTTP/1.1 205 Reset\r\nContent-Length: 0\r\n" END), TO_GET, 205, MESSAGE_LENGTH, 0, true, -1},
+    {BYTES("HTTP/1.1 999 X\r\nContent-Length: 0\r\n" END), TO_GET, 999, MESSAGE_LENGTH, 0, true, -1},
+    {BYTES("HTTP/1.1 200 \r\nContent-Length: 0\r\n" END), TO_GET, 200, MESSAGE_LENGTH, 0, true, -1},
+    {BYTES("HTTP/1.1 200\r\nContent-Length: 0\r\n" END), TO_GET, 200, MESSAGE_LENGTH, 0, true, -1},
+    {BYTES(OK "Content-Length: 1\r\nKeep-Alive: timeout=5, max=100\r\n" END), TO_GET, 200, MESSAGE_LENGTH, 1, true, 5},
+    {BYTES(OK "Content-Length: 1\r\nkeep-alive: max=100,timeout=65\r\n" END), TO_GET, 200, MESSAGE_LENGTH, 1, true, 65},
+    {BYTES(OK "Content-Length: 1\r\nKeep-Alive: max=1\r\n" END), TO_GET, 200, MESSAGE_LENGTH, 1, true, -1},
+    {BYTES(OK "Content-Length: 1\r\nKeep-Alive:\r\n" END), TO_GET, 200, MESSAGE_LENGTH, 1, true, -1},
+    {BYTES(OK "Content-Length: 1\r\nKeep-Alive: timeout=\r\n" END), TO_GET, 200, MESSAGE_LENGTH, 1, true, -1},
+    {BYTES(OK "Content-Length: 1\r\nKeep-Alive: timeout=x\r\n" END), TO_GET, 200, MESSAGE_LENGTH, 1, true, -1},
+    {BYTES(OK "Content-Length: 1\r\nKeep-Alive: Timeout=7\r\n" END), TO_GET, 200, MESSAGE_LENGTH, 1, true, 7},
+    {BYTES(OK "Content-Length: 1\r\nKeep-Alive: xtimeout=7\r\n" END), TO_GET, 200, MESSAGE_LENGTH, 1, true, -1},
 };
 
 static void accepts_responses(void **state)
@@ -478,7 +478,7 @@ static void accepts_responses(void **state)
 	int failures = 0;
 
 	for (size_t i = 0; i < sizeof responses / sizeof *responses; i++) {
-		const struct http1_head request = {.is_head = responses[i].to == TO_HEAD,
+		const struct message_head request = {.is_head = responses[i].to == TO_HEAD,
 		                                   .is_connect = responses[i].to == TO_CONNECT};
 
 		for (size_t first = 0; first <= responses[i].length; first++) {
@@ -487,7 +487,7 @@ static void accepts_responses(void **state)
 
 			if (!v.result && v.length == responses[i].length && v.head.status == responses[i].status &&
 			    v.head.framing == responses[i].framing && v.head.keep_alive == responses[i].keep_alive &&
-			    (v.head.framing != HTTP1_LENGTH || v.head.content_length == responses[i].content_length) &&
+			    (v.head.framing != MESSAGE_LENGTH || v.head.content_length == responses[i].content_length) &&
 			    v.head.keep_alive_timeout_s == responses[i].keep_alive_timeout_s)
 				continue;
 			print_error("split at %zu: %d %s, framing %d, timeout %d: %s", first, v.result,

@@ -25,15 +25,15 @@ struct fed {
 };
 
 /* The bytes in pieces of `first`, then of `step`, until the body ends or is refused. */
-static struct fed feed(const struct guard *guard, enum http1_kind kind, const struct http1_head *head, const void *bytes,
+static struct fed feed(const struct guard *guard, enum http1_kind kind, const struct message_head *head, const void *bytes,
                        size_t length, size_t first, size_t step, const struct http1_limits *limits)
 {
-	struct http1_body body;
+	struct message_body body;
 	struct fed fed = {0};
 	size_t at = 0, piece = first ? first : step;
 
 	assert_int_equal(http1_body_start(&body, head), 0);
-	assert_int_equal(body.complete, head->framing == HTTP1_NO_BODY || (head->framing == HTTP1_LENGTH && !head->content_length));
+	assert_int_equal(body.complete, head->framing == MESSAGE_NO_BODY || (head->framing == MESSAGE_LENGTH && !head->content_length));
 	while (at < length && !body.complete && !fed.result) {
 		size_t consumed = SIZE_MAX;
 
@@ -49,12 +49,12 @@ static struct fed feed(const struct guard *guard, enum http1_kind kind, const st
 		piece = step;
 	}
 	fed.complete = body.complete;
-	http1_body_free(&body);
-	assert_true(body.complete && !body.chunked && !body.remaining && body.framing == HTTP1_NO_BODY);
+	message_body_free(&body);
+	assert_true(body.complete && !body.chunked && !body.remaining && body.framing == MESSAGE_NO_BODY);
 	return fed;
 }
 
-static const struct http1_head chunked = {.framing = HTTP1_CHUNKED};
+static const struct message_head chunked = {.framing = MESSAGE_CHUNKED};
 
 /* body: how many of the bytes are the body's; the rest belongs to what comes next. */
 static const struct {
@@ -246,7 +246,7 @@ static struct scanned scan(const struct guard *guard, const char *bytes, size_t 
 {
 	struct input_scan state = {0};
 	struct http1_error error;
-	struct http1_head head;
+	struct message_head head;
 	size_t have = 0, head_length;
 	int result = -EAGAIN;
 
@@ -342,19 +342,19 @@ static void target_is_limited(void **state)
 static void plain_bodies(void **state)
 {
 	static const struct {
-		struct http1_head head;
+		struct message_head head;
 		size_t given, consumed;
 		bool complete;
 	} rows[] = {
-	    {{.framing = HTTP1_NO_BODY}, 10, 0, true},
-	    {{.framing = HTTP1_LENGTH, .content_length = 0}, 10, 0, true},
-	    {{.framing = HTTP1_LENGTH, .content_length = 1}, 10, 1, true},
-	    {{.framing = HTTP1_LENGTH, .content_length = 9}, 10, 9, true},
-	    {{.framing = HTTP1_LENGTH, .content_length = 10}, 10, 10, true},
-	    {{.framing = HTTP1_LENGTH, .content_length = 11}, 10, 10, false},
-	    {{.framing = HTTP1_LENGTH, .content_length = UINT64_MAX}, 10, 10, false},
-	    {{.framing = HTTP1_LENGTH, .content_length = (UINT64_C(1) << 32) + 1}, 10, 10, false},
-	    {{.framing = HTTP1_UNTIL_CLOSE}, 10, 10, false},
+	    {{.framing = MESSAGE_NO_BODY}, 10, 0, true},
+	    {{.framing = MESSAGE_LENGTH, .content_length = 0}, 10, 0, true},
+	    {{.framing = MESSAGE_LENGTH, .content_length = 1}, 10, 1, true},
+	    {{.framing = MESSAGE_LENGTH, .content_length = 9}, 10, 9, true},
+	    {{.framing = MESSAGE_LENGTH, .content_length = 10}, 10, 10, true},
+	    {{.framing = MESSAGE_LENGTH, .content_length = 11}, 10, 10, false},
+	    {{.framing = MESSAGE_LENGTH, .content_length = UINT64_MAX}, 10, 10, false},
+	    {{.framing = MESSAGE_LENGTH, .content_length = (UINT64_C(1) << 32) + 1}, 10, 10, false},
+	    {{.framing = MESSAGE_UNTIL_CLOSE}, 10, 10, false},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -369,7 +369,7 @@ static void plain_bodies(void **state)
 /* All zero is a body without bytes, whole; a complete one takes nothing more, and an empty read changes nothing. */
 static void nothing_is_taken_after_the_end(void **state)
 {
-	struct http1_body body = {.complete = true};
+	struct message_body body = {.complete = true};
 	struct http1_error error;
 	size_t consumed = 99;
 
@@ -384,8 +384,8 @@ static void nothing_is_taken_after_the_end(void **state)
 	consumed = 99;
 	assert_int_equal(http1_body_feed(&body, HTTP1_REQUEST, guard_place(*state, "abc", 3), 3, &wide, &consumed, &error), 0);
 	assert_int_equal(consumed, 0);
-	http1_body_free(&body);
-	http1_body_free(&body);
+	message_body_free(&body);
+	message_body_free(&body);
 }
 
 int main(void)

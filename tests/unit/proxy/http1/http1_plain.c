@@ -21,9 +21,9 @@ static const struct http1_limits limits = {65536, 128, 16384, 1024};
 /* With every byte in every place: what is still plain the scan and llhttp read alike. How much is. */
 static size_t alike_with_other_bytes(const struct guard *guard, enum http1_kind kind, const char *text)
 {
-	static const struct http1_head get = {0};
+	static const struct message_head get = {0};
 	size_t length = strlen(text), accepted = 0, plain_length, scanned;
-	struct http1_head plain, parsed;
+	struct message_head plain, parsed;
 	struct http1_error error;
 	uint8_t bytes[256];
 
@@ -123,9 +123,9 @@ static void reads_plain_heads(void **state)
 	    {"HTTP/1.1 204 No Content\r\n" LENGTH END, 0, false},
 	    {"HTTP/1.1 304 Not Modified\r\n" LENGTH END, 0, false},
 	};
-	static const struct http1_head get = {0}, head_request = {.is_head = true};
+	static const struct message_head get = {0}, head_request = {.is_head = true};
 	const struct guard *guard = *state;
-	struct http1_head head;
+	struct message_head head;
 	size_t accepted = 0;
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -19,7 +19,7 @@ static const struct http1_limits limits = {65536, 128, 16384, 1024};
 static void writes(void **state)
 {
 	static const struct {
-		struct reply reply;
+		struct answer reply;
 		const char *expected;
 	} rows[] = {
 	    {{504, NULL, REASON_REQUEST_TIMEOUT, "it took too long", true, true, true},
@@ -57,7 +57,7 @@ static void error_types_are_registered(void **state)
 
 	for (int id = REASON_NONE + 1; id < REASON_COUNT; id++) {
 		const struct reason *row = reason_row(id);
-		const struct reply reply = {.status = row->status, .reason = id, .detail = "x", .reason_headers = true};
+		const struct answer reply = {.status = row->status, .reason = id, .detail = "x", .reason_headers = true};
 		size_t found = 0;
 		TEXT_ON_STACK(out, REPLY_MOST);
 
@@ -77,12 +77,12 @@ static void error_types_are_registered(void **state)
 }
 
 /* The answer has one reading, its own parser's, and its length is right. */
-static void is_valid(const struct reply *reply)
+static void is_valid(const struct answer *reply)
 {
-	const struct http1_head get = {0};
+	const struct message_head get = {0};
 	struct input_scan scan = {0};
 	struct http1_error error;
-	struct http1_head head;
+	struct message_head head;
 	size_t length;
 	TEXT_ON_STACK(out, REPLY_MOST);
 	const uint8_t *bytes = (const uint8_t *)out_bytes;
@@ -91,7 +91,7 @@ static void is_valid(const struct reply *reply)
 	assert_int_equal(http1_scan_head(&scan, HTTP1_RESPONSE, bytes, out.length, &limits, &length, &error), 0);
 	assert_int_equal(http1_parse_head(HTTP1_RESPONSE, bytes, length, &get, &limits, &head, &error), 0);
 	assert_int_equal(head.status, reply->status);
-	assert_int_equal(head.framing, HTTP1_LENGTH);
+	assert_int_equal(head.framing, MESSAGE_LENGTH);
 	assert_int_equal(head.content_length, out.length - length);
 	assert_int_equal(head.content_length > 0, reply->body && reply->reason_headers);
 	assert_int_equal(head.keep_alive, !reply->close);
@@ -112,7 +112,7 @@ static void is_one_valid_message(void **state)
 	for (size_t status = 0; status < sizeof statuses / sizeof *statuses; status++)
 		for (size_t i = 0; i < sizeof details / sizeof *details; i++)
 			for (int bits = 0; bits < 8; bits++) {
-				const struct reply reply = {
+				const struct answer reply = {
 				    .status = statuses[status],
 				    .reason = REASON_INTERNAL_ERROR,
 				    .detail = details[i],
@@ -134,7 +134,7 @@ static void the_longest_fits(void **state)
 	memset(detail, 'd', sizeof detail - 1);
 	detail[sizeof detail - 1] = '\0';
 	for (int id = REASON_NONE; id < REASON_COUNT; id++) {
-		struct reply reply = {431, NULL, (enum reason_id)id, detail, true, true, true};
+		struct answer reply = {431, NULL, (enum reason_id)id, detail, true, true, true};
 
 		text_init(&out, out_bytes, sizeof out_bytes);
 		reply_write(&reply, &out);
