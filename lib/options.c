@@ -353,6 +353,27 @@ static int options_say_foreign(const struct options_walk *walk, const struct opt
 	return -EINVAL;
 }
 
+static bool options_whole_number(const char *text, int64_t *out)
+{
+	return options_read_digits(&text, out) == 0 && *text == '\0';
+}
+
+/* Whether two values are one, as 60m and 1h, 080 and 80, and a flag without a word and "true" or "1". NULL: no word. */
+static bool options_mean_one(const char *one, const char *other)
+{
+	int64_t first, second;
+
+	one = one != NULL ? one : "true";
+	other = other != NULL ? other : "true";
+	if (strcmp(one, other) == 0)
+		return true;
+	if (options_whole_number(one, &first) && options_whole_number(other, &second))
+		return first == second;
+	if (duration_parse(DURATION_GO, one, &first) == 0 && duration_parse(DURATION_GO, other, &second) == 0)
+		return first == second;
+	return (strcmp(one, "true") == 0 && strcmp(other, "1") == 0) || (strcmp(one, "1") == 0 && strcmp(other, "true") == 0);
+}
+
 /* Two names of one option with two values: nobody can mean both. True then, and says so. */
 static bool options_spelt_otherwise(struct options_walk *walk, const struct options_given *given, const char *argument, const char *value)
 {
@@ -363,7 +384,7 @@ static bool options_spelt_otherwise(struct options_walk *walk, const struct opti
 		return false;
 	}
 	if (given->row->repeatable || (first->length == given->length && strncmp(first->argument, argument, given->length) == 0) ||
-	    strcmp(first->value != NULL ? first->value : "true", value != NULL ? value : "true") == 0)
+	    options_mean_one(first->value, value))
 		return false;
 	text_printf(walk->error, "%.*s and %.*s are one option, and have two values: %s and %s; give one of them", (int)first->length,
 		    first->argument, (int)given->length, argument, first->value != NULL ? first->value : "true", value != NULL ? value : "true");

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/arena.h"
+
 /* A port at *cursor, which moves behind it. */
 static int ports_parse_one(const char **cursor, const char *end, uint16_t *out)
 {
@@ -109,6 +111,20 @@ int ports_parse(struct ports *ports, const char *text, const char **bad, size_t 
 	ports->ranges = ranges;
 	ports->count = ports_merge(ranges, count);
 	return 0;
+}
+
+const struct ports *ports_keep(struct ports *ports, struct arena *arena)
+{
+	struct ports *kept = arena_alloc(arena, sizeof *kept);
+
+	if (kept != NULL)
+		*kept = (struct ports){arena_array(arena, ports->count + 1, sizeof *kept->ranges), ports->count};
+	if (kept != NULL && kept->ranges == NULL)
+		kept = NULL;
+	if (kept != NULL && ports->count > 0)
+		memcpy(kept->ranges, ports->ranges, ports->count * sizeof *kept->ranges);
+	ports_free(ports);
+	return kept;
 }
 
 bool ports_contain(const struct ports *ports, uint16_t port)

@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct arena;
+
 struct port_range {
 	uint16_t first, last; /* inclusive, first <= last, never 0 */
 };
@@ -19,6 +21,8 @@ struct ports {
  * allowed. 0, -ENOMEM or -EINVAL; untouched on failure. On -EINVAL *bad (when not NULL) points at the refused entry in text
  * and *bad_length is its length. */
 int ports_parse(struct ports *ports, const char *text, const char **bad, size_t *bad_length);
+/* Their copy in the arena, for ports_contain() alone; `ports` is freed. NULL: no memory. */
+const struct ports *ports_keep(struct ports *ports, struct arena *arena);
 bool ports_contain(const struct ports *ports, uint16_t port);
 void ports_free(struct ports *ports);
 

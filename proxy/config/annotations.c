@@ -12,6 +12,7 @@
 #include "proxy/config/annotations_value.h"
 #include "proxy/config/diagnostics.h"
 #include "proxy/config/linkerd.h"
+#include "proxy/config/manifest_text.h"
 
 #define KIND(name) (UINT32_C(1) << KIND_##name)
 #define ROW(name) (UINT32_C(1) << TIMEOUT_##name)
@@ -51,7 +52,7 @@ static const struct key timeout_keys[] = {
 static const struct key config_keys[] = {
     {.name = "proxy-outbound-connect-timeout", .timeout = TIMEOUT_CONNECT},
     {.name = "opaque-ports", .timeout = TIMEOUT_NONE, .ports = true, .kinds = KIND(SERVICE) | KIND(NAMESPACE) | KIND(POD),
-     .accepted = "ports and ranges from 1 to 65535 such as 3306,8000-8099",
+     .accepted = "ports and ranges from 1 to 65535 such as 3306,8000-8099; on a Service names of its ports too",
      .sets = "which ports are opaque: the pod's inbound, a Service's both ways; a Namespace's where these have none"},
 };
 
@@ -289,25 +290,73 @@ static void annotations_take_retry(struct gathered *gathered, const struct annot
 		gathered->retry_key = annotation->key;
 }
 
+static bool annotations_is_named(const char *text, const char *name, size_t length)
+{
+	return text && strlen(text) == length && memcmp(text, name, length) == 0;
+}
+
+/* The port of a Service that has this name, or whose targetPort has it; 0: none. */
+static uint16_t annotations_port_named(const struct object *object, const char *name, size_t length)
+{
+	const struct service *service = (const struct service *)object;
+
+	for (size_t i = 0; object->kind == KIND_SERVICE && i < service->port_count; i++) {
+		const struct service_port *port = &service->ports[i];
+
+		if (annotations_is_named(port->name, name, length) || annotations_is_named(port->target_name, name, length))
+			return port->port;
+	}
+	return 0;
+}
+
+/* The list with numbers in place of names; what is unknown is told of and left out. NULL: no memory. */
+static const char *annotations_number_ports(const struct gathered *gathered, const struct annotation *annotation)
+{
+	const struct object *object = gathered->object;
+	size_t size = strlen(annotation->value) * 3 + 8; /* five digits and a comma where a letter and a comma stood */
+	char *numbers = arena_alloc(gathered->arena, size);
+	struct text text;
+
+	if (!numbers)
+		return NULL;
+	text_init(&text, numbers, size);
+	for (const char *at = annotation->value, *separator = "", *end; at; at = *end ? end + 1 : NULL) {
+		TEXT_ON_STACK(what, 200);
+		size_t length;
+		uint16_t port;
+
+		at += strspn(at, " \t");
+		end = at + strcspn(at, ",");
+		for (length = (size_t)(end - at); length && (at[length - 1] == ' ' || at[length - 1] == '\t'); length--)
+			continue;
+		port = annotations_port_named(object, at, length);
+		if (port) {
+			text_printf(&text, "%s%u", separator, port);
+		} else if (!manifest_text_is_port_name(at, length)) {
+			text_printf(&text, "%s%.*s", separator, (int)length, at);
+		} else {
+			text_printf(&what, "\"%.*s\" %s", (int)length, at, object->kind == KIND_SERVICE ? "is the name of none of its ports" :
+			            "is a name, and names of container ports are not known here; give the number");
+			annotations_warn(gathered, annotation, what_bytes);
+			continue;
+		}
+		separator = ",";
+	}
+	return numbers;
+}
+
 static void annotations_take_ports(struct gathered *gathered, const struct annotation *annotation, const struct key *key)
 {
-	struct ports ports = {0}, *kept;
-	int result = ports_parse(&ports, annotation->value, NULL, NULL);
+	const char *numbers = annotations_number_ports(gathered, annotation);
+	struct ports ports = {0};
+	int result = numbers ? ports_parse(&ports, numbers, NULL, NULL) : -ENOMEM;
 
 	if (result == -EINVAL) {
 		annotations_warn_value(gathered, annotation, key->accepted, "ignored");
 		return;
 	}
-	kept = arena_alloc(gathered->arena, sizeof *kept);
-	if (kept)
-		*kept = (struct ports){arena_array(gathered->arena, ports.count + 1, sizeof *ports.ranges), ports.count};
-	gathered->no_memory |= result || !kept || !kept->ranges;
-	if (!gathered->no_memory) {
-		if (ports.count)
-			memcpy(kept->ranges, ports.ranges, ports.count * sizeof *ports.ranges);
-		gathered->opaque_ports = kept;
-	}
-	ports_free(&ports);
+	gathered->opaque_ports = result ? NULL : ports_keep(&ports, gathered->arena);
+	gathered->no_memory |= !gathered->opaque_ports;
 }
 
 /* Linkerd's other annotations: told of, with what does the same here. */
@@ -442,7 +491,7 @@ static void annotations_print_kinds(uint32_t kinds, FILE *to)
 		separator = ", ";
 	}
 	if (kinds & KIND(POD))
-		fprintf(to, "; the pod");
+		fprintf(to, "%sthe pod", kinds & documents ? "; " : "");
 }
 
 void annotations_print(FILE *to)

@@ -228,6 +228,7 @@ struct profile {
 	size_t route_count;
 	const struct profile_override *overrides;
 	size_t override_count;
+	const struct ports *opaque_ports; /* of the Service, outbound; NULL = not given */
 	struct retry_budget budget;
 };
 

@@ -61,7 +61,7 @@ static const struct manifest_row manifest_rows[] = {
      "`parentRefs`, `hostnames` as server names; of rules `backendRefs`"},
     {manifest_networking, KIND_INGRESS, sizeof(struct route), manifest_ingress_read, "`rules` and `defaultBackend`"},
     {manifest_linkerd, KIND_SERVICE_PROFILE, sizeof(struct profile), manifest_profile_read,
-     "of routes `condition`, `timeout`, `isRetryable`, `responseClasses`; `retryBudget`", .strict = true},
+     "of routes `condition`, `timeout`, `isRetryable`, `responseClasses`; `retryBudget`, `opaquePorts`", .strict = true},
     {manifest_core, KIND_SERVICE, sizeof(struct service), manifest_service_read,
      "`clusterIP` and `clusterIPs`, `type`, `ports`, `selector`"},
     {manifest_core, KIND_NAMESPACE, sizeof(struct object), manifest_service_read_namespace, "its annotations", .cluster_wide = true},

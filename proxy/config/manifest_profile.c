@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/arena.h"
+#include "lib/ports.h"
 #include "lib/text.h"
 #include "proxy/config/catalog.h"
 #include "proxy/config/fields.h"
@@ -20,6 +21,7 @@ enum {
 	MANIFEST_PROFILE_CONDITIONS_MOST = 256,
 	MANIFEST_PROFILE_CLASSES_MOST = 64,
 	MANIFEST_PROFILE_OVERRIDES_MOST = 256,
+	MANIFEST_PROFILE_PORTS_MOST = 1000,
 	MANIFEST_PROFILE_FIELDS_MOST = 5, /* of a condition: all, any, not, method, pathRegex */
 };
 
@@ -387,9 +389,37 @@ static void manifest_profile_read_overrides(struct reader *reader, const struct 
 			overrides[profile->override_count++] = overrides[i];
 }
 
-static void manifest_profile_leave_ports(struct reader *reader, const struct yaml_node *value, void *field)
+static void manifest_profile_read_opaque_port(struct reader *reader, const struct yaml_node *value, const char *text, struct ports *ports)
 {
-	fields_warn(reader, value, "", "not read, ignored; --opaque-ports of the proxy takes such ports");
+	int result = *text != '\0' ? ports_parse(ports, text, NULL, NULL) : -EINVAL;
+
+	if (result == -ENOMEM)
+		fields_no_memory(reader);
+	else if (result != 0)
+		fields_error(reader, value, text, "must be a port from 1 to 65535, or a range as 8000-8099");
+}
+
+/* A list of ports, or a mapping whose keys are ports, as Linkerd's own types have it. */
+static void manifest_profile_read_opaque_ports(struct reader *reader, const struct yaml_node *value, void *field)
+{
+	struct profile *profile = field;
+	struct ports ports = {0};
+	size_t index = 0;
+
+	if ((value->type != YAML_SEQUENCE && value->type != YAML_MAPPING) || value->count > MANIFEST_PROFILE_PORTS_MOST) {
+		fields_error(reader, value, NULL, "must be a list of at most %d ports", MANIFEST_PROFILE_PORTS_MOST);
+		return;
+	}
+	for (const struct yaml_node *item = value->children; item != NULL; item = item->next) {
+		size_t mark = fields_enter(reader, item->key, index++);
+		const char *text = item->key != NULL ? item->key : item->type == YAML_SCALAR ? item->text : "";
+
+		manifest_profile_read_opaque_port(reader, item, text, &ports);
+		fields_leave(reader, mark);
+	}
+	profile->opaque_ports = ports_keep(&ports, reader->arena);
+	if (profile->opaque_ports == NULL)
+		fields_no_memory(reader);
 }
 
 void manifest_profile_read(struct reader *reader, const struct yaml_node *spec, struct object *object)
@@ -398,7 +428,7 @@ void manifest_profile_read(struct reader *reader, const struct yaml_node *spec, 
 	    {"routes", manifest_profile_read_routes, 0},
 	    {"retryBudget", manifest_profile_read_budget, offsetof(struct profile, budget)},
 	    {"dstOverrides", manifest_profile_read_overrides, 0},
-	    {"opaquePorts", manifest_profile_leave_ports, 0},
+	    {"opaquePorts", manifest_profile_read_opaque_ports, 0},
 	};
 	struct profile *profile = (struct profile *)object;
 

@@ -55,15 +55,6 @@ static void manifest_service_read_type(struct reader *reader, const struct yaml_
 	*(bool *)field = MANIFEST_TEXT_CHOICE(reader, value, types) == 0;
 }
 
-/* A container port: at most 15 lower-case letters, digits and inner dashes, a letter among them (RFC 6335). */
-static bool manifest_service_is_port_name(const char *text)
-{
-	size_t length = strlen(text);
-
-	return length >= 1 && length <= 15 && text[0] != '-' && text[length - 1] != '-' && strstr(text, "--") == NULL &&
-	       strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == length && strspn(text, "0123456789-") != length;
-}
-
 static void manifest_service_read_target(struct reader *reader, const struct yaml_node *value, void *field)
 {
 	struct service_port *port = field;
@@ -76,7 +67,7 @@ static void manifest_service_read_target(struct reader *reader, const struct yam
 	fields_text(reader, value, &text);
 	if (text == NULL)
 		return;
-	if (manifest_service_is_port_name(text))
+	if (manifest_text_is_port_name(text, strlen(text)))
 		port->target_name = text;
 	else
 		fields_error(reader, value, NULL,

@@ -157,6 +157,22 @@ void manifest_text_namespace(struct reader *reader, const struct yaml_node *valu
 			     "a namespace of lower-case letters, digits and '-', at most 63 bytes");
 }
 
+bool manifest_text_is_port_name(const char *text, size_t length)
+{
+	bool letter = false;
+
+	if (length < 1 || length > 15 || text[0] == '-' || text[length - 1] == '-')
+		return false;
+	for (size_t i = 0; i < length; i++) {
+		bool dash = text[i] == '-';
+
+		if ((dash && text[i - 1] == '-') || (!dash && !(text[i] >= 'a' && text[i] <= 'z') && !(text[i] >= '0' && text[i] <= '9')))
+			return false;
+		letter |= text[i] >= 'a' && text[i] <= 'z';
+	}
+	return letter;
+}
+
 const char *manifest_text_lower(struct reader *reader, const char *text)
 {
 	char *copy = arena_text(reader->arena, text, strlen(text));

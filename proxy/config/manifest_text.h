@@ -30,6 +30,9 @@ field_read manifest_text_namespace;    /* const char *; RFC 1123 label */
  * the sentence of what is accepted (", or None"). Whether it is one. */
 bool manifest_text_address(struct reader *reader, const struct yaml_node *value, const char *text, const char *or, struct addr *out);
 
+/* The name of a container's port: at most 15 lower-case letters, digits and inner dashes, a letter among them (RFC 6335). */
+bool manifest_text_is_port_name(const char *text, size_t length);
+
 /* A copy in lower case (ASCII) in the arena, NULL when there is no memory, which the reader then knows. */
 const char *manifest_text_lower(struct reader *reader, const char *text);
 

@@ -152,7 +152,10 @@ bool policy_target_decides(const struct policy_target *target)
 
 bool policy_is_opaque(const struct policy *policy, enum direction direction, const struct policy_target *target, uint16_t port)
 {
-	if (target->opaque_ports && ports_contain(target->opaque_ports, target->port ? target->port : port))
+	uint16_t own = target->port ? target->port : port;
+
+	if ((target->opaque_ports && ports_contain(target->opaque_ports, own)) ||
+	    (target->profile_opaque_ports && ports_contain(target->profile_opaque_ports, own)))
 		return true;
 	return direction == DIRECTION_INBOUND && policy->opaque_ports && ports_contain(policy->opaque_ports, port);
 }

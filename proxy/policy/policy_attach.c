@@ -428,6 +428,7 @@ static void policy_attach_profile(struct attachment *attachment)
 	if (profile->override_count)
 		diagnostics_add(&build->policy->diagnostics, false, "%s:%u: ServiceProfile %s/%s: spec.dstOverrides is not carried out",
 		                profile->object.file, profile->object.line, profile->object.namespace, profile->object.name);
+	target->profile_opaque_ports = profile->opaque_ports;
 	if (!profile->route_count)
 		return;
 	policy_attach_budget(attachment, profile);

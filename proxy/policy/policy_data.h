@@ -74,6 +74,7 @@ struct policy_target {
 	struct policy_tls *tls;            /* best first */
 	size_t tls_count;
 	const struct ports *opaque_ports; /* of the Service, else of its Namespace; NULL = none */
+	const struct ports *profile_opaque_ports; /* of its ServiceProfile besides, outbound; NULL = none */
 };
 
 /* Address and port, port 0 = any, to what applies there. */

@@ -6,6 +6,7 @@ import time
 
 from .harness import (BINARY, CLOSED, PodInfo, after, case, check_answer, configured, document, echo, expect, explain, http, ok,
                       on_gateway, readings, request, route, rule, run, service, silent, took, until)
+from .harness.documents import profile
 
 OUT = ("out4",)
 
@@ -254,6 +255,40 @@ def linkerd_opaque_ports_of_a_service(pod):
     found = protocols(pod, (8080, 8081))
     expect(found == {8080: "http/1.1", 8081: "opaque"}, f"{found}")
     for name, port, opaque in (("web", 8080, False), ("data", 8081, True)):
+        said = explain(pod, "--config", config.path, to=f"default/{name}:{port}", request="GET /")
+        expect(said["opaque_port"] is opaque, f"explain: {said}")
+
+
+@case(ways=("in4", "out4"))
+def linkerd_opaque_ports_by_name(pod):
+    """Names in config.linkerd.io/opaque-ports: those of a Service's ports and of their targetPorts; others are told of, and the rest applies."""
+    for port in (8080, 8081, 8082):
+        pod.app(port=port)
+    named = service("data", pod.address, port=[{"name": "sql", "port": 8080}, {"name": "web", "port": 8081}, {"name": "cache", "port": 8082}],
+                    selector={"app": "x"}, annotations={"config.linkerd.io/opaque-ports": "sql,queue, cache"})
+    config = configured(pod, named)
+    info = PodInfo(pod, labels={"app": "x"}, annotations={"config.linkerd.io/opaque-ports": "mysql"})
+    pod.start("--config", config.path, "--pod-info", info.path)
+    found = protocols(pod, (8080, 8081, 8082))
+    expect(found == {8080: "opaque", 8081: "http/1.1", 8082: "opaque"}, f"{found}")
+    for subject, word in (("Service default/data", '"queue" is the name of none of its ports'), ("the pod", '"mysql" is a name')):
+        warned = [line["msg"] for line in pod.proxy.lines if line["level"] == "warn" and subject in line["msg"]]
+        expect(len(warned) == 1 and word in warned[0], f"{warned}")
+
+
+@case(ways=OUT)
+def opaque_ports_of_a_service_profile(pod):
+    """A ServiceProfile's opaquePorts, without routes and with: no request is read there; other ports are as before; explain says so."""
+    for port in (8080, 8081, 8082):
+        pod.app(port=port)
+    every = {"name": "all", "condition": {"pathRegex": "/.*"}}
+    config = configured(pod, service("data", pod.address, port=[{"name": f"p{port}", "port": port} for port in (8080, 8081)]),
+                        service("web", pod.address, port=8082),
+                        profile("data", opaquePorts=["8081"]), profile("web", every, opaquePorts={"8082": {}}))
+    pod.start("--config", config.path)
+    found = protocols(pod, (8080, 8081, 8082))
+    expect(found == {8080: "http/1.1", 8081: "opaque", 8082: "opaque"}, f"{found}")
+    for name, port, opaque in (("data", 8080, False), ("data", 8081, True), ("web", 8082, True)):
         said = explain(pod, "--config", config.path, to=f"default/{name}:{port}", request="GET /")
         expect(said["opaque_port"] is opaque, f"explain: {said}")
 

@@ -139,7 +139,7 @@ static void defaults_environment_flags(void **state)
 		{"--inbound-port|2", "LAPSE_INBOUND_PORT=1", 2},
 		{"--inbound-port=2", "", 2},
 		{"--incoming-proxy-port=3", "LAPSE_INBOUND_PORT=1", 3},
-		{"--inbound-port|2|--incoming-proxy-port|2", "", 2},
+		{"--inbound-port|2|--incoming-proxy-port|2", "", 2}, {"--inbound-port|02|--incoming-proxy-port=2", "", 2},
 		{"--inbound-port|2|--inbound-port=3", "", 3},
 		{"", "LAPSE_INBOUND_PORT=tcp://10.96.7.7:80", 4143},
 		{"", "LAPSE_INBOUND_PORT=", 4143},

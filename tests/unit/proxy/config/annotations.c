@@ -19,7 +19,10 @@
 struct applied {
 	struct arena arena;
 	struct diagnostics diagnostics;
-	struct object object;
+	union {
+		struct object object;
+		struct service service;
+	};
 };
 
 static void apply(struct applied *applied, enum kind kind, const struct annotation *annotations, size_t count)
@@ -408,9 +411,9 @@ static void warnings(void **state)
 	     "timeout-half-close, "
 	     "timeout-connect, timeout-detect, timeout-server-idle, timeout-unacknowledged, timeout-max-connection, "
 	     "timeout-drain-least, timeout-drain; ignored"},
-	    {KIND_SERVICE, "config.linkerd.io/opaque-ports", "mysql",
-	     "r.yaml:12: Service default/web: annotation config.linkerd.io/opaque-ports: \"mysql\": ports and ranges from 1 to 65535 such as "
-	     "3306,8000-8099; ignored"},
+	    {KIND_SERVICE, "config.linkerd.io/opaque-ports", "70000",
+	     "r.yaml:12: Service default/web: annotation config.linkerd.io/opaque-ports: \"70000\": ports and ranges from 1 to 65535 such as "
+	     "3306,8000-8099; on a Service names of its ports too; ignored"},
 	    {KIND_HTTP_ROUTE, "config.linkerd.io/opaque-ports", "25",
 	     "r.yaml:12: HTTPRoute default/web: annotation config.linkerd.io/opaque-ports: it has no meaning on a HTTPRoute, only on Service, "
 	     "Namespace, the pod; ignored"},
@@ -459,6 +462,19 @@ static void opaque_ports_are_kept(void **state)
 	for (size_t i = 0; i < COUNT(kinds); i++) {
 		apply_one(&applied, kinds[i], "config.linkerd.io/opaque-ports", "25, 8000-8002");
 		assert_true(!applied.diagnostics.kept && ports_contain(applied.object.opaque_ports, 8001) && !ports_contain(applied.object.opaque_ports, 26));
+		arena_free(&applied.arena);
+	}
+	for (size_t i = 0; i < COUNT(kinds); i++) { /* the numbers apply, a name elsewhere is told of */
+		apply_one(&applied, kinds[i], "config.linkerd.io/opaque-ports", "25, mysql ,8000-8002");
+		assert_true(applied.diagnostics.kept == 1 && ports_contain(applied.object.opaque_ports, 25) && ports_contain(applied.object.opaque_ports, 8002));
+		assert_non_null(strstr(applied.diagnostics.first->text, kinds[i] == KIND_SERVICE ? "\"mysql\" is the name of none of its ports; ignored" :
+		                       "\"mysql\" is a name, and names of container ports are not known here; give the number; ignored"));
+		arena_free(&applied.arena);
+	}
+	for (size_t i = 0; i < 4; i++) { /* what is neither a port nor a name */
+		apply_one(&applied, KIND_SERVICE, "config.linkerd.io/opaque-ports", (const char *[]){"25,,26", "25,My", "25,-a", "25, a b"}[i]);
+		assert_true(applied.diagnostics.kept == 1 && !applied.object.opaque_ports);
+		assert_non_null(strstr(applied.diagnostics.first->text, "names of its ports too; ignored"));
 		arena_free(&applied.arena);
 	}
 	apply_one(&applied, KIND_NAMESPACE, "lapse.proxy/timeout-request", "1s"); /* no level of timeouts */

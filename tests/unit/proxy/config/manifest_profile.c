@@ -226,8 +226,11 @@ static void says_what_is_wrong(void **state)
 {
 	static const struct documents_answer rows[] = {
 		{"  timeouts: {}\n", AT "timeouts: unknown field; known are routes, retryBudget, dstOverrides, opaquePorts"},
-		{"  opaquePorts: {'3306': {}}\n", AT "opaquePorts: not read, ignored; --opaque-ports of the proxy takes such ports",
-		 .warning = true},
+		{"  opaquePorts: {'3306': {}}\n", NULL}, {"  opaquePorts: ['3306', 5432, 8000-8099]\n", NULL}, {"  opaquePorts: []\n", NULL},
+		{"  opaquePorts: 3306\n", AT "opaquePorts: \"3306\": must be a list of at most 1000 ports"},
+		{"  opaquePorts: [25, mysql]\n", AT "opaquePorts[1]: \"mysql\": must be a port from 1 to 65535, or a range as 8000-8099"},
+		{"  opaquePorts: [[25]]\n", AT "opaquePorts[0]: must be a port"},
+		{"  opaquePorts: {mysql: {}}\n", AT "opaquePorts.mysql: \"mysql\": must be a port"},
 		{"  routes: [{condition: {all: []}}]\n", AT "routes[0].name: this field is required"},
 		{ROUTE("x: y, condition: {all: []}"), AT "routes[0].x: unknown field"},
 		{"  routes: [{name: a}]\n", AT "routes[0].condition: this field is required"},

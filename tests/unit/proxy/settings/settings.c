@@ -100,6 +100,26 @@ static void flags(void **state)
 	settings_free(&settings);
 }
 
+/* One option by two names: equal values are no conflict, however they are written. */
+static void one_value_by_two_names(void **state)
+{
+	static const struct {
+		const char *first, *second;
+		bool fits;
+	} rows[] = {{"60m", "1h", true}, {"1h", "1h", true}, {"0", "0s", true}, {"60m", "61m", false}, {"1h", "x", false}};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		const char *const arguments[ARGUMENTS] = {"--timeout-drain", rows[i].first, "--drain-timeout", rows[i].second};
+		struct settings settings;
+		int command;
+		TEXT_ON_STACK(error, 512);
+
+		if (parse(arguments, none, &settings, &command, &error) != (rows[i].fits ? 0 : -EINVAL))
+			fail_msg("%s and %s: %s", rows[i].first, rows[i].second, error_bytes);
+		settings_free(&settings);
+	}
+}
+
 static void opaque_ports_add_up(void **state)
 {
 	static const char *const arguments[ARGUMENTS] = {"--opaque-ports", "3306,8000-8099", "--opaque-ports=5432"};
@@ -549,7 +569,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(defaults),
 	    cmocka_unit_test(flags),
-	    cmocka_unit_test(opaque_ports_add_up),
+	    cmocka_unit_test(one_value_by_two_names), cmocka_unit_test(opaque_ports_add_up),
 	    cmocka_unit_test(commands),
 	    cmocka_unit_test(configuration),
 	    cmocka_unit_test(why),
