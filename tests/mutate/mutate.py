@@ -2,7 +2,7 @@
 """make mutate: do the tests notice when a line is wrong? Lines of proxy/ and init/ are changed one at a time, and the tests that can notice
 are run, nearest first, until one does.
 
-    tests/mutate/mutate.py [--minutes N] [--mutants N] [--seed N] [--workers N] [--files PATTERN] [--only-first] [--results FILE]
+    tests/mutate/mutate.py [--minutes N] [--mutants N] [--seed N] [--workers N] [--files PATTERN] [--only-first] [--resume] [--results FILE]
 
 Flags, objects and libraries come from make. A mutant that does not compile, or compiles to the same object, is none. What an e2e case
 noticed counts when the case fails once more with the mutant and passes without it, both at the same time. Survivors that
@@ -213,7 +213,7 @@ def cases(outdir):
     """Jobs that run the programs in outdir, and where the copies of the programs are."""
     scratch = tempfile.mkdtemp(prefix=f"lapse-test-{os.getpid()}-")
     os.chmod(scratch, 0o755)
-    jobs = list(run.case_jobs(run.Context(os.path.join(ROOT, outdir), scratch), CASES_AT_ONCE))
+    jobs = list(run.case_jobs(run.Context(os.path.join(ROOT, outdir), scratch), CASES_AT_ONCE, "e2e"))
     for job in jobs:
         job.outdir, job.limit = outdir, min(job.limit, CASE_SECONDS)
     return jobs, scratch
@@ -342,11 +342,20 @@ def chosen(arguments):
         yield chance.choice(line)
 
 
-def work(arguments, tools):
+def former(path):
+    """{mutant: verdict} of a run before, the last word on each."""
+    found = {}
+    with open(path) as file:
+        for row in map(json.loads, file):
+            found[mutants.Mutant(**{name: row[name] for name in mutants.Mutant._fields})] = row["verdict"], row["by"]
+    return found
+
+
+def work(arguments, tools, before):
     """Yields what became of each mutant: all of them by the unit tests, which are quick, then those left by the e2e cases, until the
     time is over; "left" comes again, but for those there was no time for."""
-    until, enough, left = time.monotonic() + arguments.minutes * 60, 0, []
-    waiting = chosen(arguments)
+    until, enough, left = time.monotonic() + arguments.minutes * 60, 0, [mutant for mutant, (verdict, _) in before.items() if verdict == "left"]
+    waiting = iter(()) if before else chosen(arguments)
     with concurrent.futures.ProcessPoolExecutor(arguments.workers, initializer=limit_this_process) as pool:
         running = set()
         while True:
@@ -375,6 +384,7 @@ def main():
     parser.add_argument("--workers", type=int, default=2, help="mutants at once; default 2")
     parser.add_argument("--files", action="append", help="only files whose path contains this; may be repeated")
     parser.add_argument("--only-first", action="store_true", help=f"only those of {FIRST}")
+    parser.add_argument("--resume", action="store_true", help="goes on with what the last run left for want of time")
     parser.add_argument("--results", default=f"{OUT}/mutants.json", help="where each mutant goes, a line of JSON each")
     arguments = parser.parse_args()
     os.chdir(ROOT)
@@ -385,9 +395,10 @@ def main():
     tools = Tools()
     tools.prepare()
     explained = {tuple(row[:3]): row[3] for row in mutants.listed(ROOT, LIST, 4)}
-    verdicts, begun = {}, time.monotonic()
-    with open(arguments.results, "a") as results:
-        for mutant, verdict, by, seconds in work(arguments, tools):
+    before, begun = former(arguments.results) if arguments.resume else {}, time.monotonic()
+    verdicts = {mutant: verdict for mutant, (verdict, _) in before.items() if verdict != "none"}
+    with open(arguments.results, "a" if arguments.resume else "w") as results:
+        for mutant, verdict, by, seconds in work(arguments, tools, before):
             print(json.dumps({**mutant._asdict(), "verdict": verdict, "by": by, "seconds": round(seconds, 1)}), file=results, flush=True)
             if verdict == "none":
                 continue
