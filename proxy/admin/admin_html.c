@@ -184,6 +184,11 @@ static void admin_html_stage(const struct view *view, const struct walk_row *row
 	admin_html_filter(view, VIEW_STAGE, words_phase(row->phase), out);
 	if (row->half_closed)
 		fprintf(out, " <span class=quiet>%s finished</span>", row->client_finished ? "client" : "server");
+	if (row->unread) {
+		fputs(" <span class=quiet>unread since ", out);
+		admin_html_text(out, row->unread);
+		fputs("</span>", out);
+	}
 }
 
 static void admin_html_age(const struct view *view, const struct walk_row *row, FILE *out)

@@ -209,6 +209,7 @@ static void admin_view_print_row(struct json *json, const struct walk_row *row)
 	json_string(json, "value", row->timer == TIMEOUT_NONE ? NULL : duration_format(row->value, duration));
 	json_string(json, "source", row->source);
 	json_string(json, "finished", !row->half_closed ? NULL : row->client_finished ? "client" : "server");
+	json_string(json, "unread", row->unread);
 	json_number(json, "sent_client", (int64_t)row->sent_client);
 	json_number(json, "received_client", (int64_t)row->received_client);
 	json_number(json, "sent_server", (int64_t)row->sent_server);

@@ -101,30 +101,32 @@ static bool walk_part_grow(struct walk_part *part, size_t limit)
 	return true;
 }
 
-static bool walk_row_copy_texts(struct walk_row *row, const char *service, const char *source)
+static bool walk_row_copy_texts(struct walk_row *row)
 {
-	size_t service_size = service ? strlen(service) + 1 : 0, source_size = source ? strlen(source) + 1 : 0;
+	const char **texts[] = {&row->service, &row->source, &row->unread};
+	size_t size = 0;
+	char *at;
 
-	row->service = row->source = row->texts = NULL;
-	if (!service_size && !source_size)
-		return true;
-	row->texts = malloc(service_size + source_size);
-	if (!row->texts)
-		return false;
-	if (service)
-		row->service = memcpy(row->texts, service, service_size);
-	if (source)
-		row->source = memcpy(row->texts + service_size, source, source_size);
-	return true;
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+		size += *texts[i] ? strlen(*texts[i]) + 1 : 0;
+	row->texts = at = size ? malloc(size) : NULL;
+	for (size_t i = 0; at && i < sizeof texts / sizeof *texts; i++)
+		if (*texts[i]) {
+			char *copy = at;
+
+			at = stpcpy(copy, *texts[i]) + 1;
+			*texts[i] = copy;
+		}
+	return !size || row->texts;
 }
 
-void walk_part_keep(struct walk_part *part, size_t limit, struct walk_row *row, const char *service, const char *source)
+void walk_part_keep(struct walk_part *part, size_t limit, struct walk_row *row)
 {
 	bool full = part->count == limit;
 
 	if (!limit || (full && !walk_row_before(row, &part->rows[0])))
 		return;
-	if ((!full && !walk_part_grow(part, limit)) || !walk_row_copy_texts(row, service, source)) {
+	if ((!full && !walk_part_grow(part, limit)) || !walk_row_copy_texts(row)) {
 		part->no_memory = true;
 		return;
 	}
@@ -185,25 +187,27 @@ static void walk_describe(const struct conn *conn, enum walk_sort sort, struct w
 	    .sent_server = conn->sent_server + (upstream ? upstream->leg.sent - upstream->sent_before : 0),
 	    .received_server = conn->received_server + (upstream ? upstream->leg.received - upstream->received_before : 0),
 	    .requests = conn->requests,
+	    .service = conn->terms->service,
+	    .source = deadline.timer == TIMEOUT_NONE ? NULL : conn_timeout(conn, deadline.timer)->source,
+	    .unread = conn->unread,
 	};
 }
 
 static void walk_visit(struct walk_part *part, struct conn *conn)
 {
 	const struct walk *walk = part->walk;
-	const char *service = conn->terms->service;
 	struct walk_row row;
 
 	part->open++;
 	walk_describe(conn, walk->sort, &row);
-	if (!walk_filter_passes(&walk->filter, &row, (int)conn->stage, service))
+	if (!walk_filter_passes(&walk->filter, &row, (int)conn->stage, row.service))
 		return;
 	if (walk->action == WALK_CLOSE) {
 		part->matched += conn_close_admin(conn);
 		return;
 	}
 	part->matched++;
-	walk_part_keep(part, walk->limit, &row, service, row.timer == TIMEOUT_NONE ? NULL : conn_timeout(conn, row.timer)->source);
+	walk_part_keep(part, walk->limit, &row);
 }
 
 void walk_step(struct worker *worker)

@@ -51,7 +51,8 @@ struct walk_row {
 	struct addr client, server;
 	uint64_t sent_client, received_client, sent_server, received_server;
 	uint32_t requests;
-	const char *service, *source; /* of the timer; NULL = none; within texts */
+	const char *service, *source; /* of the timer; NULL = none; within texts, like the next */
+	const char *unread;       /* since when it has not been read as HTTP, and why; NULL = it is */
 	char *texts;              /* owned */
 };
 
@@ -108,8 +109,8 @@ void walk_step(struct worker *worker);
 bool walk_filter_passes(const struct walk_filter *filter, const struct walk_row *row, int stage, const char *service);
 bool walk_row_before(const struct walk_row *a, const struct walk_row *b);
 
-/* Keeps the row if it belongs to the first `limit`; a copy of the texts is made then. Pure but for memory. */
-void walk_part_keep(struct walk_part *part, size_t limit, struct walk_row *row, const char *service, const char *source);
+/* Keeps the row if it belongs to the first `limit`; its texts, borrowed so far, are copied then. Pure but for memory. */
+void walk_part_keep(struct walk_part *part, size_t limit, struct walk_row *row);
 void walk_part_free(struct walk_part *part);
 
 #endif

@@ -164,8 +164,9 @@ static int explain_parse_head(struct explain *explain)
 	size_t length;
 
 	if (http1_read_head(&scan, HTTP1_REQUEST, bytes, explain->head_length, NULL, &limits, &length, &explain->parsed, &error)) {
-		fprintf(explain->errors, "lapse-proxy: the proxy refuses this request with %d %s: %s\n", error.status,
+		fprintf(explain->errors, "lapse-proxy: the proxy refuses this request with %d %s: %s", error.status,
 		        reason_row(error.reason)->name, error.what);
+		fprintf(explain->errors, error.limit ? " %llu\n" : "\n", (unsigned long long)error.limit);
 		return -EINVAL;
 	}
 	http1_request_head(&request, bytes, length, explain->parsed.method, explain->parsed.target);

@@ -23,6 +23,13 @@ static int http1_refuse(struct http1_error *error, enum http1_kind kind, enum re
 	return -EBADMSG;
 }
 
+static int http1_refuse_over(struct http1_error *error, enum http1_kind kind, int status, const char *what, uint64_t limit, size_t offset)
+{
+	http1_refuse(error, kind, REASON_HEAD_TOO_LARGE, status, what, offset);
+	error->limit = limit;
+	return -EBADMSG;
+}
+
 static int http1_scan_line(const struct input_scan *scan, enum http1_kind kind, const uint8_t *bytes, size_t end,
                            struct http1_error *error)
 {
@@ -73,9 +80,9 @@ int http1_scan_head(struct input_scan *scan, enum http1_kind kind, const uint8_t
 		if (result)
 			return result;
 		if (!scan->fields && kind == HTTP1_REQUEST && end > limits->target_bytes + REQUEST_LINE_EXTRA)
-			return http1_refuse(error, kind, REASON_HEAD_TOO_LARGE, 414, "the request target is over --max-target-size", end);
+			return http1_refuse_over(error, kind, 414, "the request target is over --max-target-size", limits->target_bytes, end);
 		if ((lf ? end + 1 : end) > limits->head_bytes)
-			return http1_refuse(error, kind, REASON_HEAD_TOO_LARGE, 431, "the head is over --max-head-size", end);
+			return http1_refuse_over(error, kind, 431, "the head is over --max-head-size", limits->head_bytes, end);
 		if (!lf)
 			return -EAGAIN;
 		if (end == scan->line || bytes[end - 1] != '\r')
@@ -85,7 +92,7 @@ int http1_scan_head(struct input_scan *scan, enum http1_kind kind, const uint8_t
 			return 0;
 		}
 		if (++scan->fields > limits->fields + 1)
-			return http1_refuse(error, kind, REASON_HEAD_TOO_LARGE, 431, "more header fields than --max-head-fields", end);
+			return http1_refuse_over(error, kind, 431, "more header fields than --max-head-fields", limits->fields, end);
 		scan->line = (uint32_t)end + 1;
 	}
 	return -EAGAIN;
@@ -300,7 +307,7 @@ static int http1_check_request(const struct gather *gather, const struct http1_l
 	const enum http1_kind kind = HTTP1_REQUEST;
 
 	if (gather->head->target.length > limits->target_bytes)
-		return http1_refuse(error, kind, REASON_HEAD_TOO_LARGE, 414, "the request target is over --max-target-size", 0);
+		return http1_refuse_over(error, kind, 414, "the request target is over --max-target-size", limits->target_bytes, 0);
 	if (gather->hosts > 1)
 		return http1_refuse(error, kind, REASON_REQUEST_INVALID, 400, "more than one Host", 0);
 	if (!gather->hosts && gather->head->minor == 1)
@@ -417,6 +424,7 @@ struct http1_chunked {
 	const struct http1_limits *limits; /* during a feed */
 	bool complete;
 	const char *over; /* the limit that was passed */
+	uint64_t limit;   /* its value */
 };
 
 static struct http1_chunked *http1_chunked(llhttp_t *parser)
@@ -432,6 +440,7 @@ static int http1_on_extension(llhttp_t *parser, const char *at, size_t length)
 	if (!chunked->limits || chunked->extension_bytes <= chunked->limits->chunk_extension_bytes)
 		return 0;
 	chunked->over = "chunk extensions over --max-chunk-extensions";
+	chunked->limit = chunked->limits->chunk_extension_bytes;
 	return HPE_USER;
 }
 
@@ -451,6 +460,7 @@ static int http1_on_trailer(llhttp_t *parser, const char *at, size_t length)
 	if (chunked->trailer_bytes <= chunked->limits->head_bytes)
 		return 0;
 	chunked->over = "trailers over --max-head-size";
+	chunked->limit = chunked->limits->head_bytes;
 	return HPE_USER;
 }
 
@@ -461,6 +471,7 @@ static int http1_on_trailer_complete(llhttp_t *parser)
 	if (!chunked->limits || ++chunked->trailer_fields <= chunked->limits->fields)
 		return 0;
 	chunked->over = "more trailers than --max-head-fields";
+	chunked->limit = chunked->limits->fields;
 	return HPE_USER;
 }
 
@@ -529,9 +540,11 @@ static int http1_feed_chunked(struct http1_chunked *chunked, enum http1_kind kin
 		*consumed = length;
 		return 0;
 	}
-	return http1_refuse(error, kind, REASON_REQUEST_INVALID, 400,
-	                    chunked->over ? chunked->over : llhttp_get_error_reason(&chunked->parser),
-	                    end ? (size_t)(end - (const char *)bytes) : 0);
+	http1_refuse(error, kind, REASON_REQUEST_INVALID, 400,
+	             chunked->over ? chunked->over : llhttp_get_error_reason(&chunked->parser),
+	             end ? (size_t)(end - (const char *)bytes) : 0);
+	error->limit = chunked->over ? chunked->limit : 0;
+	return -EBADMSG;
 }
 
 int http1_body_feed(struct message_body *body, enum http1_kind kind, const uint8_t *bytes, size_t length,

@@ -35,6 +35,7 @@ struct http1_error {
 	int status;            /* 400, 414, 431; 502 for a response */
 	const char *what;      /* "a header field line is folded"; static */
 	size_t offset;         /* of the byte in the message where it was noticed */
+	uint64_t limit;        /* the value of the limit that `what` ends with, 0 = it names none */
 };
 
 /* Looks for the end of the head that starts at bytes[0], resuming where the last call stopped: bytes is the same head, longer.

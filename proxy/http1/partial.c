@@ -20,7 +20,8 @@ static bool partial_may(const struct conn *conn)
 {
 	const struct proxy *proxy = conn->worker->proxy;
 
-	return unread_may(conn) && !conn->terms->timeouts.of[TIMEOUT_REQUEST_HEADERS].milliseconds && !proxy->upstream->pool_size && !(proxy->exchange->forwarded && conn->direction == DIRECTION_INBOUND);
+	return unread_may(conn) && !conn->terms->timeouts.of[TIMEOUT_REQUEST_HEADERS].milliseconds && !proxy->upstream->pool_size &&
+	       !(proxy->exchange->forwarded && conn->direction == DIRECTION_INBOUND);
 }
 
 void partial_held(struct conn *conn)

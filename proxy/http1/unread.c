@@ -49,14 +49,23 @@ static enum unread_kind unread_kind(const struct http1_error *error)
 	}
 }
 
+/* "more header fields than --max-head-fields 128" */
+static void unread_say(const struct http1_error *error, struct text *out)
+{
+	text_string(out, error->what);
+	if (error->limit)
+		text_printf(out, " %llu", (unsigned long long)error->limit);
+}
+
 static void unread_note(struct conn *conn, enum http1_kind kind, const struct http1_error *error)
 {
 	unsigned number = conn->requests + (kind == HTTP1_REQUEST && !conn->exchange);
-	TEXT_ON_STACK(where, 32);
+	TEXT_ON_STACK(what, 200);
 
+	unread_say(error, &what);
 	if (error->offset)
-		text_printf(&where, " (byte %zu)", error->offset);
-	if (asprintf(&conn->unread, "%s %u: %s%s", kind == HTTP1_REQUEST ? "request" : "response", number, error->what, where_bytes) < 0)
+		text_printf(&what, " (byte %zu)", error->offset);
+	if (asprintf(&conn->unread, "%s %u: %s", kind == HTTP1_REQUEST ? "request" : "response", number, what_bytes) < 0)
 		conn->unread = NULL;
 	metrics_add(conn->worker->metrics, METRIC_UNREAD, conn->direction, kind == HTTP1_REQUEST ? LEG_CLIENT : LEG_SERVER, unread_kind(error),
 	            0, 1);
@@ -105,15 +114,16 @@ void unread_start(struct conn *conn, enum http1_kind kind, const struct http1_er
 static void unread_refuse(struct conn *conn, const struct http1_error *error)
 {
 	struct cause cause = cause_of(error->reason);
-	TEXT_ON_STACK(where, 40);
+	TEXT_ON_STACK(what, 200);
 
 	cause.status = error->status;
+	unread_say(error, &what);
 	if (error->offset) /* else it is not one byte that is wrong */
-		text_printf(&where, " (byte %zu of it)", error->offset);
+		text_printf(&what, " (byte %zu of it)", error->offset);
 	if (error->reason == REASON_SERVER_INVALID)
-		exchange_fail(conn, cause, "the server's response is not valid HTTP: %s%s", error->what, where_bytes);
+		exchange_fail(conn, cause, "the server's response is not valid HTTP: %s", what_bytes);
 	else
-		exchange_fail(conn, cause, "the request was refused: %s%s", error->what, where_bytes);
+		exchange_fail(conn, cause, "the request was refused: %s", what_bytes);
 }
 
 void unread_or_refuse(struct conn *conn, enum http1_kind kind, const struct http1_error *error, struct slice from_client,

@@ -126,7 +126,9 @@ void leg_close(struct leg *leg, struct loop *loop, bool reset)
 {
 	if (!leg_open(leg))
 		return;
-	if (reset && !leg->error) {
+	if (leg->connecting && !leg->error) {
+		leg_note(leg, LEG_GIVEN_UP); /* the peer gets to see no end */
+	} else if (reset && !leg->error) {
 		sock_set_reset_on_close(leg->source.fd);
 		leg_note(leg, LEG_RST_PROXY);
 	} else if (!leg->fin_sent && !leg->error) {
@@ -141,11 +143,11 @@ void leg_describe(const uint8_t events[static LEG_EVENTS], const char *peer, str
 {
 	static const char *const words[LEG_EVENT_COUNT] = {
 	    [LEG_FIN_PEER] = "fin", [LEG_FIN_PROXY] = "fin", [LEG_RST_PEER] = "rst",
-	    [LEG_RST_PROXY] = "rst", [LEG_TIMED_OUT] = "timed-out", [LEG_FAILED] = "failed",
+	    [LEG_RST_PROXY] = "rst", [LEG_GIVEN_UP] = "given-up", [LEG_TIMED_OUT] = "timed-out", [LEG_FAILED] = "failed",
 	};
 
 	for (int i = 0; i < LEG_EVENTS && events[i]; i++) {
-		bool ours = events[i] == LEG_FIN_PROXY || events[i] == LEG_RST_PROXY;
+		bool ours = events[i] == LEG_FIN_PROXY || events[i] == LEG_RST_PROXY || events[i] == LEG_GIVEN_UP;
 
 		text_printf(out, "%s%s:%s", out->length ? " " : "", words[events[i]], ours ? "proxy" : peer);
 	}

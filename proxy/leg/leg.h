@@ -18,6 +18,7 @@ enum leg_event {
 	LEG_FIN_PROXY,
 	LEG_RST_PEER,
 	LEG_RST_PROXY,
+	LEG_GIVEN_UP,  /* by the proxy, while it was being dialled */
 	LEG_TIMED_OUT, /* ETIMEDOUT: keep-alive or retransmission gave up */
 	LEG_FAILED,    /* another error */
 	LEG_EVENT_COUNT,

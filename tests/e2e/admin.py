@@ -426,6 +426,23 @@ def half_closed(pod):
     until(lambda: pod.proxy.counted("lapse_connections_half_closed") <= 1, "the gauge does not come down")
 
 
+@case()
+def unread_is_shown(pod):
+    """/connections and its page say since which message a connection is not read any more, and why; of others nothing."""
+    pod.app(until_reset)
+    pod.app(port=8081)
+    pod.start()
+    peer, other = pod.dial(), pod.dial(8081)
+    peer.send(b"GET / HTTP/1.1\r\nHost: a\r\nX : b\r\n\r\n")
+    other.ask()
+    until(lambda: page(pod, "/connections")["matched"] == 2, lambda: f"{page(pod, '/connections')}")
+    found = {row["client"].rsplit(":", 1)[1]: row["unread"] for row in page(pod, "/connections")["connections"]}
+    why = found[str(peer.local[1])]
+    expect(why and why.startswith("request 1: ") and found[str(other.local[1])] is None, f"{found}")
+    text = pod.proxy.ask_admin("/connections", "GET", "Accept: text/html").body.decode()
+    expect(text.count("unread since request 1: ") == 1, f"{text[-2000:]}")
+
+
 # Posts.
 
 @case(ways=("in4", "out6"))

@@ -105,7 +105,7 @@ def accept_queue_full(pod, log):
     expect(peer.response().status == 504, "no 504")
     peer.fin()
     whole(pod, FAILED, reason="connect_timeout", phase="connect", **timer("connect"), sent_server=0, sent_client=ANY, client_leg=None,
-          **CLIENT, server_syn_retransmits=Between(0, 3), server_leg="rst:proxy",
+          **CLIENT, server_syn_retransmits=Between(0, 3), server_leg="given-up:proxy",
           detail=text(rf"{re.escape(pod.address)}:8080 did not accept the connection in time: 2 connections wait in its accept queue, where "
                       rf"1 may; the application does not accept them; for a slow one {raise_('connect')}"))
     for each in (*waiting, listener):
@@ -142,7 +142,7 @@ def request_while_dialling(pod, log):
         peer.send(request())
         expect(peer.response().status == 504, "no 504")
     whole(pod, FAILED, reason="request_timeout", phase="connect", server=f"{pod.address}:9", **timer("request"), sent_server=0, sent_client=ANY,
-          client_leg=None, server_leg="rst:proxy", **CLIENT, server_syn_retransmits=Between(0, 2),
+          client_leg=None, server_leg="given-up:proxy", **CLIENT, server_syn_retransmits=Between(0, 2),
           detail=text("the server had not accepted the connection yet; see that it is up, or set connect well below this" + REQUEST_OVER))
 
 
@@ -268,7 +268,7 @@ INVALID = {"TLS alert": (TLS_ALERT, "a TLS alert: the server speaks TLS, not pla
            "h2c": (H2_SETTINGS, "HTTP/2 SETTINGS: the server speaks HTTP/2 without TLS (h2c) only"),
            "text": (b"it works, somehow\n", "plain text without a status line"),
            "bytes": (b"\x00\xffbytes", "bytes that are no status line"),
-           "fields": (FIELDS, "more header fields than --max-head-fields")}
+           "fields": (FIELDS, "more header fields than --max-head-fields 128")}
 
 
 @case(each={f"{name} {log}": (name, log) for name in INVALID for log in FORMATS})

@@ -42,7 +42,10 @@ static void the_first_ones_are_kept(void **state)
 			all[at] = row_of(at + 1, i % 3 == 0 ? (int64_t)(random >> 20) : i % 3 == 1 ? (int64_t)at : -(int64_t)at);
 			row = all[at];
 			snprintf(service, sizeof service, "default/s%zu", at + 1);
-			walk_part_keep(&part, limits[i], &row, service, "built-in");
+			row.service = service;
+			row.source = "built-in";
+			row.unread = at % 2 ? "request 1: a NUL byte" : NULL;
+			walk_part_keep(&part, limits[i], &row);
 			memset(service, 'x', sizeof service - 1); /* it is a copy that is kept */
 		}
 		assert_false(part.no_memory);
@@ -56,6 +59,10 @@ static void the_first_ones_are_kept(void **state)
 			assert_int_equal(part.rows[at].id, all[at].id);
 			assert_string_equal(part.rows[at].service, service);
 			assert_string_equal(part.rows[at].source, "built-in");
+			if (all[at].id % 2)
+				assert_null(part.rows[at].unread);
+			else
+				assert_string_equal(part.rows[at].unread, "request 1: a NUL byte");
 		}
 		walk_part_free(&part);
 		assert_null(part.rows);
@@ -67,10 +74,12 @@ static void nothing_is_kept_without_a_limit(void **state)
 	struct walk_part part = {0};
 	struct walk_row row = row_of(1, 1);
 
-	walk_part_keep(&part, 0, &row, "default/web", NULL);
+	row.service = "default/web";
+	walk_part_keep(&part, 0, &row);
 	assert_int_equal(part.count, 0);
 	assert_null(part.rows);
-	walk_part_keep(&part, 1, &row, NULL, NULL);
+	row.service = NULL;
+	walk_part_keep(&part, 1, &row);
 	assert_int_equal(part.count, 1);
 	assert_null(part.rows[0].texts);
 	assert_null(part.rows[0].service);
