@@ -10,6 +10,7 @@ build=(
     gcc libc6-dev make pkg-config                      # the compiler
     libnftnl-dev libmnl-dev libnetfilter-conntrack-dev # lapse-init: nftables, netlink, conntrack
     libc-ares-dev libyaml-dev libpcre2-dev             # lapse-proxy: names, documents, regular expressions
+    libnghttp2-dev                                     # lapse-proxy: header blocks of HTTP/2
     systemtap-sdt-dev                                  # lapse-proxy: probes
 )
 demo=(
@@ -22,6 +23,8 @@ testing=(
     util-linux libcap2-bin procps psmisc strace  # setpriv, unshare, nsenter; setcap; ps; what a process really calls
     curl openssl wrk                             # clients
     nginx haproxy redis-server postgresql        # servers behind the proxy
+    nghttp2-client nghttp2-server                # HTTP/2: nghttp, h2load and nghttpd
+    python3-h2 python3-hpack python3-grpcio      # HTTP/2: a peer that keeps the rules, header blocks, gRPC
     mariadb-server-core                          # one that speaks first
     dnsmasq-base                                 # names of Services
     prometheus victoria-metrics                  # scrapers; the second one holds vmagent
@@ -72,8 +75,8 @@ if [ "$ID" != debian ] || ! command -v apt-get >/dev/null; then
     tools=(cc make)
     [ "$*" = demo ] && tools+=(python3 ip setpriv curl nginx)
     [ "$*" = build ] || [ "$*" = demo ] || tools+=(python3 ip nft conntrack unshare nsenter setpriv setcap strace curl openssl wrk nginx haproxy
-        redis-server psql mariadbd dnsmasq prometheus promtool vmagent chromium bpftrace clang clang-tidy cppcheck mandoc valgrind iptables)
-    headers=(libnftnl/common.h libmnl/libmnl.h libnetfilter_conntrack/libnetfilter_conntrack.h llhttp.h ares.h yaml.h pcre2.h sys/sdt.h)
+        redis-server psql mariadbd nghttp h2load nghttpd dnsmasq prometheus promtool vmagent chromium bpftrace clang clang-tidy cppcheck mandoc valgrind iptables)
+    headers=(libnftnl/common.h libmnl/libmnl.h libnetfilter_conntrack/libnetfilter_conntrack.h llhttp.h ares.h yaml.h pcre2.h nghttp2/nghttp2.h sys/sdt.h)
     [ "$*" = build ] || [ "$*" = demo ] || headers+=(cmocka.h)
     for tool in "${tools[@]}"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
     for header in "${headers[@]}"; do

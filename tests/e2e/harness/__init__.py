@@ -3,6 +3,8 @@
 net.py     network namespaces, veth pairs, nft, processes inside
 distance.py  a way between two hosts that takes its time
 peer.py    one end of a TCP connection, with an HTTP/1 reader
+frames.py  HTTP/2 as bytes: frames and header blocks, made and read
+http2.py   one end of an HTTP/2 connection, client or server
 app.py     listeners and what they do with a connection
 record.py  what must hold of every record and of the proxy's own answers
 whole.py   every field of a record compared, in either format
@@ -10,10 +12,12 @@ pod.py     the Pod a case gets: lapse-init, lapse-proxy, its records, what must 
 case.py    the decorator that makes a function a case
 documents.py  Kubernetes documents: made, written as a cluster writes them; what `explain` says of them
 """
+from . import frames
 from .app import BINARY, BODIES, after, echo, http, ok, script, silent, stalls_after, until_reset, upgraded
-from .case import ALL_WAYS, Failure, case, expect, took, until
+from .case import ALL_WAYS, Failure, case, expect, punctual, took, until
 from .documents import (Directory, PodInfo, backend, configured, document, example, explain, on_gateway, readings, route, rule,
                         service, text_of)
+from .http2 import GRPC, Http2, pair, parked, serving, together
 from .net import as_user, black_hole, run, table
 from .peer import Message, Peer, request
 from .pod import AS_PROXY, DEAD_PORTS_TOO, NO_CAPABILITY, ONLY_NET_ADMIN, PROXY_UID, Pod

@@ -1,5 +1,6 @@
 """Cases: functions with one argument, the Pod, whose docstring's first line is the name that gets printed."""
 import contextlib
+import threading
 import time
 
 # Each case with a direction can be run over both families: inbound (client -> app in the pod) and outbound (app -> elsewhere).
@@ -38,8 +39,9 @@ def case(ways=("in4",), each=None, weight=1, limit=60, release_only=False):
 
 
 def expect(condition, why):
+    """Fails with why, a text or a function that gives it."""
     if not condition:
-        raise Failure(why)
+        raise Failure(why() if callable(why) else why)
 
 
 # A busy two-core machine may be late, never early; measuring begins a little after the event that starts a timer.
@@ -53,6 +55,29 @@ def took(seconds, late=LATE):
     yield
     elapsed = time.monotonic() - start
     expect(seconds - EARLY <= elapsed <= seconds + late, f"took {elapsed:.2f} s, expected {seconds:g} s")
+
+
+@contextlib.contextmanager
+def punctual(seconds, within=0.05):
+    """What happens inside must take `seconds`, 50 ms more or less; what this machine was late by meanwhile is allowed for, and only late."""
+    stop, late = threading.Event(), [0.0]
+
+    def watch():
+        while not stop.is_set():
+            before = time.monotonic()
+            time.sleep(0.005)
+            late[0] = max(late[0], time.monotonic() - before - 0.005)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    start = time.monotonic()
+    try:
+        yield
+        elapsed = time.monotonic() - start
+    finally:
+        stop.set()
+        watcher.join()
+    expect(seconds - within <= elapsed <= seconds + within + 2 * late[0],
+           f"took {elapsed:.3f} s, expected {seconds:g} s within {within:g} s; the machine was {late[0]:.3f} s late")
 
 
 def until(predicate, why, within=5.0, every=0.01):
