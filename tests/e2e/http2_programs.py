@@ -10,6 +10,8 @@ from .peers import curl, needs, nginx, wait_listening
 WAYS = ("in4", "out6")
 ONE, OTHER = 8080, 8081
 KNOWS = "--http2-prior-knowledge"
+# A server of HTTP/2 speaks at once too: a client that is late on a busy machine must not be taken for one that waits to be spoken to.
+WAITS = ("--detect-grace", "5s")
 
 
 def url(pod, path="/", port=ONE, address=None):
@@ -59,7 +61,7 @@ def nghttp_and_nghttpd(pod, options):
     """nghttp to nghttpd: every frame that nghttp tells of is the same as without us."""
     needs("nghttp")
     root = nghttpd(pod, "--push=/=/big", "--trailer=x-trailer: 1", "-b", "7")
-    pod.start()
+    pod.start(*WAITS)
     path = f"{pod.scratch}/upload"
     with open(path, "wb") as file:
         file.write(b"u" * 10000)
@@ -78,7 +80,7 @@ def nghttp_and_nghttpd(pod, options):
 def nghttp_fetches(pod):
     """nghttp fetches a file of 3 MiB through small frames and windows: the same bytes."""
     root = nghttpd(pod)
-    pod.start()
+    pod.start(*WAITS)
     for options in ((), ("-w", "10"), ("-b", "200")):
         code, got = 0, None
         pod.uncounted()
@@ -100,7 +102,7 @@ def h2load(pod, options):
     """h2load to nghttpd: every request succeeds, and each connection has its record."""
     needs("h2load")
     nghttpd(pod, "-m", "1000")
-    pod.start()
+    pod.start(*WAITS)
     code, text = said(pod, pod.near, ["h2load", *options, "-H", "x-some: field of some length", url(pod)], within=50)
     number = options[1]
     expect(code == 0 and f"{number} succeeded, 0 failed, 0 errored, 0 timeout" in text, f"exit {code}: {text[-500:]}")
@@ -112,7 +114,7 @@ def h2load(pod, options):
 def curl_downloads(pod):
     """curl with prior knowledge to nginx: a page and a large file. (curl 7.88 cannot use such a connection twice.)"""
     root = nginx(pod, listen="http2")
-    pod.start()
+    pod.start(*WAITS)
     expect(curl(pod, KNOWS, "URL/", "-w", "%{http_version}") == "welcome\n2", "wrong page")
     curl(pod, KNOWS, "-o", f"{root}/got", "URL/big")
     with open(f"{root}/got", "rb") as got, open(f"{root}/html/big", "rb") as big:
@@ -123,7 +125,7 @@ def curl_downloads(pod):
 def curl_uploads(pod):
     """curl with prior knowledge to nghttpd, which echoes: uploads with and without length, and a method without a body."""
     root = nghttpd(pod, "--echo-upload")
-    pod.start()
+    pod.start(*WAITS)
     for options in (["-T", f"{root}/big"], ["--data-binary", f"@{root}/big"], ["-T", f"{root}/big", "-H", "Content-Length:"]):
         curl(pod, KNOWS, "-o", f"{root}/got", *options, "URL/")
         with open(f"{root}/got", "rb") as got, open(f"{root}/big", "rb") as big:
@@ -142,7 +144,7 @@ def haproxy_server(pod):
                    "  http-request return status 200 content-type text/plain string \"welcome\\n\"\n")
     pod.spawn(pod.far, ["haproxy", "-db", "-f", path], name="haproxy")
     wait_listening(pod.far, ONE)
-    pod.start()
+    pod.start(*WAITS)
     expect(curl(pod, KNOWS, "URL/", "-w", "%{http_version}") == "welcome\n2", "wrong page")
     code, text = said(pod, pod.near, ["h2load", "-n", "3000", "-c", "3", "-m", "50", url(pod)])
     expect(code == 0 and "3000 succeeded, 0 failed" in text, text[-400:])
@@ -151,7 +153,7 @@ def haproxy_server(pod):
 @case(ways=("in4", "out4"))
 def curl_refused(pod):
     """curl with prior knowledge to a port without an app ends as at a reset, with nothing received."""
-    pod.start(init=DEAD_PORTS_TOO)
+    pod.start(*WAITS, init=DEAD_PORTS_TOO)
     code, text = said(pod, pod.near, ["curl", "-sS", KNOWS, url(pod, port=9)])
     expect(code in (16, 52, 55, 56), f"exit {code}: {text}")
     pod.record(reason="connect_refused", protocol="http/2", msg=CLOSED)
@@ -191,7 +193,7 @@ def grpc(pod, row):
     """grpcio on both sides: every call comes to the same as without us, word for word."""
     scenario, server, client = row
     grpc_server(pod, *server)
-    pod.start()
+    pod.start(*WAITS)
     direct, through = (grpc_call(pod, host, scenario, *client) for host in (pod.far, pod.near))
     expect(direct[0] == through[0], f"direct {str(direct[0])[:300]}, through the proxy {str(through[0])[:300]}")
     if "pinging" in row:
@@ -210,7 +212,7 @@ def grpc(pod, row):
 def grpc_first_address_refuses(pod):
     """A client whose first address refuses tries the next one: 50 of 50 calls succeed, as without us."""
     grpc_server(pod, port=OTHER)
-    pod.start(init=DEAD_PORTS_TOO)
+    pod.start(*WAITS, init=DEAD_PORTS_TOO)
     target = f"ipv4:{pod.address}:9,{pod.address}:{OTHER}"
     found, _ = grpc_call(pod, pod.near, "failover", target=target)
     expect(found == 50, f"{found} of 50 calls")
@@ -221,7 +223,7 @@ def grpc_first_address_refuses(pod):
 def grpc_first_address_is_a_black_hole(pod):
     """The same with a first address that swallows what it is sent: `connect` ends it by RST, and the next one is tried."""
     grpc_server(pod, port=OTHER)
-    pod.start(connect="100ms")
+    pod.start(*WAITS, connect="100ms")
     with pod.server.ruled(black_hole()):
         found, _ = grpc_call(pod, pod.near, "failover", target=f"ipv4:{pod.address}:9,{pod.address}:{OTHER}")
     expect(found == 50, f"{found} of 50 calls")
@@ -232,10 +234,12 @@ def grpc_first_address_is_a_black_hole(pod):
 def grpc_cancels_reach_the_server(pod):
     """A call that its client cancels, or whose deadline passes, ends at the server too, on a connection that lives on."""
     grpc_server(pod)
-    pod.start()
+    pod.start(*WAITS)
     for scenario in ("cancel", "deadline"):
         grpc_call(pod, pod.near, scenario)
-    def ended():
+
+    def told(what):
         with open(f"{pod.scratch}/grpc{ONE}.out") as file:
-            return file.read().count("forever: ended")
-    until(lambda: ended() == 2, lambda: f"{ended()} of 2 endless calls ended at the server")
+            return file.read().count(what)
+    until(lambda: told("forever: begun") == told("forever: ended") >= 1,
+          lambda: f"{told('forever: ended')} of {told('forever: begun')} endless calls ended at the server")

@@ -17,7 +17,7 @@ from .app import BINARY, BODIES, after, echo, http, ok, script, silent, stalls_a
 from .case import ALL_WAYS, Failure, case, expect, punctual, took, until
 from .documents import (Directory, PodInfo, backend, configured, document, example, explain, on_gateway, readings, route, rule,
                         service, text_of)
-from .http2 import GRPC, Http2, pair, parked, serving, together
+from .http2 import GRPC, Http2, check_fields, check_own, check_trailers, pair, parked, serving, together
 from .net import as_user, black_hole, run, table
 from .peer import Message, Peer, request
 from .pod import AS_PROXY, DEAD_PORTS_TOO, NO_CAPABILITY, ONLY_NET_ADMIN, PROXY_UID, Pod

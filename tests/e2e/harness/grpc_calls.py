@@ -32,8 +32,6 @@ class Service(grpc.GenericRpcHandler):
                  "Up": grpc.stream_unary_rpc_method_handler, "Both": grpc.stream_stream_rpc_method_handler}
         return kinds[name](getattr(self, name.lower())) if name in kinds else None
 
-    cancelled = 0
-
     def unary(self, request, context):
         context.set_trailing_metadata((("x-length", str(len(request))),))
         return request
@@ -50,13 +48,16 @@ class Service(grpc.GenericRpcHandler):
             yield b"%d" % number * 100
 
     def forever(self, request, context):
+        print("forever: begun", flush=True)
         gone = threading.Event()
-        context.add_callback(gone.set)
-        number = 0
-        while not gone.wait(float(request)):
-            yield b"%d" % number
-            number += 1
-        print("forever: ended", flush=True)
+        try:
+            number = 0
+            context.add_callback(gone.set)
+            while context.is_active() and not gone.wait(float(request)):
+                yield b"%d" % number
+                number += 1
+        finally:
+            print("forever: ended", flush=True)
 
     def up(self, requests, context):
         return b"%d" % sum(map(len, requests))

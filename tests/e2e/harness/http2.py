@@ -1,5 +1,6 @@
 """One end of an HTTP/2 connection, client or server, that does what a case says and keeps all that came."""
 import time
+import urllib.parse
 
 import hpack
 
@@ -293,7 +294,7 @@ def parked(peer):
     """For app(): the connection is the case's, which reads and writes on it."""
     peer.parked = True
     while peer.sock.fileno() >= 0:
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def serving(respond, *settings, **options):
@@ -317,3 +318,46 @@ def serving(respond, *settings, **options):
             if stream and stream.id in answered and stream.over:
                 stream.frames.clear()
     return serve
+
+
+# What the proxy says itself (DESIGN.md §17, "Answers").
+
+ALLOWED = {":status", "content-length", "content-type", "date", "proxy-status", "lapse-reason", "lapse-detail", "grpc-status", "grpc-message"}
+
+
+def check_own(stream, reason, status=504, grpc=None, unfinished=False):
+    """A stream that a timer ended before its head had passed: one HEADERS with END_STREAM, and behind it, where the request was not
+    finished, RST_STREAM(NO_ERROR). grpc: the status of a gRPC answer, trailers alone."""
+    kinds = [kind for kind in stream.kinds() if not _interim(stream, kind)]
+    expect(kinds == ["HEADERS END_STREAM"] + (["RST_STREAM NO_ERROR"] if unfinished else []), f"the client got {stream}")
+    check_fields(stream.head, reason, grpc)
+    expect(stream.head[0] == (":status", str(200 if grpc is not None else status)), f"the answer is {stream.head}, expected {status}")
+    expect(set(dict(stream.head)) <= ALLOWED, f"unexpected fields in {stream.head}")
+
+
+def _interim(stream, kind):
+    return kind == "HEADERS" and len(stream.heads) > 1
+
+
+def check_fields(fields, reason, grpc=None):
+    """Reason and sentence, and of a gRPC answer its status and message."""
+    said = dict(fields)
+    expect(len(said) == len(fields), f"a field twice in {fields}")
+    expect(said.get("lapse-reason") == reason and said.get("lapse-detail"), f"lapse-reason in {fields}, expected {reason}")
+    expect(("grpc-status" in said) == (grpc is not None), f"grpc-status in {fields}")
+    if grpc is None:
+        return
+    message = said.get("grpc-message", "")
+    expect(said["grpc-status"] == str(grpc), f"grpc-status {said['grpc-status']}, expected {grpc}")
+    expect(all(0x20 <= ord(each) <= 0x7e for each in message) and 0 < len(message) <= 1024, f"grpc-message {message!r}")
+    expect(urllib.parse.unquote(message) == said["lapse-detail"], f"grpc-message {message!r} is not the sentence {said['lapse-detail']!r}")
+    if ":status" in said:
+        expect(said.get("content-type", "").startswith("application/grpc"), f"content-type in {fields}")
+
+
+def check_trailers(stream, reason, grpc=4, unfinished=False):
+    """A gRPC stream that a timer ended between two messages: trailers with the status."""
+    expect(stream.kinds()[-2 if unfinished else -1:] == ["HEADERS END_STREAM"] + (["RST_STREAM NO_ERROR"] if unfinished else []),
+           f"the client got {stream}")
+    expect(":status" not in stream.trailers, f"not trailers: {stream.heads}")
+    check_fields([pair for pair in stream.heads[-1]], reason, grpc)
