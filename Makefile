@@ -47,8 +47,8 @@ PROXY := main docs ready \
 	$(addprefix explain/,explain explain_print check_config) \
 	$(addprefix why/,why why_fields why_line why_record why_span why_top why_table why_tally why_remedy why_page why_sections why_print why_print_json) \
 	$(addprefix settings/,settings settings_check settings_value) \
-	$(addprefix connection/,worker listener admission origin self_dial conn server_leg deadline progress proto_detect detect tls_hello \
-	  proto_opaque steer closing advice record) \
+	$(addprefix connection/,worker worker_thread listener admission place origin self_dial conn conn_events server_leg deadline progress \
+	  proto_detect detect tls_hello proto_opaque steer cause ending conn_close proto_linger advice record) \
 	$(addprefix http1/,proto_http1 http1 http1_field http1_plain http1_request http1_response partial turn_away unread rewrite reply) \
 	$(addprefix exchange/,exchange exchange_answer choice loss access retry) \
 	$(addprefix leg/,leg input pump) \

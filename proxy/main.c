@@ -33,6 +33,7 @@
 #include "proxy/connection/advice.h"
 #include "proxy/connection/self_dial.h"
 #include "proxy/connection/worker.h"
+#include "proxy/connection/worker_thread.h"
 #include "proxy/docs.h"
 #include "proxy/explain/check_config.h"
 #include "proxy/explain/explain.h"

@@ -7,8 +7,8 @@
 #include "lib/clock.h"
 #include "lib/loop.h"
 #include "lib/wheel.h"
-#include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/conn_events.h"
 #include "proxy/connection/worker.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
@@ -226,7 +226,7 @@ void walk_step(struct worker *worker)
 	for (int turn = 0; worker->walk_next && turn < TURN_MOST && clock_monotonic_us() - start < TURN_US; turn++) {
 		struct conn *conn = worker->walk_next;
 
-		worker->walk_next = conn->next; /* which closing.c moves on when that one ends */
+		worker->walk_next = conn->next; /* which conn_close.c moves on when that one ends */
 		walk_visit(part, conn);
 	}
 	if (worker->walk_next && !atomic_load_explicit(&walk->abandoned, memory_order_relaxed)) {

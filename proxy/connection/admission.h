@@ -2,10 +2,8 @@
 #define LAPSE_PROXY_CONNECTION_ADMISSION_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 struct conn;
-struct proxy;
 struct worker;
 
 /* Which connections are carried, where --max-connections are the most. A hundredth of them is kept for each direction, so that clients
@@ -16,20 +14,7 @@ struct worker;
 /* Counts the new connection in; false: it is to be refused. */
 bool admission_take(struct conn *conn);
 
-/* Counts it out, once. */
-void admission_release(struct conn *conn);
-
-/* The connection's stage will be another one; is another one. */
-void admission_delist(struct conn *conn);
-void admission_enlist(struct conn *conn);
-
 /* Ends idle ones that other workers have asked for. */
 void admission_make_room(struct worker *worker);
-
-/* How many are counted, both directions. */
-uint64_t admission_count(const struct proxy *proxy);
-
-/* How many of --max-connections one direction may have. */
-uint64_t admission_most(const struct proxy *proxy);
 
 #endif

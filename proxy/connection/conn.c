@@ -1,35 +1,26 @@
 /* THE MAP. A connection is accepted (listener.c), its original destination found (origin.c), its first bytes judged
  * (proto_detect.c), and carried by a protocol (proto_opaque.c, proto_http1.c) between its client leg and an upstream leg, until
- * something calls conn_close() (closing.c), which is the only way out.
+ * something calls conn_close() (conn_close.c), which is the only way out.
  *
  *   ACCEPT ─► DETECT ─► IDLE ◄─► HEAD ─► EXCHANGE ─► IDLE …          HTTP/1
  *                │                          └─► TUNNEL               101, CONNECT
  *                ├─► CONNECT ─► OPAQUE                               everything else
  *                └─► … every stage ─► LINGER ─► CLOSED               conn_close()
  *
- * Events arrive here, are handed to the protocol, and afterwards conn_settle() derives from the stage what epoll watches and when
- * the timer is due. Nothing else sets either. */
+ * Events arrive in conn_events.c and are handed to the protocol; afterwards what epoll watches and when the timer is due is derived from
+ * the stage. Nothing else sets either. */
 #include "proxy/connection/conn.h"
 
-#include <errno.h>
-#include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 
 #include "lib/loop.h"
-#include "lib/slab.h"
 #include "lib/sock.h"
-#include "proxy/connection/admission.h"
-#include "proxy/connection/closing.h"
+#include "proxy/connection/place.h"
 #include "proxy/connection/probes.h"
-#include "proxy/connection/progress.h"
 #include "proxy/connection/proto.h"
-#include "proxy/connection/record.h"
-#include "proxy/connection/steer.h"
 #include "proxy/connection/worker.h"
-#include "proxy/leg/pump.h"
 #include "proxy/metrics/metrics.h"
+#include "proxy/policy/policy.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
@@ -71,8 +62,6 @@ _Static_assert(sizeof stages / sizeof stages[0] == STAGE_COUNT, "one row per sta
 #undef A
 #undef S
 
-#define conn_of(pointer, member) ((struct conn *)(void *)((char *)(pointer) - offsetof(struct conn, member)))
-
 int64_t conn_now(const struct conn *conn)
 {
 	return loop_now(conn->worker->loop);
@@ -92,9 +81,9 @@ void conn_enter(struct conn *conn, enum stage stage)
 		return;
 	}
 	PROBE_STAGE(conn->id, words_phase(conn->stage), words_phase(stage));
-	admission_delist(conn);
+	place_delist(conn);
 	conn->stage = stage;
-	admission_enlist(conn);
+	place_enlist(conn);
 }
 
 void conn_arm(struct conn *conn, enum alarm alarm, int64_t at)
@@ -153,8 +142,7 @@ static bool conn_is_half_closed(const struct conn *conn)
 	return conn->client.fin_received != conn->upstream->leg.fin_received;
 }
 
-/* conn_reads(), of which some need but one side. */
-static inline bool conn_reads_client(const struct conn *conn)
+bool conn_reads_client(const struct conn *conn)
 {
 	const struct upstream *upstream = conn->upstream;
 	uint8_t reads = stages[conn->stage].reads;
@@ -163,7 +151,7 @@ static inline bool conn_reads_client(const struct conn *conn)
 	       !(upstream && leg_pending(&upstream->leg));
 }
 
-static inline bool conn_reads_server(const struct conn *conn)
+bool conn_reads_server(const struct conn *conn)
 {
 	const struct upstream *upstream = conn->upstream;
 
@@ -173,34 +161,6 @@ static inline bool conn_reads_server(const struct conn *conn)
 unsigned conn_reads(const struct conn *conn)
 {
 	return (conn_reads_client(conn) ? CONN_CLIENT : 0) | (conn_reads_server(conn) ? CONN_SERVER : 0);
-}
-
-/* What one leg is watched for. Pure. */
-static uint32_t conn_interest(bool read, const struct leg *leg)
-{
-	uint32_t events = 0;
-
-	if (leg->connecting)
-		return EPOLLOUT;
-	if (read)
-		events |= EPOLLIN;
-	if (leg_pending(leg))
-		events |= EPOLLOUT;
-	if (!leg->fin_received && !leg->end_waiting)
-		events |= EPOLLRDHUP;
-	return events;
-}
-
-/* EPOLLIN and EPOLLRDHUP stay armed while they do no harm, since HTTP turns reading off and on with every request: they are taken
- * out when an event that nobody wants has come. With nothing wanted EPOLLET keeps errors coming, each once. */
-static int conn_watch(struct conn *conn, struct leg *leg, uint32_t wanted)
-{
-	const uint32_t lazy = EPOLLIN | EPOLLRDHUP;
-
-	if (!leg->unwanted) /* and a new client's EPOLLIN comes with the rest */
-		wanted |= leg->source.armed || leg->connecting ? leg->source.armed & lazy : EPOLLIN;
-	leg->unwanted = false;
-	return loop_watch(conn->worker->loop, &leg->source, wanted ? wanted : (uint32_t)EPOLLET);
 }
 
 /* Of these timers, and of `alarm`. */
@@ -213,7 +173,7 @@ static struct deadline conn_deadline_of(const struct conn *conn, const int64_t i
 	return deadline_next(timers, instants, alarm, conn->alarm_at, conn_is_half_closed(conn), &conn->terms->timeouts);
 }
 
-static struct deadline conn_deadline(const struct conn *conn)
+struct deadline conn_deadline(const struct conn *conn)
 {
 	return conn_deadline_of(conn, conn->instants, UINT32_MAX, conn->alarm);
 }
@@ -231,172 +191,6 @@ struct deadline conn_next_timer(const struct conn *conn)
 	    (!conn->upstream || sock_send_queue(conn->upstream->leg.source.fd) <= 0))
 		deadline = conn_deadline_of(conn, instants, ~TIMER_BIT(TIMEOUT_UNACKNOWLEDGED), ALARM_NONE);
 	return deadline;
-}
-
-static void conn_note_unacknowledged(struct conn *conn)
-{
-	int64_t client = conn->client.unacked_since, server = conn->upstream ? conn->upstream->leg.unacked_since : 0;
-
-	conn->instants[INSTANT_UNACKED] = server && (!client || server < client) ? server : client;
-}
-
-void conn_settle(struct conn *conn)
-{
-	struct upstream *upstream = conn->upstream;
-	struct deadline deadline;
-	int result;
-
-	if (conn->broken && conn->ending.reason == REASON_NONE) {
-		conn_close(conn, cause_of(REASON_INTERNAL_ERROR), "a step out of stage %s that the proxy does not know", words_phase(conn->stage));
-		return;
-	}
-	if (conn->stage == STAGE_CLOSED)
-		return;
-	result = conn_watch(conn, &conn->client, conn_interest(conn_reads_client(conn), &conn->client));
-	if (upstream && !result)
-		result = conn_watch(conn, &upstream->leg, conn_interest(conn_reads_server(conn), &upstream->leg));
-	if (result) {
-		conn_close(conn, cause_of(result == -ENOMEM || result == -ENOSPC ? REASON_MEMORY_LIMIT : REASON_INTERNAL_ERROR),
-		           "the kernel does not watch this connection's sockets: epoll_ctl: %s", strerror(-result));
-		return;
-	}
-	conn_note_unacknowledged(conn);
-	deadline = conn_deadline(conn);
-	/* A timer that fires early finds nothing due and is armed again: re-arming for every byte would cost more. */
-	if (deadline.at != INT64_MAX && (!wheel_armed(&conn->timer) || deadline.at < conn->timer.due))
-		wheel_arm(loop_wheel(conn->worker->loop), &conn->timer, deadline.at);
-}
-
-static void conn_expired(struct conn *conn, struct deadline deadline)
-{
-	switch (deadline.timer) {
-	case TIMEOUT_UNACKNOWLEDGED:
-		progress_check_unacknowledged(conn);
-		break;
-	case TIMEOUT_MAX_CONNECTION:
-		if (conn->stage == STAGE_EXCHANGE || conn->stage == STAGE_HEAD)
-			conn->close_after = REASON_MAX_CONNECTION;
-		else
-			conn_close(conn, cause_timer(REASON_MAX_CONNECTION, TIMEOUT_MAX_CONNECTION), NULL);
-		break;
-	case TIMEOUT_NONE:
-		conn_disarm(conn);
-		conn->proto->alarmed(conn, deadline.alarm);
-		break;
-	case TIMEOUT_CONNECT:
-		metrics_add(conn->worker->metrics, METRIC_CONNECTS, conn->direction, DIAL_TIMEOUT, 0, 0, 1);
-		conn->proto->expired(conn, deadline.timer);
-		break;
-	default:
-		conn->proto->expired(conn, deadline.timer);
-		break;
-	}
-}
-
-static void conn_timer(struct wheel_timer *timer)
-{
-	struct conn *conn = conn_of(timer, timer);
-	struct deadline deadline = conn_deadline(conn);
-
-	if (deadline.at <= conn_now(conn)) {
-		/* One more look at the kernel before anything ends: this process may be late, its peers are not. */
-		progress_catch_up(conn);
-		if (conn->stage == STAGE_CLOSED)
-			return;
-		if (conn->instants[INSTANT_LOOKED])
-			progress_look(conn);
-		conn_note_unacknowledged(conn);
-		deadline = conn_deadline(conn);
-		if (deadline.at <= conn_now(conn))
-			conn_expired(conn, deadline);
-	}
-	conn_settle(conn);
-}
-
-static void conn_client_ready(struct loop_source *source, uint32_t events)
-{
-	struct conn *conn = conn_of(source, client.source);
-	struct leg *leg = &conn->client;
-	int error;
-	bool wanted = conn_reads_client(conn);
-
-	if ((events & EPOLLOUT) && leg_pending(leg)) {
-		if (pump_flush(&conn->worker->pump, leg))
-			conn->proto->client_failed(conn);
-		else
-			conn->proto->client_writable(conn);
-	}
-	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) && leg_open(leg)) {
-		if (wanted) {
-			conn->proto->client_readable(conn);
-		} else if ((events & EPOLLERR) && (error = sock_error(leg->source.fd))) {
-			leg_fail(leg, error);
-			conn->proto->client_failed(conn);
-		} else {
-			leg->unwanted = true;
-			if ((events & (EPOLLRDHUP | EPOLLHUP)) && !leg->end_waiting) {
-				leg->end_waiting = true;
-				conn_half_closed(conn); /* its request is complete; the answer may take longer than conntrack remembers */
-			}
-		}
-	}
-	conn_settle(conn);
-}
-
-static void conn_server_connected(struct conn *conn, uint32_t events)
-{
-	struct leg *leg = &conn->upstream->leg;
-	int error = sock_error(leg->source.fd);
-	const struct worker_settings *settings = conn->worker->proxy->settings;
-
-	if (!error && !(events & EPOLLOUT))
-		return;
-	conn->instants[INSTANT_DIAL] = 0;
-	if (error) {
-		leg->error = error;
-		leg_note(leg, error == -ECONNREFUSED || error == -ECONNRESET ? LEG_RST_PEER : LEG_FAILED);
-		upstream_count_dial(conn->upstream, error);
-	} else {
-		upstream_count_dial(conn->upstream, 0);
-		leg->connecting = false;
-		sock_set_keepalive(leg->source.fd, (int)(settings->keepalive_idle / 1000), (int)(settings->keepalive_interval / 1000),
-		                   (int)settings->keepalive_probes);
-	}
-	conn->proto->server_connected(conn, error);
-}
-
-/* Not to be read now: what came, a FIN or an error included, waits until what came before it can be passed on. */
-static void conn_server_unwanted(struct leg *leg, uint32_t events)
-{
-	leg->unwanted = true;
-	leg->end_waiting |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-}
-
-void conn_server_ready(struct conn *conn, uint32_t events)
-{
-	struct upstream *upstream = conn->upstream;
-	struct leg *leg = &upstream->leg;
-	bool wanted;
-
-	if (leg->connecting) {
-		conn_server_connected(conn, events);
-		conn_settle(conn);
-		return;
-	}
-	wanted = conn_reads_server(conn);
-	if ((events & EPOLLOUT) && leg_pending(leg)) {
-		if (pump_flush(&conn->worker->pump, leg))
-			conn->proto->server_failed(conn);
-		else
-			conn->proto->server_writable(conn);
-	}
-	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR) && conn->upstream == upstream) {
-		if (wanted)
-			conn->proto->server_readable(conn);
-		else
-			conn_server_unwanted(leg, events);
-	}
-	conn_settle(conn);
 }
 
 void conn_half_closed(struct conn *conn)
@@ -418,40 +212,8 @@ void conn_half_closed(struct conn *conn)
 		sock_set_keepalive(conn->upstream->leg.source.fd, seconds, seconds, probes);
 }
 
-void conn_drain(struct conn *conn)
+const struct timeout_value *conn_timeout(const struct conn *conn, enum timeout_id timer)
 {
-	conn->proto->drain(conn);
-	conn_settle(conn);
-}
-
-struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin)
-{
-	struct conn *conn = slab_alloc(worker->conn_memory);
-
-	if (!conn)
-		return NULL;
-	conn->worker = worker;
-	conn->id = atomic_fetch_add_explicit(&worker->proxy->conn_ids, 1, memory_order_relaxed) + 1;
-	conn->direction = origin->direction;
-	conn->client_addr = origin->client;
-	conn->server_addr = origin->destination;
-	conn->first_fin = BY_PEER;
-	if (!steer_accept(conn)) {
-		slab_release(worker->conn_memory, conn);
-		return NULL;
-	}
-	conn->proto = &proto_detect;
-	conn->timer.fire = conn_timer;
-	conn->instants[INSTANT_ACCEPTED] = conn->instants[INSTANT_LAST_BYTE] = conn_now(conn);
-	leg_init(&conn->client, fd, origin->direction == DIRECTION_OUTBOUND, conn_client_ready);
-	conn->next = worker->conns;
-	conn->link = &worker->conns;
-	if (conn->next)
-		conn->next->link = &conn->next;
-	worker->conns = conn;
-	worker->conn_count++;
-	metrics_add(worker->metrics, METRIC_CONNECTIONS_OPENED, conn->direction, 0, 0, 0, 1);
-	metrics_add(worker->metrics, METRIC_CONNECTIONS_ACTIVE, conn->direction, 0, 0, 0, 1);
-	PROBE_ACCEPT(conn->id, fd, origin->direction);
-	return conn;
+	/* Draining goes by what is in force now, whatever the connection began with. */
+	return &(timeouts_of_proxy(timer) ? policy_timeouts(conn->worker->terms.policy) : &conn->terms->timeouts)->of[timer];
 }

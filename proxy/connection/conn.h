@@ -15,7 +15,6 @@
 #include "proxy/metrics/words.h"
 
 struct exchange;
-struct origin;
 struct policy_target;
 struct proto;
 struct terms;
@@ -52,7 +51,7 @@ struct conn {
 	};
 	struct worker *worker;
 	struct conn *next, **link; /* in the worker's list */
-	TAILQ_ENTRY(conn) line;    /* of the idle ones, while in_line: admission.c's */
+	TAILQ_ENTRY(conn) line;    /* of the idle ones, while in_line: place.c's */
 	uint64_t id;               /* from 1, of this process */
 	const struct proto *proto;
 	int64_t instants[INSTANT_COUNT];
@@ -104,10 +103,6 @@ struct conn {
 	struct ending ending;
 };
 
-/* A new connection in STAGE_ACCEPT over a socket that listener.c has accepted, in the worker's list. NULL when there is no memory; the socket is
- * then still the caller's. */
-struct conn *conn_new(struct worker *worker, int fd, const struct origin *origin);
-
 /* The only writer of conn->stage. What the stage table does not allow leaves the stage as it is, and the connection ends as
  * internal_error with the event at hand. Disarms the alarm, and holds the client no longer. */
 void conn_enter(struct conn *conn, enum stage stage);
@@ -123,15 +118,17 @@ void conn_hold_client(struct conn *conn, bool hold);
  * would go where others wait to be written. Pure. */
 enum { CONN_CLIENT = 1, CONN_SERVER = 2 };
 unsigned conn_reads(const struct conn *conn);
+bool conn_reads_client(const struct conn *conn);
+bool conn_reads_server(const struct conn *conn);
 
 /* A stage or an enum phase. */
 unsigned conn_phase(const struct conn *conn);
 
+/* What is to be done about it next. */
+struct deadline conn_deadline(const struct conn *conn);
+
 /* The next of its timers that is due. `unacknowledged` only while something is. */
 struct deadline conn_next_timer(const struct conn *conn);
-
-/* Makes epoll interest and the wheel agree with the state: called after every event, by conn.c and upstream.c only. */
-void conn_settle(struct conn *conn);
 
 /* Where a server leg is to lead. */
 static inline const struct addr *conn_destination(const struct conn *conn)
@@ -147,14 +144,14 @@ void conn_count_bytes(struct conn *conn);
 /* A byte moved. */
 void conn_touch(struct conn *conn);
 
-/* Something happened on its server leg. */
-void conn_server_ready(struct conn *conn, uint32_t events);
-
 /* The connection is half-closed: one leg has had its FIN and the other has not. Makes keep-alive faster, so that conntrack keeps
  * the flow (research: CLOSE_WAIT is forgotten after 60 s of silence). */
 void conn_half_closed(struct conn *conn);
 
-/* SIGTERM: what need not stay ends. */
-void conn_drain(struct conn *conn);
+/* What the timer is set to for this connection, and where. */
+const struct timeout_value *conn_timeout(const struct conn *conn, enum timeout_id timer);
+
+/* So much of what a client goes on sending is read and thrown away; nobody wants it. */
+enum { CONN_DISCARD_MOST = 1024 * 1024 };
 
 #endif

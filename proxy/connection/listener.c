@@ -12,8 +12,10 @@
 #include "lib/sock.h"
 #include "lib/text.h"
 #include "proxy/connection/admission.h"
-#include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/conn_close.h"
+#include "proxy/connection/conn_events.h"
+#include "proxy/connection/place.h"
 #include "proxy/connection/proto.h"
 #include "proxy/connection/proto_detect.h"
 #include "proxy/connection/record.h"
@@ -73,8 +75,8 @@ static void listener_accepted(struct listener *listener, int fd, const struct so
 		TEXT_ON_STACK(fact, 160);
 
 		text_printf(&fact, "%llu connections are open, %llu being the most, %llu of one direction, and no idle one could give way",
-		            (unsigned long long)admission_count(proxy), (unsigned long long)proxy->max_connections,
-		            (unsigned long long)admission_most(proxy));
+		            (unsigned long long)place_count(proxy), (unsigned long long)proxy->max_connections,
+		            (unsigned long long)place_most(proxy));
 		cause.answered = proxy->http1_proto->turn_away(conn, REASON_CONN_LIMIT, fact_bytes);
 		conn_close(conn, cause, "%s", fact_bytes);
 		conn_settle(conn); /* it may linger behind its answer */

@@ -6,7 +6,6 @@
 #include "lib/duration.h"
 #include "lib/sock.h"
 #include "lib/text.h"
-#include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/proto.h"
 #include "proxy/connection/worker.h"
@@ -153,19 +152,4 @@ void progress_check_unacknowledged(struct conn *conn)
 		leg_fail(&conn->upstream->leg, -ETIMEDOUT);
 		conn->proto->server_failed(conn);
 	}
-}
-
-bool progress_end_stalled(struct conn *conn, enum timeout_id timer)
-{
-	static const char taken_none[] = "the %s took none of the %llu bytes that wait for it";
-	uint64_t client = progress_undelivered(&conn->client);
-	uint64_t server = conn->upstream && !conn->upstream->leg.connecting ? progress_undelivered(&conn->upstream->leg) : 0;
-
-	if (client)
-		conn_close(conn, cause_timer(REASON_CLIENT_STALLED, timer), taken_none, "client", (unsigned long long)client);
-	else if (server && conn->exchange)
-		conn->proto->fail(conn, cause_timer(REASON_SERVER_STALLED, timer), taken_none, "server", (unsigned long long)server);
-	else if (server)
-		conn_close(conn, cause_timer(REASON_SERVER_STALLED, timer), taken_none, "server", (unsigned long long)server);
-	return client || server;
 }

@@ -4,8 +4,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/timeouts.h"
-
 struct conn;
 struct leg;
 struct text;
@@ -28,9 +26,5 @@ void progress_check_unacknowledged(struct conn *conn);
 
 /* ", found by …": what it was that gave the leg up, for its record. */
 const char *progress_vanished_words(const struct conn *conn, const struct leg *leg, struct text *out);
-
-/* An idle timer is over. Where bytes for one side have not moved at all the connection ends as stalled, with a RST, or, where that server can still be answered for, with a 504; says what was not delivered.
- * False: nothing waits for anybody, the timer's own reason applies. */
-bool progress_end_stalled(struct conn *conn, enum timeout_id timer);
 
 #endif

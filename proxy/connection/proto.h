@@ -64,5 +64,6 @@ void proto_opaque_start(struct conn *conn, const uint8_t *server_bytes, size_t l
 
 extern const struct proto proto_detect;
 extern const struct proto proto_opaque;
+extern const struct proto proto_linger;
 
 #endif

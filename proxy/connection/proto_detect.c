@@ -5,8 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/conn_close.h"
+#include "proxy/connection/conn_events.h"
 #include "proxy/connection/detect.h"
 #include "proxy/connection/probes.h"
 #include "proxy/connection/proto.h"

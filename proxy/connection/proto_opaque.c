@@ -3,8 +3,8 @@
 #include <stdbool.h>
 
 #include "lib/addr.h"
-#include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/conn_close.h"
 #include "proxy/connection/progress.h"
 #include "proxy/connection/proto.h"
 #include "proxy/connection/worker.h"
@@ -197,7 +197,7 @@ static void proto_opaque_half_close_expired(struct conn *conn)
 
 static void proto_opaque_expired(struct conn *conn, enum timeout_id timer)
 {
-	if (timer != TIMEOUT_CONNECT && progress_end_stalled(conn, timer))
+	if (timer != TIMEOUT_CONNECT && conn_close_stalled(conn, timer))
 		return;
 	switch (timer) {
 	case TIMEOUT_TCP_IDLE:

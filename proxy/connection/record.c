@@ -6,7 +6,6 @@
 #include "lib/log.h"
 #include "lib/text.h"
 #include "proxy/connection/advice.h"
-#include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/tls_hello.h"
 #include "proxy/connection/worker.h"

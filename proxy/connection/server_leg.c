@@ -1,18 +1,17 @@
 #include "proxy/connection/server_leg.h"
 
 #include <errno.h>
-#include <stddef.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "lib/local_ports.h"
 #include "lib/sock.h"
 #include "lib/text.h"
-#include "proxy/connection/closing.h"
+#include "proxy/connection/cause.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/worker.h"
-#include "proxy/policy/policy.h"
-#include "proxy/policy/terms.h"
 #include "proxy/server/dials.h"
 #include "proxy/server/upstream.h"
 
@@ -76,25 +75,6 @@ void server_leg_release(struct conn *conn)
 	conn->upstream = NULL;
 }
 
-static void server_leg_rested(struct conn *conn)
-{
-	server_leg_drop(conn, false);
-	conn_settle(conn);
-}
-
-static const struct timeout_value *server_leg_idle(const struct upstream_pool *pool, const struct conn *conn)
-{
-	const struct worker *worker = (const struct worker *)(const void *)((const char *)pool - offsetof(struct worker, pool));
-
-	return &(conn ? &conn->terms->timeouts : policy_timeouts(worker->terms.policy))->of[TIMEOUT_SERVER_IDLE];
-}
-
-const struct upstream_user server_leg_user = {
-    .ready = conn_server_ready,
-    .rested = server_leg_rested,
-    .server_idle = server_leg_idle,
-};
-
 /* --- dials that failed --- */
 
 /* TIME_WAIT is 60 s, a constant of Linux (TCP_TIMEWAIT_LEN). */
@@ -139,4 +119,23 @@ void server_leg_describe_dial(const struct conn *conn, int error, struct text *o
 struct cause server_leg_dial_cause(int error)
 {
 	return error ? cause_of(upstream_dial_reason(error)) : cause_timer(REASON_CONNECT_TIMEOUT, TIMEOUT_CONNECT);
+}
+
+bool server_leg_looped(const struct conn *conn, enum reason_id reason)
+{
+	enum reason_by by = reason_row(reason)->by;
+
+	return (by == BY_SERVER || by == BY_NETWORK) && conn->upstream &&
+	       dials_looped(conn->worker->proxy->guard.dials, conn->upstream->dial);
+}
+
+/* One alone may have met what conntrack keeps of a connection that was reset; more have not. */
+void server_leg_looped_words(const struct conn *conn, struct text *out)
+{
+	bool all = atomic_load_explicit(&conn->worker->proxy->looped, memory_order_relaxed) || conn->loops > 1;
+	char server[ADDR_TEXT_SIZE];
+
+	text_printf(out, "the proxy's own connection to %s came back to it", addr_format(conn_destination(conn), server));
+	if (all)
+		text_printf(out, ": lapse-init redirects uid %u; this proxy is uid %u", geteuid(), geteuid());
 }

@@ -3,11 +3,12 @@
 
 #include <stdbool.h>
 
+#include "lib/reason.h"
+
 struct cause;
 struct conn;
 struct sock_listening;
 struct text;
-struct upstream_user;
 
 /* The leg to its server that a connection has, conn->upstream: got, and let go. */
 
@@ -23,14 +24,16 @@ void server_leg_release(struct conn *conn);
 /* The connection's leg ends now, with RST when `reset`. */
 void server_leg_drop(struct conn *conn, bool reset);
 
-/* What legs tell connections. */
-extern const struct upstream_user server_leg_user;
-
 /* Whether the application in this pod listens and its accept queue is full: then the kernel drops the last packet of a handshake. */
 bool server_leg_queue_full(const struct conn *conn, struct sock_listening *queue);
 
 /* A dial that failed with -errno: its cause, and the detail for the record; error 0: `connect` fired. */
 struct cause server_leg_dial_cause(int error);
 void server_leg_describe_dial(const struct conn *conn, int error, struct text *out);
+
+/* Whether what looks like the server's doing is ours: the dial came back to this proxy. Then it ends as REASON_REDIRECT_LOOP
+ * with these words. */
+bool server_leg_looped(const struct conn *conn, enum reason_id reason);
+void server_leg_looped_words(const struct conn *conn, struct text *out);
 
 #endif

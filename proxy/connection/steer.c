@@ -1,8 +1,8 @@
 #include "proxy/connection/steer.h"
 
 #include "lib/addr.h"
-#include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/conn_close.h"
 #include "proxy/connection/server_leg.h"
 #include "proxy/connection/tls_hello.h"
 #include "proxy/connection/worker.h"

@@ -10,10 +10,10 @@
 
 #include "lib/buf.h"
 #include "lib/log.h"
+#include "lib/loop.h"
 #include "lib/ports.h"
 #include "lib/reason.h"
 #include "lib/wheel.h"
-#include "proxy/connection/listener.h"
 #include "proxy/connection/origin.h"
 #include "proxy/leg/pump.h"
 #include "proxy/policy/terms.h"
@@ -22,7 +22,6 @@
 struct conn;
 struct exchange_settings;
 struct http1_settings;
-struct loop;
 struct metrics;
 struct policy;
 struct proto;
@@ -81,7 +80,15 @@ enum {
 };
 
 /* The one idle longest is first. */
-TAILQ_HEAD(admission_line, conn);
+TAILQ_HEAD(place_line, conn);
+
+/* One listening socket of a worker. */
+struct listener {
+	struct loop_source source;
+	struct worker *worker;
+	enum direction direction;
+	struct wheel_timer resume; /* accepting is paused: no descriptor was left */
+};
 
 struct worker {
 	struct proxy *proxy; /* borrowed */
@@ -108,7 +115,7 @@ struct worker {
 	struct log_limit record_limits[REASON_COUNT];
 	uint64_t log_dropped; /* of log_dropped(), what a line has told */
 	struct wheel_timer drain_timer, log_timer;
-	struct admission_line idle[2][2]; /* admission.c's, by direction: what may give way, HTTP between requests and what has said nothing */
+	struct place_line idle[2][2]; /* place.c's, by direction: what may give way, HTTP between requests and what has said nothing */
 	_Atomic int idle_count[2];        /* how many are between requests; written by the worker */
 	_Atomic int room_wanted[2];       /* how many of these others want ended, at the end of the round */
 	bool leaving; /* DRAIN_STARTED or beyond */
@@ -116,24 +123,11 @@ struct worker {
 	uint8_t scratch[WORKER_SCRATCH];
 };
 
-/* Opens the listeners. 0 or -errno. log_fd is borrowed. */
-int worker_new(struct worker **out, struct proxy *proxy, int log_fd);
-
-/* Starts the thread. 0 or -errno. */
-int worker_start(struct worker *worker);
-
-/* Gives the worker another policy, of which it takes a reference. Main's thread. */
-void worker_set_policy(struct worker *worker, struct policy *policy);
-
 /* Of no use to anyone who must not guess it. */
 uint64_t worker_random(struct worker *worker);
 
 /* Makes the worker look at proxy->drain. Any thread. */
 void worker_wake(struct worker *worker);
-
-/* Waits for the thread to end, which it does at DRAIN_STOP. */
-void worker_join(struct worker *worker);
-void worker_free(struct worker *worker);
 
 int64_t worker_now(const struct worker *worker);
 

@@ -5,8 +5,8 @@
 
 #include "lib/addr.h"
 #include "lib/text.h"
-#include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/conn_close.h"
 #include "proxy/connection/steer.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/answer.h"

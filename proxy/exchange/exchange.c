@@ -9,6 +9,8 @@
 #include "lib/slab.h"
 #include "lib/text.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/conn_close.h"
+#include "proxy/connection/ending.h"
 #include "proxy/connection/probes.h"
 #include "proxy/connection/record.h"
 #include "proxy/connection/server_leg.h"
@@ -331,7 +333,7 @@ static void exchange_discard(struct conn *conn, size_t length)
 	struct cause answered = cause_by(REASON_CONNECTION_CLOSE, BY_SERVER);
 
 	exchange->discarded += (uint32_t)length;
-	conn_hold_client(conn, exchange->discarded >= CLOSING_DISCARD_MOST);
+	conn_hold_client(conn, exchange->discarded >= CONN_DISCARD_MOST);
 	answered.answered = true;
 	if (exchange->response_head && exchange->response_body.complete)
 		conn_close(conn, answered, "the server answered with %u before the request was complete, and took no more of it",

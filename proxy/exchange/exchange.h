@@ -7,13 +7,14 @@
 
 #include "lib/buf.h"
 #include "lib/loop.h"
-#include "proxy/connection/closing.h"
+#include "proxy/connection/cause.h"
 #include "proxy/exchange/message.h"
 #include "proxy/leg/input.h"
 #include "proxy/metrics/metrics.h"
 
 struct access;
 struct conn;
+struct ending;
 struct terms;
 struct worker;
 

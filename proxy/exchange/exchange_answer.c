@@ -2,9 +2,12 @@
 #include "proxy/exchange/exchange.h"
 
 #include <errno.h>
+#include <stdarg.h>
 
 #include "lib/text.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/conn_close.h"
+#include "proxy/connection/ending.h"
 #include "proxy/connection/proto.h"
 #include "proxy/connection/server_leg.h"
 #include "proxy/connection/worker.h"
@@ -71,10 +74,10 @@ __attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn
 	va_list again;
 	bool live;
 
-	if (closing_looped(conn, cause.reason)) {
+	if (server_leg_looped(conn, cause.reason)) {
 		TEXT_ON_STACK(words, 256);
 
-		closing_looped_words(conn, &words);
+		server_leg_looped_words(conn, &words);
 		exchange_fail(conn, cause_of(REASON_REDIRECT_LOOP), "%s", words_bytes);
 		return;
 	}

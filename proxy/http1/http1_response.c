@@ -8,8 +8,8 @@
 
 #include "lib/log.h"
 #include "lib/loop.h"
-#include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/conn_close.h"
 #include "proxy/connection/proto.h"
 #include "proxy/connection/server_leg.h"
 #include "proxy/connection/worker.h"

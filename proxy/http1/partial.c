@@ -4,8 +4,8 @@
 
 #include "lib/addr.h"
 #include "lib/buf.h"
-#include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/conn_close.h"
 #include "proxy/connection/proto.h"
 #include "proxy/connection/server_leg.h"
 #include "proxy/connection/worker.h"

@@ -8,8 +8,8 @@
 
 #include "lib/log.h"
 #include "lib/text.h"
-#include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/conn_close.h"
 #include "proxy/connection/detect.h"
 #include "proxy/connection/progress.h"
 #include "proxy/connection/proto.h"
@@ -426,7 +426,7 @@ static void proto_http1_server_failed(struct conn *conn)
 
 static void proto_http1_idle_expired(struct conn *conn)
 {
-	if (!progress_end_stalled(conn, TIMEOUT_IDLE_CONNECTION))
+	if (!conn_close_stalled(conn, TIMEOUT_IDLE_CONNECTION))
 		conn_close(conn, cause_timer(REASON_IDLE_TIMEOUT, TIMEOUT_IDLE_CONNECTION), "no request came after %s%u request%s",
 		           conn->requests ? "the answer to " : "", conn->requests, conn->requests == 1 ? "" : "s");
 }
@@ -436,7 +436,7 @@ static void proto_http1_stream_idle(struct conn *conn)
 	const struct exchange *exchange = conn->exchange;
 	struct cause cause = cause_timer(REASON_STREAM_IDLE_TIMEOUT, TIMEOUT_STREAM_IDLE);
 
-	if (progress_end_stalled(conn, TIMEOUT_STREAM_IDLE))
+	if (conn_close_stalled(conn, TIMEOUT_STREAM_IDLE))
 		return;
 	if (!exchange || !exchange->request_body.complete)
 		cause.status = 408;

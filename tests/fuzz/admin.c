@@ -22,6 +22,7 @@
 #include "proxy/admin/walk.h"
 #include "proxy/connection/listener.h"
 #include "proxy/connection/worker.h"
+#include "proxy/connection/worker_thread.h"
 #include "proxy/http1/proto_http1.h"
 #include "proxy/policy/reload.h"
 #include "proxy/settings/settings.h"

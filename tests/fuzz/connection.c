@@ -26,10 +26,12 @@
 #include "lib/text.h"
 #include "proxy/config/config.h"
 #include "proxy/connection/admission.h"
-#include "proxy/connection/closing.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/conn_events.h"
+#include "proxy/connection/place.h"
 #include "proxy/connection/proto_detect.h"
 #include "proxy/connection/worker.h"
+#include "proxy/connection/worker_thread.h"
 #include "proxy/http1/http1.h"
 #include "proxy/http1/proto_http1.h"
 #include "proxy/metrics/metrics.h"
@@ -413,7 +415,7 @@ static void check(void)
 
 	HOLDS(!strstr(log, "reason=internal_error"));
 	HOLDS(!strstr(log, "lines were dropped") && !strstr(log, "_s=-"));
-	HOLDS(!fuzz.proxy.connections && !admission_count(&fuzz.proxy));
+	HOLDS(!fuzz.proxy.connections && !place_count(&fuzz.proxy));
 	for (int direction = 0; direction < 2; direction++)
 		HOLDS(!metrics_sum(&metrics, 1, METRIC_CONNECTIONS_ACTIVE, direction, 0, 0, 0) &&
 		      !metrics_sum(&metrics, 1, METRIC_CONNECTIONS_HALF_CLOSED, direction, 0, 0, 0) &&

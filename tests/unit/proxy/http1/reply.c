@@ -125,7 +125,7 @@ static void is_one_valid_message(void **state)
 			}
 }
 
-/* The longest detail there is (closing.c: 511 bytes) under the longest phrase and reason fits. */
+/* The longest detail there is (advice.h: 511 bytes) under the longest phrase and reason fits. */
 static void the_longest_fits(void **state)
 {
 	char detail[512];

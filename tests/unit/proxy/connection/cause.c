@@ -1,5 +1,5 @@
-/* The causes; what closing does to sockets is seen from outside (tests/e2e). */
-#include "proxy/connection/closing.h"
+/* The causes; what an end does to sockets is seen from outside (tests/e2e). */
+#include "proxy/connection/cause.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
