@@ -79,7 +79,7 @@ struct conn {
 	bool half_closed : 1;            /* counted as that */
 	bool admitted : 1;               /* counted in proxy->admitted */
 	bool in_line : 1;
-	bool only_probes : 1;            /* every request so far was a kubelet's probe */
+	bool only_probes : 1;            /* every request so far was a kubelet's probe, and none failed */
 	bool client_held : 1;            /* conn_hold_client() */
 	uint8_t http_minor;              /* of the last request */
 	uint8_t loops;                   /* dials for the request at hand that the redirect caught and that were made anew */

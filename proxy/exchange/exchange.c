@@ -415,6 +415,7 @@ void exchange_finish_if_complete(struct conn *conn)
 	client_keeps = exchange->request.keep_alive && exchange->request_body.complete && exchange->response.keep_alive &&
 	               exchange->response_body.framing != MESSAGE_UNTIL_CLOSE && !conn->close_after;
 	conn->last_status = exchange->response.status;
+	conn->only_probes = conn->only_probes && exchange->response.status < 400; /* what a kubelet calls success */
 	exchange->through = true;
 	if (conn->upstream)
 		conn->answered_by = conn->upstream->mark;

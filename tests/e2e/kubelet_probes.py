@@ -33,8 +33,9 @@ def clean_end(pod):
 
 @case()
 def others(pod):
-    """What is no probe alone, and a probe that failed, is an info record."""
-    pod.app(handler=http(lambda message: ok() if message.target != "/stalls" else lambda peer: time.sleep(1.5)))
+    """What is no probe alone is an info record; so is a probe that failed: the application said so, or said nothing in time."""
+    answers = {"/stalls": lambda peer: time.sleep(1.5), "/unwell": ok(status="503 Service Unavailable"), "/moved": ok(status="302 Found")}
+    pod.app(handler=http(lambda message: answers.get(message.target, ok())))
     pod.start("--log-level", "debug", request="1s")
     with pod.dial() as peer:  # a probe's request, then another's
         peer.ask("GET", "/healthz", AGENT)
@@ -44,8 +45,13 @@ def others(pod):
         peer.ask("GET", "/healthz", AGENT)
     with pod.dial() as peer:  # only the beginning of the agent's name is looked at
         peer.ask("GET", "/healthz", "User-Agent: not-kube-probe/1")
+    with pod.dial() as peer:
+        peer.ask("GET", "/unwell", AGENT, status=503)
+        peer.ask("GET", "/healthz", AGENT)
+    with pod.dial() as peer:
+        peer.ask("GET", "/moved", AGENT, status=302)
     pod.all_recorded()
-    expect(len(levels(pod, "info")) == 3, f"{pod.proxy.records('connection closed')}")
+    expect(len(levels(pod, "debug")) == 1 and len(levels(pod, "info")) == 4, f"{pod.proxy.records('connection closed')}")
     with pod.dial() as peer:
         peer.ask("GET", "/stalls", AGENT, status=504)
     until(lambda: pod.proxy.records("request failed"), "a probe that failed is no record")

@@ -31,7 +31,7 @@ def truth(space, way):
 
 @case()
 def quiet(space):
-    """A probe's clean end is no line of the log, but counted; another client's request is a line."""
+    """A probe's clean end is no line of the log, but counted; another client's request is a line, and so is a probe that fails."""
     address = space.start(pod("probed", "native", readinessProbe={**HTTP, "periodSeconds": 1}, livenessProbe={"tcpSocket": {"port": 8080}, "periodSeconds": 1}))
     counted = lambda: space.metric(address, "lapse_connections_closed_total", direction="inbound")  # noqa: E731
     began = counted()
@@ -39,6 +39,8 @@ def quiet(space):
     expect(not space.records("probed"), f"probes are in the log: {space.records('probed')[:2]}")
     space.cluster.curl(f"http://{address}:8080/hello")
     until(lambda: len(space.records("probed")) == 1, "another client's request is not in the log", 60, 0.2)
+    space.exec("probed", "/bin/sh", "-c", "> /unwell")
+    until(lambda: len(space.records("probed")) > 2, "probes that fail are not in the log", 60, 0.5)
 
 
 @case()
