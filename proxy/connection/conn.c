@@ -38,7 +38,7 @@ static const struct {
 	uint32_t timers;
 	uint8_t reads;
 	uint32_t may_enter;
-	uint8_t alarms;
+	uint32_t alarms;
 } stages[] = {
     [STAGE_ACCEPT] = {0, 0, S(DETECT) | ENDS, 0},
     [STAGE_DETECT] = {ALWAYS | T(DETECT) | T(CONNECT) | T(TCP_IDLE), CLIENT | SERVER,
@@ -48,7 +48,7 @@ static const struct {
     [STAGE_IDLE] = {ALWAYS | T(IDLE_CONNECTION), ANSWERED | SERVER, S(HEAD) | S(TUNNEL) | ENDS, A(TURN)},
     [STAGE_HEAD] = {ALWAYS | T(REQUEST_HEADERS) | T(STREAM_IDLE), ANSWERED | SERVER, S(EXCHANGE) | S(TUNNEL) | ENDS, A(GRACE)},
     [STAGE_EXCHANGE] = {ALWAYS | T(REQUEST) | T(BACKEND_REQUEST) | T(STREAM_IDLE) | T(CONNECT), CLIENT | SERVER,
-                        S(IDLE) | S(TUNNEL) | ENDS, A(BACKOFF) | A(ATTEMPT)},
+                        S(IDLE) | S(TUNNEL) | ENDS, A(BACKOFF) | A(ATTEMPT) | A(DISCARD)},
     [STAGE_TUNNEL] = {ALWAYS | T(STREAM_IDLE) | T(HALF_CLOSE) | T(CONNECT) | T(IDLE_CONNECTION) | T(REQUEST_HEADERS) | T(REQUEST) |
                           T(BACKEND_REQUEST), /* the last four while it is unread (http1/unread.h) */
                       CLIENT | SERVER, ENDS, A(HALF_CLOSED)},

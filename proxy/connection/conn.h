@@ -151,7 +151,7 @@ void conn_half_closed(struct conn *conn);
 /* What the timer is set to for this connection, and where. */
 const struct timeout_value *conn_timeout(const struct conn *conn, enum timeout_id timer);
 
-/* So much of what a client goes on sending is read and thrown away; nobody wants it. */
-enum { CONN_DISCARD_MOST = 1024 * 1024 };
+/* So much of what a client goes on sending is read and thrown away, for so long; nobody wants it. */
+enum { CONN_DISCARD_MOST = 1024 * 1024, CONN_DISCARD_MS = 2000 };
 
 #endif

@@ -33,6 +33,7 @@ enum alarm {
 	ALARM_TURN,        /* pipelined requests wait until others have had their turn */
 	ALARM_BACKOFF,     /* the next attempt at a request may begin */
 	ALARM_ATTEMPT,     /* an attempt has had no response head for as long as its route allows */
+	ALARM_DISCARD,     /* the rest of a request that the proxy has answered itself has had its time */
 	ALARM_HALF_CLOSED, /* conntrack's entry of a half-closed connection is to be looked at */
 	ALARM_LINGER,      /* a client that was sent its FIN has had its time */
 	ALARM_LOOK,        /* never armed: follows from INSTANT_LOOKED */

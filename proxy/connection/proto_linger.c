@@ -10,8 +10,6 @@
 #include "proxy/connection/proto.h"
 #include "proxy/connection/worker.h"
 
-enum { LINGER_MOST_MS = 2000 }; /* of a client that goes on sending */
-
 static void proto_linger_client_readable(struct conn *conn)
 {
 	int got;
@@ -21,7 +19,7 @@ static void proto_linger_client_readable(struct conn *conn)
 		if (got <= 0)
 			break;
 		conn->discarded += (uint32_t)got;
-		if (conn->discarded >= CONN_DISCARD_MOST || conn_now(conn) >= conn->ending.at + LINGER_MOST_MS) {
+		if (conn->discarded >= CONN_DISCARD_MOST || conn_now(conn) >= conn->ending.at + CONN_DISCARD_MS) {
 			conn_hold_client(conn, true); /* ALARM_LINGER ends it, as soon as it has its last bytes */
 			break;
 		}

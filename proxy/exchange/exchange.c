@@ -138,11 +138,11 @@ static void exchange_swept(struct loop_deferred *deferred)
 	slab_release(exchange->worker->exchange_memory, exchange);
 }
 
-/* On a connection that lives on. */
-static void exchange_tell(struct conn *conn, const struct ending *why)
+void exchange_tell(struct conn *conn, const struct ending *why)
 {
 	struct metrics *metrics = conn->worker->metrics;
 
+	conn->exchange->ended = why->reason;
 	record_exchange(conn, why);
 	ending_count(conn, why);
 	metrics_add(metrics, METRIC_REQUESTS_FAILED, conn->direction, why->reason, why->by, why->phase, 1);
@@ -155,10 +155,10 @@ void exchange_end(struct conn *conn, const struct ending *why)
 
 	if (!exchange)
 		return;
-	if (why)
-		exchange->ended = why->reason;
 	if (why && why != &conn->ending)
 		exchange_tell(conn, why);
+	else if (why)
+		exchange->ended = why->reason;
 	exchange_count(conn);
 	message_body_free(&exchange->request_body);
 	message_body_free(&exchange->response_body);
@@ -333,6 +333,11 @@ static void exchange_discard(struct conn *conn, size_t length)
 	struct cause answered = cause_by(REASON_CONNECTION_CLOSE, BY_SERVER);
 
 	exchange->discarded += (uint32_t)length;
+	if (exchange->own_answer) {
+		if (exchange->discarded >= CONN_DISCARD_MOST)
+			exchange_discard_over(conn);
+		return;
+	}
 	conn_hold_client(conn, exchange->discarded >= CONN_DISCARD_MOST);
 	answered.answered = true;
 	if (exchange->response_head && exchange->response_body.complete)
@@ -349,6 +354,10 @@ void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length)
 	if (!exchange)
 		return;
 	conn->passed = 0;
+	if (exchange->own_answer) {
+		exchange_discard(conn, length);
+		return;
+	}
 	exchange_keep(conn->worker, exchange, bytes, length);
 	if (exchange->waiting)
 		return; /* the retry sends what was kept */

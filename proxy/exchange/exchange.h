@@ -98,8 +98,15 @@ void exchange_note_request_end(struct conn *conn);
 void exchange_send(struct conn *conn, const uint8_t *bytes, size_t length);
 
 /* The exchange cannot succeed: a synthesised answer where the client has seen no response yet, else the connection is cut.
- * With an answer and a complete request the client's connection lives on. */
+ * With an answer and a complete request the client's connection lives on; so it does, while nothing was dialled for the request, if its
+ * rest comes within CONN_DISCARD_MS and CONN_DISCARD_MOST bytes. */
 void exchange_fail(struct conn *conn, struct cause cause, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* The client did not send its whole request within what is discarded of it behind an answer of the proxy's own: its connection ends. */
+void exchange_discard_over(struct conn *conn);
+
+/* The exchange has failed on a connection that lives on: its record. */
+void exchange_tell(struct conn *conn, const struct ending *why);
 
 /* No memory for going on: the connection ends. */
 void exchange_no_memory(struct conn *conn);

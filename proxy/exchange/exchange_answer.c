@@ -21,13 +21,50 @@ static bool exchange_can_answer(const struct conn *conn)
 	return !conn->client.write_failed && !(conn->exchange && conn->exchange->response_head);
 }
 
+/* Whether the rest of a request is to be thrown away behind an answer of ours, since the next one may follow it: not where the client
+ * may mean not to send it (RFC 9110 section 10.1.1), nor where a server has had a part of it. */
+static bool exchange_may_discard(const struct conn *conn)
+{
+	const struct exchange *exchange = conn->exchange;
+
+	return !conn->instants[INSTANT_ATTEMPT] && (exchange->request_body_bytes || !exchange->request.expects_continue);
+}
+
 /* Whether the client's connection can go on after an answer of ours. */
 static bool exchange_lives_on(const struct conn *conn)
 {
 	const struct exchange *exchange = conn->exchange;
 
-	return exchange && exchange->request_body.complete && exchange->request.keep_alive && !conn->close_after &&
-	       !conn->worker->leaving && !conn->client.fin_received;
+	return exchange && (exchange->request_body.complete || exchange_may_discard(conn)) && exchange->request.keep_alive &&
+	       !conn->close_after && !conn->worker->leaving && !conn->client.fin_received;
+}
+
+/* It does: now, or behind the rest of its request. why: as exchange_end() has it. */
+static void exchange_live_on(struct conn *conn, const struct ending *why)
+{
+	struct exchange *exchange = conn->exchange;
+
+	if (exchange->request_body.complete) {
+		exchange_rest(conn, why);
+		return;
+	}
+	if (why)
+		exchange_tell(conn, why);
+	exchange->response = (struct message_head){.status = exchange->status, .keep_alive = true};
+	exchange->response_head = exchange->response_body.complete = true;
+	exchange->counted = true; /* no backend had a part in it */
+	exchange_forget_request(conn);
+	server_leg_drop(conn, false); /* it was at rest */
+	conn_arm(conn, ALARM_DISCARD, conn_now(conn) + CONN_DISCARD_MS);
+}
+
+void exchange_discard_over(struct conn *conn)
+{
+	struct cause cause = cause_by(REASON_CONNECTION_CLOSE, BY_CLIENT);
+
+	cause.answered = true;
+	conn_close(conn, cause, "the client had not sent its whole request, which the proxy had answered with %u %s before",
+	           conn->exchange->status, conn->exchange->discarded >= CONN_DISCARD_MOST ? "1 MiB" : "2 s");
 }
 
 static int exchange_send_answer(struct conn *conn, const struct answer *answer)
@@ -101,7 +138,7 @@ __attribute__((format(printf, 3, 0))) static void exchange_fail_list(struct conn
 		conn_close_list(conn, cause, format, arguments);
 	} else {
 		server_leg_drop(conn, true);
-		exchange_rest(conn, &ending);
+		exchange_live_on(conn, &ending);
 	}
 	ending_free(&ending);
 }
@@ -152,7 +189,7 @@ void exchange_redirect(struct conn *conn, int status, const char *location)
 	else if (answer.close)
 		exchange_close_redirected(conn, location);
 	else
-		exchange_rest(conn, NULL);
+		exchange_live_on(conn, NULL);
 }
 
 void exchange_no_memory(struct conn *conn)

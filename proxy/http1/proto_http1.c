@@ -478,6 +478,8 @@ static void proto_http1_alarmed(struct conn *conn, enum alarm alarm)
 		retry_backoff_over(conn);
 	else if (alarm == ALARM_ATTEMPT)
 		retry_attempt_late(conn);
+	else if (alarm == ALARM_DISCARD)
+		exchange_discard_over(conn);
 	else if (alarm == ALARM_GRACE)
 		partial_pass(conn);
 	proto_http1_next(conn);

@@ -1,10 +1,11 @@
 """What routes' filters do to real messages: header fields, redirects, rewritten paths and hosts."""
+import contextlib
 import os
 import re
 import signal
 import time
 
-from .harness import BINARY, CLOSED, Message, after, case, check_answer, echo, expect, http, ok, request, silent
+from .harness import BINARY, CLOSED, Message, after, case, check_answer, echo, expect, http, ok, request, silent, took
 from .harness.documents import backend, configured, edit, example, full, pairs, prefix, redirect, rewrite, rule
 from .peers import curl, nginx
 from .routes import BOTH, OUT, match, mirror, start
@@ -107,10 +108,62 @@ def redirects(pod):
         expect((response.status, response.get("Location")) == (status, location), f"{target}: {response.start} {response.fields}")
         expect(not response.get("lapse-reason") and response.get("connection") != "close", f"{target}: {response.fields}")
     expect(app.count == 1, f"{app.count} connections to the server")
-    peer.send(request("POST", "/host", "Content-Length: 10") + b"abc")
-    expect(peer.response().status == 301, "no redirect")
+    peer.send(request("POST", "/host", "Content-Length: 10", "Expect: 100-continue"))  # it may mean not to send its body now
+    response = peer.response()
+    expect((response.status, response.get("connection")) == (301, "close"), f"{response.start} {response.fields}")
     peer.ends("fin")
     pod.ended("connection_close", by="client", requests=len(table) + 1, detail=re.compile("redirect to http://other.example"))
+
+
+@case(each={"redirect": ("/r", 302, "GET"), "no route": ("/none", 404, "GET"), "chunked": ("/r", 302, "chunks")}, ways=OUT)
+def answered_before_its_body(pod, row):
+    """What the proxy answers itself while the body is still on its way: the rest is thrown away, and the next request is answered."""
+    target, status, how = row
+    seen = []
+    pod.app(http(lambda message: seen.append(message.target) or ok(message.target.encode())))
+    start(pod, rule("/r", filters=[redirect(hostname="other.example")]), rule("/plain"))
+    peer = pod.dial()
+    peer.send(request("GET", "/plain"))
+    expect(peer.response().status == 200, "no answer")
+    for _ in range(3):
+        if how == "chunks":
+            peer.send(request("POST", target, "Transfer-Encoding: chunked") + b"5\r\nab")
+        else:
+            peer.send(request("POST", target, "Content-Length: 200000") + b"abc")
+        response = peer.response()
+        expect(response.status == status and response.get("connection") != "close", f"{response.start} {response.fields}")
+        time.sleep(0.1)
+        peer.send((b"cde\r\n0\r\n\r\n" if how == "chunks" else b"x" * 199997) + request("GET", "/plain"))
+        response = peer.response()
+        expect((response.status, response.body) == (200, b"/plain"), f"{response.start} {response.body[:80]}")
+    peer.fin()
+    peer.ends("fin")
+    pod.ended("client_closed_idle", requests=7)
+    expect(seen == ["/plain"] * 4, f"the server saw {seen}")
+
+
+@case(each={"slow": 0, "long": 1, "finished": 2, "reset": 3}, ways=OUT)
+def answered_and_no_end_of_its_body(pod, how):
+    """Behind such an answer 1 MiB and 2 s of the body are thrown away, and the connection ends; or as the client ends it."""
+    pod.app()
+    start(pod, rule("/r", filters=[redirect(hostname="other.example")]), rule("/"))
+    peer = pod.dial()
+    peer.send(request("POST", "/r", "Content-Length: 10000000") + b"abc")
+    expect(peer.response().status == 302, "no redirect")
+    if how == 0:
+        with took(2.0, late=0.7):
+            peer.ends("fin")
+        pod.ended("connection_close", by="client", detail=re.compile("answered with 302 2 s before"))
+    elif how == 1:
+        with contextlib.suppress(OSError):
+            peer.send(b"x" * 3000000)
+        pod.record(reason="connection_close", by="client", detail=re.compile("answered with 302 1 MiB before"))
+    elif how == 2:
+        peer.fin()
+        pod.record(reason="client_closed_request", by="client")
+    else:
+        peer.rst()
+        pod.record(reason=("client_reset", "client_aborted_response", "client_aborted_wait"), by="client")
 
 
 @case(ways=OUT)

@@ -154,9 +154,13 @@ def no_route(pod):
     expect("GET /" in record["detail"] and "default/web" in record["detail"], record["detail"])
     expect(app.count == 1 and peer.ask("GET", "/api/2").body == b"/api/2", f"{app.count} connections to the server")
     peer.send(request("POST", "/upload", "Content-Length: 10") + b"abc")
+    check_answer(peer.response(), 404, "no_route", closes=False)
+    peer.send(b"defghij" + request("GET", "/api/3"))
+    expect(peer.response().body == b"/api/3", "the request behind was lost")
+    peer.send(request("POST", "/upload", "Content-Length: 10", "Expect: 100-continue"))
     check_answer(peer.response(), 404, "no_route", closes=True)
     peer.ends("fin")
-    pod.ended("no_route", requests=6, phase="request")
+    pod.ended("no_route", requests=8, phase="request")
 
 
 @case(ways=BOTH)
