@@ -187,9 +187,17 @@ static void conn_server_connected(struct conn *conn, uint32_t events)
 	conn->proto->server_connected(conn, error);
 }
 
-/* Not to be read now: what came, a FIN or an error included, waits until what came before it can be passed on. */
-static void conn_server_unwanted(struct leg *leg, uint32_t events)
+/* Not to be read now: what came, a FIN or an error included, waits until what came before it can be passed on. Behind its FIN there is
+ * nothing to pass on: a reset is one at once. */
+static void conn_server_unwanted(struct conn *conn, struct leg *leg, uint32_t events)
 {
+	int error = leg->fin_received && (events & EPOLLERR) ? sock_error(leg->source.fd) : 0;
+
+	if (error) {
+		leg_fail(leg, error);
+		conn->proto->server_failed(conn);
+		return;
+	}
 	leg->unwanted = true;
 	leg->end_waiting |= (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
 }
@@ -216,7 +224,7 @@ static void conn_server_ready(struct conn *conn, uint32_t events)
 		if (wanted)
 			conn->proto->server_readable(conn);
 		else
-			conn_server_unwanted(leg, events);
+			conn_server_unwanted(conn, leg, events);
 	}
 	conn_settle(conn);
 }

@@ -202,6 +202,19 @@ static bool proto_http1_may_become_request(const uint8_t *bytes, size_t length)
 	return detect_request_line(bytes, length < MOST ? length : MOST) != FIT_NO;
 }
 
+/* Empty lines behind a request that has been answered: its server gets them, as without us, and what it may say to them is the client's.
+ * Without a server, and where heads are changed or looked at, they go on with the request that they come before. False: no memory. */
+static bool proto_http1_empty_lines(struct conn *conn, struct input *input)
+{
+	struct upstream *upstream = conn->upstream;
+
+	if (!upstream || !upstream->uses || conn->stage != STAGE_IDLE || !unread_may(conn) || conn->worker->proxy->upstream->pool_size ||
+	    upstream->leg.connecting || !upstream_usable(upstream))
+		return !input_hold(input, &conn->client, 0);
+	upstream->private = true;
+	return leg_send(&upstream->leg, input->bytes, input->length, conn_now(conn)) != -ENOMEM;
+}
+
 /* Bytes between requests or of an incomplete head. */
 static void proto_http1_head(struct conn *conn, struct input *input)
 {
@@ -219,8 +232,8 @@ static void proto_http1_head(struct conn *conn, struct input *input)
 		proto_http1_refuse_head(conn, input, 0, &too_many);
 		return;
 	}
-	if (skipped == length) { /* they go on with the request that they come before */
-		if (input_hold(input, &conn->client, 0))
+	if (skipped == length) {
+		if (!proto_http1_empty_lines(conn, input))
 			exchange_no_memory(conn);
 		return;
 	}
@@ -421,6 +434,8 @@ static void proto_http1_server_failed(struct conn *conn)
 		server_leg_drop(conn, false);
 	else if (conn->upstream->leg.vanished)
 		loss_of_server(conn, -ETIMEDOUT);
+	else if (conn->upstream->leg.fin_received)
+		exchange_send(conn, NULL, 0); /* it had said all: nobody takes the rest of the request */
 	proto_http1_next(conn);
 }
 

@@ -5,9 +5,10 @@ import time
 
 from .harness.documents import configured, service
 from .harness import (ALL_WAYS, BINARY, CLOSED, DEAD_PORTS_TOO, case, check_answer, echo, expect, http, ok, request, script, silent,
-                      took)
+                      took, until)
 
 OK = b"HTTP/1.1 200 OK\r\n"
+BAD = b"HTTP/1.1 400 Bad\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 SOON = 1.0
 
 
@@ -354,6 +355,56 @@ def upload_read_on_behind_fin(pod, answer):
     app.ended(within=10)
     expect(got == [3000000], f"the server got {got}")
     pod.record(msg=CLOSED, reason="connection_close", by="server", requests=1)
+
+
+@case(ways=("in4", "out6"), each={"answered": (ok(b"early"), "connection_close"), "opaque": (b"early", "server_reset")})
+def reset_behind_fin(pod, row):
+    """A server that answers and finishes, and then resets: a client that has more to send, and sends nothing, sees an end at once."""
+    answer, reason = row
+    gone = threading.Event()
+
+    def serve(peer):
+        peer.head()
+        peer.send(answer).fin()
+        gone.wait(10)
+        peer.rst()
+    pod.app(serve)
+    pod.start()
+    peer = pod.dial()
+    peer.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3000000\r\n\r\n" if reason != "server_reset" else b"\0\r\n\r\n")
+    peer.ends("fin", data=answer)
+    gone.set()
+    with took(0, late=2 * SOON):  # an answered client lingers for a second
+        pod.record(msg=CLOSED, reason=reason, by="server")
+
+
+@case(ways=("in4", "out6"))
+def empty_line_behind_an_answer(pod):
+    """An empty line behind a request that was answered, as some clients send it, reaches the server at once, and what that says to it the client."""
+    got = []
+
+    def serve(peer):
+        peer.request()
+        peer.send(ok(b"one"))
+        got.append(peer.exactly(2))
+        peer.request()
+        peer.send(ok(b"two"))
+        got.append(peer.exactly(4))
+        peer.send(BAD).fin()
+    app = pod.app(serve)
+    pod.start()
+    peer = pod.dial()
+    expect(peer.ask().body == b"one", "no answer")
+    peer.send(b"\r\n")
+    until(lambda: got == [b"\r\n"], lambda: f"the server got {got}")
+    peer.stays(0.2)
+    expect(peer.ask().body == b"two", "no answer to the second request")
+    peer.send(b"\n\r\n\n")
+    with took(0, late=SOON):
+        peer.ends("fin", data=BAD)
+    peer.close()
+    expect(app.count == 1 and got[1:] == [b"\n\r\n\n"], f"{app.count} connections, {got}")
+    pod.record(msg=CLOSED, requests=2)
 
 
 @case(ways=("in4", "out6"), each={"fast": False, "slow": True}, limit=60)
