@@ -387,6 +387,9 @@ def connections_page(pod):
     expect("<noscript><meta http-equiv=refresh content=5></noscript>" in text and "url(" not in text, "the page")
     expect(found.fetches == ["/connections.js", "/connections"] and text.count("<script") == 1, f"{found.fetches}")
     expect(list(found.fields) == ["direction", "client", "server", "service", "protocol", "stage", "timer", "id"], f"{found.fields}")
+    filtered = browse("/connections?direction=inbound&sort=age").body.decode()
+    expect({"<option selected>inbound</option>", "<option>outbound</option>", "<option>http/1.1</option>", "<option>idleConnection</option>"} <=
+           set(re.findall("<option[^>]*>[^<]*</option>", filtered)), f"choices: {filtered}")
     kind = pod.proxy.ask_admin("/connections.js").get("content-type")
     expect(kind == "text/javascript; charset=utf-8", f"the script is {kind}")
     empty = "/connections?" + "&".join(f"{name}=" for name in found.fields)

@@ -1,5 +1,7 @@
 """What `explain` and `check-config` say, against what the proxy does with the same documents."""
+import glob
 import json
+import os
 import re
 
 from .harness import after, case, expect, http, ok, took, until
@@ -14,6 +16,22 @@ def tool(pod, *arguments, exit_code=0):
            f"lapse-proxy {' '.join(arguments)[:200]}: exit {done.returncode}, expected {exit_code}: {(done.stdout + done.stderr)[-600:]}")
     expect(not re.search("Sanitizer|runtime error", done.stderr), done.stderr[-2000:])
     return done.stdout, done.stderr
+
+
+@case()
+def printed_pages(pod):
+    """What each program prints of itself (--print-docs) stands in the documentation, word for word."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    printed = 0
+    for source in glob.glob(f"{root}/docs/*.in") + glob.glob(f"{root}/docs/man/*.in"):
+        with open(source, encoding="utf-8") as file, open(source.removesuffix(".in"), encoding="utf-8") as page:
+            wanted = re.findall(r"^@(init|proxy) (\w+)@$", file.read(), re.M)
+            text = page.read()
+        for program, which in wanted:
+            done = pod.inside.run([getattr(pod.context, program), "--print-docs", which], env=pod.context.environment())
+            expect(len(done.stdout) > 200 and done.stdout in text, f"lapse-{program} --print-docs {which} is not in {source}")
+            printed += 1
+    expect(printed >= 9, f"{printed} pages")
 
 
 def filters(**made):

@@ -6,7 +6,7 @@ import threading
 import time
 
 from .harness import BINARY, Failure, after, case, echo, expect, http, ok, request, took, until
-from .harness.documents import Directory, configured, readings, route, rule, service, text_of
+from .harness.documents import Directory, configured, profile, readings, route, rule, service, text_of
 from .harness.pod import PORT, PROXY_UID
 
 OUT = ("out4",)
@@ -148,6 +148,22 @@ BAD = {
     "no object": ("- 1\n- 2\n", 1, "must be a Kubernetes object"),
     "NUL": ("a: b\0\n", 1, "NUL"),
 }
+
+
+@case(OUT)
+def warnings_of_the_policy(pod):
+    """What only the whole of the documents shows (here a profile that takes the place of a route) is told at the start, and once more
+    only where it is new."""
+    directory = configured(pod, service("web", pod.address), route("web", rule("/")), profile("web", {"name": "a", "condition": {"method": "GET"}}))
+    pod.start("--config", directory.path)
+
+    def said():
+        return [line["msg"] for line in pod.proxy.lines if "takes the place of the routes of Service default/web" in line["msg"]]
+    expect(len(said()) == 1, f"{said()}")
+    before = readings(pod)
+    pod.proxy.signal(signal.SIGHUP)
+    until(lambda: readings(pod) > before, "not read again")
+    expect(len(said()) == 1, f"told again: {said()}")
 
 
 @case(OUT)

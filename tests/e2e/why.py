@@ -1,6 +1,7 @@
 """What `lapse-proxy why` says of the log of real traffic, against that log, and against what was done."""
 import collections
 import gzip
+import itertools
 import json
 import os
 import pty
@@ -305,6 +306,19 @@ def access_log_alone(pod):
     expect("Requests of the access log" in page and "9 failures" in page, page)
     both = figures(pod, log=log)
     expect(both["requests"] == len(lines) and both["outcomes"]["failed"] == 9, f"with its records: {both['outcomes']}")
+
+
+@case()
+def whole_page(pod):
+    """Of a log with everything in it (kubectl's, docker's, CRI's and compose's lines, text and JSON, held back and damaged) the page and
+    --json are word for word tests/e2e/pages/why.txt and .json. Who changes them on purpose writes them anew: `why why.log > why.txt`."""
+    pages = os.path.join(os.path.dirname(__file__), "pages")
+    for name, arguments in (("why.txt", ()), ("why.json", ("--json",))):
+        with open(os.path.join(pages, name), encoding="utf-8") as file:
+            wanted = file.read()
+        said, _ = why(pod, *arguments, os.path.join(pages, "why.log"))
+        lines = [(was, now) for was, now in itertools.zip_longest(wanted.splitlines(), said.splitlines()) if was != now]
+        expect(not lines, f"{name}: {lines[:1]}")
 
 
 RECORD = ('ts=2026-11-21T06:11:50.071Z level=info msg="connection closed" reason=server_reset by=server phase=opaque direction=inbound '

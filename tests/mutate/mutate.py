@@ -33,7 +33,7 @@ import run  # noqa: E402
 OUT, LIST, FIRST = "build/mutate", "tests/mutants.txt", "tests/mutate/first.txt"
 NOTICED_LEAST = 0.85
 UNIT_SECONDS, CASE_SECONDS, E2E_SECONDS, CASES_AT_ONCE = 30, 30, 120, 8
-SLOW_UNITS = ("config/watch", "dns/resolve", "inject")  # they wait; run for their own wing only
+SLOW_UNITS = ("config/watch", "dns/resolve")  # they wait; run for their own file only
 
 # Groups of e2e cases that belong to a file, nearest first: the longest prefix of the path counts.
 GROUPS = {

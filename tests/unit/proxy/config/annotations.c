@@ -536,7 +536,7 @@ static bool lists(const char *cell, enum kind kind)
 	bool all = strncmp(cell, but, strlen(but)) == 0, named = false;
 
 	if (kind == KIND_POD)
-		return strstr(cell, "; the pod") != NULL;
+		return strstr(cell, "the pod") != NULL;
 	if (strncmp(cell, "all;", 4) == 0)
 		return true;
 	for (cell += all ? strlen(but) : 0; *cell && *cell != ';'; cell += strspn(cell, ", ")) {

@@ -66,6 +66,10 @@ static void redirects_are_read(void **state)
 	assert_int_equal(redirect->status, 302);
 	route_document_free(&document);
 
+	route_document_read(&document, HTTP, RULE(REDIRECT("scheme: http")));
+	assert_string_equal(document.route->rules[0].filters.redirect->scheme, "http");
+	route_document_free(&document);
+
 	route_document_read(&document, HTTP,
 			    RULE(REDIRECT("scheme: https, hostname: a.b, port: 8443, statusCode: 308, "
 					  "path: {type: ReplaceFullPath, replaceFullPath: /x?y=z}")));

@@ -125,6 +125,8 @@ static void says_what_is_wrong(void **state)
 		 "a.yaml:4: Route b/a: spec.endpoints[0].addresses[0].ip: this field is required"},
 		{"kind: Route\nspec: {endpoints: [{ports: [{port: 0}]}]}\n",
 		 "a.yaml:4: Route b/a: spec.endpoints[0].ports[0].port: \"0\": "},
+		{"kind: Route\nspec: {endpoints: [{ports: [{name: http}]}]}\n",
+		 "a.yaml:4: Route b/a: spec.endpoints[0].ports[0].port: this field is required"},
 		{"kind: Route\nspec: {endpoints: [{ports: [{port: 1, protocol: tcp}]}]}\n",
 		 "a.yaml:4: Route b/a: spec.endpoints[0].ports[0].protocol: \"tcp\": must be TCP, UDP or SCTP"},
 	};

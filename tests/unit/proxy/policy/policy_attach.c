@@ -106,6 +106,15 @@ static void inbound_by_selector(void **state)
 	world_choose(world_target(&world, DIRECTION_INBOUND, "10.9.9.9:8080"), "GET", "/", "web", &choice);
 	expect_timeout(choice.timeouts, TIMEOUT_REQUEST, 2000, "HTTPRoute shop/a spec.rules[0].timeouts.request");
 	assert_null(choice.filters);
+	{
+		const char *namespace, *name;
+		uint16_t port = 1;
+
+		assert_true(policy_target_service(policy_target_named(world.policy, DIRECTION_INBOUND, "shop", "web", 80), &namespace, &name, &port));
+		assert_string_equal(namespace, "shop");
+		assert_string_equal(name, "web");
+		assert_int_equal(port, 80);
+	}
 	assert_null(policy_target_named(world.policy, DIRECTION_INBOUND, "shop", "db", 80));
 	assert_non_null(policy_target_named(world.policy, DIRECTION_INBOUND, "shop", "web", 80));
 	world_free(&world);

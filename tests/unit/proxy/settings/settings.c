@@ -145,7 +145,7 @@ static void commands(void **state)
 	} rows[] = {
 	    {"run", COMMAND_RUN}, {"version", COMMAND_VERSION}, {"--help", OPTIONS_HELP}, {"-h", OPTIONS_HELP},
 	    {"--version", OPTIONS_VERSION}, {"explain", COMMAND_EXPLAIN}, {"check-config", COMMAND_CHECK_CONFIG},
-	    {"why", COMMAND_WHY},
+	    {"why", COMMAND_WHY}, {"ready", COMMAND_READY},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -156,6 +156,29 @@ static void commands(void **state)
 
 		assert_int_equal(parse(arguments, none, &settings, &command, &error), 0);
 		assert_int_equal(command, rows[i].command);
+		settings_free(&settings);
+	}
+}
+
+/* Options belong to their commands, and to no others. */
+static void options_of_commands(void **state)
+{
+	static const struct {
+		const char *arguments[ARGUMENTS];
+		bool fits;
+	} rows[] = {
+	    {{"ready", "--within", "1s"}, true}, {{"ready", "--admin", "127.0.0.1:1"}, true}, {{"ready", "--config", "/"}, false},
+	    {{"explain", "--within", "1s"}, false}, {{"why", "--within", "1s"}, false}, {{"--within", "1s"}, false},
+	    {{"why", "--admin", "127.0.0.1:1"}, false}, {{"why", "--json"}, true}, {{"ready", "--json"}, false},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct settings settings;
+		int command;
+		TEXT_ON_STACK(error, 512);
+
+		if (parse(rows[i].arguments, none, &settings, &command, &error) != (rows[i].fits ? 0 : -EINVAL))
+			fail_msg("%s %s: %s", rows[i].arguments[0], rows[i].arguments[1], error_bytes);
 		settings_free(&settings);
 	}
 }
@@ -569,7 +592,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(defaults),
 	    cmocka_unit_test(flags),
-	    cmocka_unit_test(one_value_by_two_names), cmocka_unit_test(opaque_ports_add_up),
+	    cmocka_unit_test(options_of_commands), cmocka_unit_test(one_value_by_two_names), cmocka_unit_test(opaque_ports_add_up),
 	    cmocka_unit_test(commands),
 	    cmocka_unit_test(configuration),
 	    cmocka_unit_test(why),
