@@ -7,9 +7,9 @@
 #include "lib/options.h"
 
 /* Insertions, deletions and replacements that make a out of b; names are short, what is longer than a row counts as far. */
-static size_t options_guess_distance(const char *a, size_t a_length, const char *b)
+static size_t options_guess_distance(const char *a, size_t a_length, const char *b, size_t b_length)
 {
-	size_t row[OPTIONS_ENVIRONMENT_SIZE], b_length = strlen(b);
+	size_t row[OPTIONS_ENVIRONMENT_SIZE];
 
 	if (b_length >= sizeof row / sizeof *row || a_length > 2 * sizeof row / sizeof *row)
 		return SIZE_MAX;
@@ -35,12 +35,21 @@ static size_t options_guess_word(const char *text, const char *end)
 	return hyphen != NULL ? (size_t)(hyphen - text) : (size_t)(end - text);
 }
 
-static bool options_guess_has_word(const char *text, const char *end, const char *word, size_t length)
+/* 2: a word is among them; 1: one that was mistyped; 0: none. */
+static size_t options_guess_has_word(const char *text, const char *end, const char *word, size_t length)
 {
-	for (; text < end; text += options_guess_word(text, end) + 1)
-		if (options_guess_word(text, end) == length && strncmp(text, word, length) == 0)
-			return true;
-	return false;
+	enum { MISTYPED_LEAST = 4, MISTYPED_BY = 2 };
+	size_t found = 0;
+
+	for (; text < end; text += options_guess_word(text, end) + 1) {
+		size_t given = options_guess_word(text, end);
+
+		if (given == length && strncmp(text, word, length) == 0)
+			return 2;
+		if (given >= MISTYPED_LEAST && length >= MISTYPED_LEAST && options_guess_distance(text, given, word, length) <= MISTYPED_BY)
+			found = 1;
+	}
+	return found;
 }
 
 /* Two words or more of `name` that were given too, whatever their order, say more than letters do: --idle-timeout is
@@ -52,25 +61,25 @@ static bool options_guess_words(struct options_guess *guess, const char *name)
 	bool leads = true;
 
 	for (const char *word = name; word < end; word += options_guess_word(word, end) + 1) {
-		bool given = options_guess_has_word(guess->word, guess->word + guess->length, word, options_guess_word(word, end));
+		size_t given = options_guess_has_word(guess->word, guess->word + guess->length, word, options_guess_word(word, end));
 
 		leads = leads && given;
-		shared += given;
-		points += given + leads;
+		shared += given > 0;
+		points += leads ? 2 * given : given;
 	}
 	if (shared < 2 || points < guess->points)
 		return false;
 	if (points > guess->points) {
 		guess->points = points;
 		guess->closest = name;
-		guess->distance = 0;
+		guess->distance = 2; /* a letter away is closer */
 	}
 	return true;
 }
 
 void options_guess_try(struct options_guess *guess, const char *name)
 {
-	size_t distance = options_guess_distance(guess->word, guess->length, name);
+	size_t distance = options_guess_distance(guess->word, guess->length, name, strlen(name));
 
 	/* Half of it may be wrong; the beginning of a longer name is close whatever its length. */
 	if (guess->length >= 3 && strncmp(guess->word, name, guess->length) == 0)
@@ -80,5 +89,6 @@ void options_guess_try(struct options_guess *guess, const char *name)
 	if (distance <= guess->length / 2 + 1 && (!guess->points || distance <= 1) && (guess->closest == NULL || distance < guess->distance)) {
 		guess->closest = name;
 		guess->distance = distance;
+		guess->points = distance <= 1 ? SIZE_MAX : guess->points; /* words cannot say more */
 	}
 }

@@ -280,6 +280,8 @@ static void errors(void **state)
 		 "--incoming-proxy-port and --inbound-port are one option, and have two values: 3 and 2; give one of them"},
 		{"--port-inbound", "", "--port-inbound: unknown option; did you mean --inbound-port?"},
 		{"--timeout-wait", "", "--timeout-wait: unknown option; did you mean --close-wait-timeout?"},
+		{"--close-wait-timout", "", "--close-wait-timout: unknown option; did you mean --close-wait-timeout?"},
+		{"--wiat-timeuot", "", "--wiat-timeuot: unknown option; did you mean --close-wait-timeout?"},
 		{"--foo=1", "", "--foo: unknown option; did you mean --fork?"},
 		{"--inbound_port=1", "", "--inbound_port: unknown option; did you mean --inbound-port?"},
 		{"--close-wait", "", "--close-wait: unknown option; did you mean --close-wait-timeout?"},
