@@ -34,11 +34,12 @@ static bool loss_never_arrived(const struct conn *conn, int error)
 	return !error && !sock_info(leg->source.fd, &info) && info.tcpi_bytes_acked <= conn->exchange->leg_sent + 1;
 }
 
-/* Whether the leg ended within about a round trip of the request: sent before that arrived. A server that takes longer had begun to
- * work on it. */
+/* Whether the leg ended within about a round trip of the request: sent before that arrived, or before its process came to it. A server
+ * that takes longer had begun to work on it. LATE_MS is for machines with more to do than they can: a process there, this one or the
+ * server's, waits for some hundred milliseconds before it sees what its socket has. */
 static bool loss_at_once(const struct conn *conn)
 {
-	enum { LATE_MS = 100 }; /* of this process, and a kernel that delays */
+	enum { LATE_MS = 500 };
 	struct tcp_info info;
 	int64_t round_trip = sock_info(conn->upstream->leg.source.fd, &info) ? 0 : info.tcpi_rtt / 1000;
 

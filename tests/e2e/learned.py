@@ -336,7 +336,7 @@ def race_names_what_is_known(pod):
     leg = app.peers[0].remote[1]
     with pod.server.ruled(table("unheard", ("filter", "output", 0, f"tcp sport 8080 tcp dport {leg} tcp flags & (fin | rst) != 0 drop"))):
         app.stop()
-        time.sleep(0.05)
+        app.ended()
     peer.send(request("POST", "/", body=b"once only"))
     peer.ends("rst")
     record = pod.record(reason="keepalive_race")

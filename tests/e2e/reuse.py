@@ -192,6 +192,25 @@ def race_idempotent(pod):
     expect(not pod.proxy.records(), "an exchange failed")
 
 
+@case(ways=("in4", "out6"), each={"unread GET": (False, "GET"), "unread POST": (False, "POST"), "read GET": (True, "GET"), "read POST": (True, "POST")})
+def race_on_a_busy_machine(pod, what):
+    """A server that comes to the request only after 0.3 s, and ends: a GET is tried again; the client of a POST sees the same end."""
+    read, method = what
+    app = pod.app(script("request", ok(), "request", 0.3) if read else script("request", ok(), 0.8))
+    pod.start(*ONE, "--no-learned-idle")
+    peer = pod.dial()
+    peer.ask()
+    peer.stays(0.5)
+    if method == "GET":
+        peer.ask()
+        expect(app.count == 2, f"{app.count} connections to the server")
+        return
+    peer.send(request("POST", "/", body=b"once only"))
+    peer.ends("fin" if read else "rst")
+    pod.record(reason="keepalive_race", by="server")
+    expect(app.count == 1, "a POST was sent again")
+
+
 def closes_unheard(pod, port=8080):
     """The server's FINs get lost, so that it is gone without the proxy's knowing."""
     return pod.server.ruled(table("unheard", ("filter", "output", 0, f"tcp sport {port} tcp flags & fin == fin drop")))
