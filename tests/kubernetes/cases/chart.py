@@ -114,7 +114,7 @@ def installed(space, given, tag):
     until(lambda: f'"lapse:{tag}"' in create(space, BARE, check=False).stdout, "the policy injects nothing", 20, 0.2)
 
 
-@case(mode="api", alone=True, limit=300)
+@case(mode="api", alone=True)
 def three_ways(space):
     """The policy makes the pod that lapse-proxy inject makes, whatever the pod, the values and the kind of sidecar."""
     plain = f"{space.name}-plain"

@@ -28,7 +28,7 @@ def job(space, restarts):
                spec={"restartPolicy": restarts})
     template = {"metadata": {"labels": task["metadata"]["labels"]}, "spec": task["spec"]}
     space.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"}, "spec": {"backoffLimit": 0, "template": template}})
-    space.kubectl("wait", "--for=condition=Complete", "job/once", "--timeout=60s")
+    space.completed("once")
     name = space.kubectl("get", "pods", "-l", "job-name=once", "-o", "jsonpath={.items[0].metadata.name}").stdout
     expect(" 200 " in space.logs(name, "app"), space.logs(name, "app"))
     found = space.records(name)
@@ -43,7 +43,7 @@ def job_ordinary(space):
     task["spec"]["restartPolicy"] = "Never"  # lapse-proxy inject would refuse it
     template = {"metadata": {"labels": task["metadata"]["labels"]}, "spec": task["spec"]}
     space.apply({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"}, "spec": {"backoffLimit": 0, "template": template}})
-    space.kubectl("wait", "--for=condition=Complete", "job/once", "--timeout=60s")
+    space.completed("once")
 
 
 @case(each={kind: kind for kind in KINDS})
@@ -76,7 +76,7 @@ def records_before_kill(space, kind):
     expect(len(long) == 1, f"{log()[-1500:]}")
 
 
-@case(each={kind: kind for kind in KINDS}, limit=240)
+@case(each={kind: kind for kind in KINDS})
 def outbound_while_ending(space, kind):
     """An application that is told to end can still reach others while it does."""
     server = space.start(pod("server"))

@@ -16,13 +16,13 @@ def install(space, given):
 def first_record(space):
     """helm install, a label on the namespace, a restart: the application's pods have both containers, and what they do has its record."""
     space.apply(*deployment("web", pod("web"), replicas=1))
-    space.kubectl("rollout", "status", "deployment/web", "--timeout=90s")
+    space.rolled_out("deployment/web")
     install(space, {"log": {"format": "json"}})
     space.cluster.kubectl("label", "namespace", space.name, "lapse.proxy/inject=enabled")
     # A policy takes up to a second until it is in force.
     until(lambda: '"name": "lapse-proxy"' in create(space, BARE, check=False).stdout, "the policy injects nothing", 20, 0.2)
     space.kubectl("rollout", "restart", "deployment/web")
-    space.kubectl("rollout", "status", "deployment/web", "--timeout=90s")
+    space.rolled_out("deployment/web")
     selector = ("pods", "-l", "app=web", "--field-selector=status.phase=Running")
 
     def only():
@@ -56,7 +56,7 @@ def half_closed_everywhere(space):
     """The DaemonSet sees a half-closed connection of a pod, with the capabilities that the chart gives it."""
     install(space, {"injection": {"enabled": False}, "halfClosed": {"enabled": True, "minAge": "1s"}})
     client, server = space.start(pod("client", "native"), pod("server"))
-    space.kubectl("rollout", "status", "daemonset/lapse-half-closed", "--timeout=90s")
+    space.rolled_out("daemonset/lapse-half-closed")
     talk = f"printf 'GET /?sleep=60s HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n' | busybox nc {server} 8080"
     threading.Thread(target=lambda: space.exec("client", "/bin/sh", "-c", talk, check=False), daemon=True).start()
     said = lambda: space.kubectl("logs", "-l", "app.kubernetes.io/component=half-closed", "--tail=-1").stdout  # noqa: E731

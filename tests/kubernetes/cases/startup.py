@@ -36,7 +36,7 @@ def median(values):
     return sorted(values)[len(values) // 2]
 
 
-@case(limit=400, alone=True)
+@case(alone=True)
 def start(space):
     """The application starts less than a second later than without Lapse, and hardly later than with any two containers before it."""
     pods = {"without": pod("without"), **{kind: pod(kind, kind) for kind in KINDS}, **{f"any {kind}": bystander(kind) for kind in KINDS}}
@@ -48,9 +48,10 @@ def start(space):
     for label, values in took.items():
         print(f"       start {label}: {median(values):.2f} s, {median(values) - least:+.2f} s ({' '.join(f'{value:.1f}' for value in values)})", flush=True)
     for kind in KINDS:
-        any_two = median(took[f"any {kind}"]) - least
-        more = median(took[kind]) - least
-        # A machine too busy to start any two containers in time says nothing about a second; what Lapse adds shows all the same.
+        # The quickest of each: what a busy machine adds at random says nothing about Lapse. One that is too busy to start any two
+        # containers in time says nothing about a second either; what Lapse adds to them shows all the same.
+        any_two = min(took[f"any {kind}"]) - min(took["without"])
+        more = min(took[kind]) - min(took["without"])
         expect(more < max(1, any_two + 0.75), f"{kind}: {more:.2f} s more, any two containers {any_two:.2f} s: {took}")
 
 

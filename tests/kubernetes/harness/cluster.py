@@ -6,11 +6,22 @@ import os
 import subprocess
 import tempfile
 
-from e2e.harness.case import Failure, until
+from e2e.harness import case
+from e2e.harness.case import Failure
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 BUILT = os.path.join(ROOT, os.environ.get("LAPSE_BUILD", "build"), "lapse-proxy")
+
+
+# A node on a machine that others keep busy starts a pod in a minute rather than in two seconds. What waits for a condition may wait so
+# much longer than on a quiet machine; it costs nothing where the condition comes.
+PATIENCE = 5
+
+
+def until(predicate, why, within=5.0, every=0.05):
+    """As e2e's, with PATIENCE."""
+    return case.until(predicate, why, within * PATIENCE, every)
 
 
 class Cluster:
@@ -35,7 +46,7 @@ class Cluster:
             self._script("down.sh")
         subprocess.run(["rm", "-rf", self.state])
 
-    def run(self, command, check=True, timeout=60, **more):
+    def run(self, command, check=True, timeout=60 * PATIENCE, **more):
         """A command on the node: the CompletedProcess, with its text."""
         done = subprocess.run([f"{self.state}/in", *command], stdin=None if "input" in more else subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=timeout, **more)
@@ -43,7 +54,7 @@ class Cluster:
             raise Failure(f"{' '.join(command)}: exit {done.returncode}: {done.stdout[-1500:]}")
         return done
 
-    def kubectl(self, *arguments, check=True, timeout=120, **more):
+    def kubectl(self, *arguments, check=True, timeout=120 * PATIENCE, **more):
         done = subprocess.run([f"{self.state}/kc", *arguments], stdin=None if "input" in more else subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=timeout, **more)
         if check and done.returncode:
@@ -52,7 +63,7 @@ class Cluster:
 
     def curl(self, url, *arguments, within=30):
         """(status, body) of a request from the node; status 0: there was no answer."""
-        done = self.run(["curl", "-s", "-m", str(within), "-w", "\n%{http_code}", *arguments, url], check=False, timeout=within + 10)
+        done = self.run(["curl", "-s", "-m", str(within), "-w", "\n%{http_code}", *arguments, url], check=False, timeout=within + 10 * PATIENCE)
         body, _, status = done.stdout.rpartition("\n")
         return int(status or 0), body
 
@@ -104,10 +115,10 @@ class Space:
     def field(self, kind, name, path):
         return self.kubectl("get", kind, name, "-o", f"jsonpath={{{path}}}").stdout
 
-    def ready(self, *names, within=90):
-        self.kubectl("wait", "--for=condition=Ready", *(f"pod/{name}" for name in names), f"--timeout={within}s", timeout=within + 10)
+    def ready(self, *names, within=60):
+        self.kubectl("wait", "--for=condition=Ready", *(f"pod/{name}" for name in names), f"--timeout={within * PATIENCE}s")
 
-    def start(self, *pods, within=90):
+    def start(self, *pods, within=60):
         """Creates these pods and waits until they are ready; their addresses."""
         self.apply(*pods)
         names = [pod["metadata"]["name"] for pod in pods]
@@ -121,7 +132,7 @@ class Space:
     def address(self, name):
         return self.field("pod", name, ".status.podIP")
 
-    def exec(self, name, *command, container="app", check=True, timeout=120):
+    def exec(self, name, *command, container="app", check=True, timeout=120 * PATIENCE):
         return self.kubectl("exec", name, "-c", container, "--", *command, check=check, timeout=timeout).stdout
 
     def spawn(self, *arguments):
@@ -131,7 +142,7 @@ class Space:
                                    stderr=subprocess.STDOUT)
         self.followers.append((process, file))
 
-        def text(wait=True, timeout=120):
+        def text(wait=True, timeout=120 * PATIENCE):
             if wait:
                 process.wait(timeout)
             return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode("utf-8", "replace")
@@ -145,6 +156,12 @@ class Space:
 
     def logs(self, name, container="lapse-proxy", *arguments):
         return self.kubectl("logs", name, "-c", container, *arguments, check=False).stdout
+
+    def rolled_out(self, what):
+        self.kubectl("rollout", "status", what, f"--timeout={60 * PATIENCE}s")
+
+    def completed(self, job):
+        self.kubectl("wait", "--for=condition=Complete", f"job/{job}", f"--timeout={60 * PATIENCE}s")
 
     def records(self, name, message="connection closed"):
         return records(self.logs(name), message)

@@ -18,7 +18,7 @@ KINDS = ("native", "ordinary")
 def pod(name, lapse=None, args=("serve", ":8080"), annotations=None, labels=None, grace=30, init_args=(), proxy_args=(), spec=None, **app):
     """A pod of the test application; lapse: one of KINDS; app: more fields of its container; spec: more fields of the pod's."""
     container = {"name": "app", "image": APP, "args": list(args) if args else None, "ports": [{"containerPort": 8080}],
-                 "readinessProbe": {"httpGet": {"path": "/probe", "port": 8080}, "periodSeconds": 1}, **app}
+                 "readinessProbe": {"httpGet": {"path": "/probe", "port": 8080}, "periodSeconds": 1, "timeoutSeconds": 5}, **app}
     made = {"apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": name, "labels": {"app": name, **(labels or {})}, "annotations": annotations or {}},
             "spec": {"terminationGracePeriodSeconds": grace, "containers": [container], **(spec or {})}}
