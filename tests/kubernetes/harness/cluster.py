@@ -6,8 +6,8 @@ import os
 import subprocess
 import tempfile
 
-from e2e.harness import case
 from e2e.harness.case import Failure
+from e2e.harness.case import until as e2e_until
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -21,7 +21,7 @@ PATIENCE = 5
 
 def until(predicate, why, within=5.0, every=0.05):
     """As e2e's, with PATIENCE."""
-    return case.until(predicate, why, within * PATIENCE, every)
+    return e2e_until(predicate, why, within * PATIENCE, every)
 
 
 class Cluster:
