@@ -29,6 +29,8 @@ def not_ready(pod):
     with took(1):
         done = ready(pod, "--within", "1s")
     expect(done.returncode == 1 and "127.0.0.1:4191/ready did not answer within 1s: Connection refused" in str(done), f"{done}")
+    done = pod.inside.run(["sh", "-c", f"ulimit -n 20; exec {pod.context.proxy} ready --within 1s"], check=False, env=pod.context.environment())
+    expect("Connection refused" in str(done), f"each time it asks it keeps a descriptor: {done}")
     app = pod.app(handler=http(after(3)))
     pod.start()
     with pod.dial() as peer:

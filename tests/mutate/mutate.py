@@ -292,8 +292,6 @@ class Mutation:
             try:
                 run.run_jobs(jobs, CASES_AT_ONCE, Judge(jobs, until, settled))
                 return None
-            except TimeoutError:
-                return None
             except Noticed as noticed:
                 if self.case_confirmed(str(noticed)):
                     return str(noticed)
@@ -312,11 +310,14 @@ def judge_by_units(tools, mutant):
 
 
 def judge_by_cases(tools, mutant):
-    """(mutant, "noticed" or "unnoticed", what noticed it, seconds)"""
+    """(mutant, "noticed", "unnoticed" or "late", what noticed it, seconds). Late: its time was over before its last case."""
     begun = time.monotonic()
     mutation = Mutation(tools, mutant)
     mutation.build()
-    by = mutation.noticed_by_case()
+    try:
+        by = mutation.noticed_by_case()
+    except TimeoutError:
+        return mutant, "late", None, time.monotonic() - begun
     return mutant, "noticed" if by else "unnoticed", by, time.monotonic() - begun
 
 
@@ -358,7 +359,7 @@ def former(path):
 def work(arguments, tools, before):
     """Yields what became of each mutant: all of them by the unit tests, which are quick, then those left by the e2e cases, until the
     time is over; "left" comes again, but for those there was no time for."""
-    until, enough, left = time.monotonic() + arguments.minutes * 60, 0, [mutant for mutant, (verdict, _) in before.items() if verdict == "left"]
+    until, enough, left = time.monotonic() + arguments.minutes * 60, 0, [mutant for mutant, (verdict, _) in before.items() if verdict in ("left", "late")]
     waiting = iter(()) if before else chosen(arguments)
     with concurrent.futures.ProcessPoolExecutor(arguments.workers, initializer=limit_this_process) as pool:
         running = set()
@@ -410,12 +411,12 @@ def main():
             known = explained.get((mutant.path, mutant.before, mutant.after))
             print(f"{verdict:>9} {mutant.path}:{mutant.number}  {mutant.before}  ->  {mutant.after or '(nothing)'}  "
                   f"[{by or known or ('e2e cases come later' if verdict == 'left' else 'nobody knows why')}, {seconds:.0f} s]", flush=True)
-    noticed, unnoticed, left = (sum(each == name for each in verdicts.values()) for name in ("noticed", "unnoticed", "left"))
+    noticed, unnoticed, left, late = (sum(each == name for each in verdicts.values()) for name in ("noticed", "unnoticed", "left", "late"))
     unexplained = [mutant for mutant, verdict in verdicts.items()
                    if verdict == "unnoticed" and (mutant.path, mutant.before, mutant.after) not in explained]
     share = noticed / max(noticed + unnoticed, 1)
     print(f"{len(verdicts)} mutants in {(time.monotonic() - begun) / 60:.0f} minutes: {noticed} noticed, {unnoticed} not ({share:.1%}), of these "
-          f"{len(unexplained)} without a sentence in {LIST}; {left} not tried by e2e cases, for want of time; seed {arguments.seed}")
+          f"{len(unexplained)} without a sentence in {LIST}; {left} not tried by e2e cases and {late} not by all of theirs, for want of time; seed {arguments.seed}")
     return 0 if verdicts and share >= NOTICED_LEAST and not unexplained else 1
 
 
