@@ -7,7 +7,8 @@
 enum {
 	MARGIN_MS = 1000,
 	TOLERANCE_MS = 500,
-	TOGETHER_MS = 100, /* closes in this time are one */
+	TOGETHER_MS = 100, /* closes in this time are one; or in a tenth of their rest, up to the most */
+	TOGETHER_MOST_MS = 5000,
 	AGREEING_LEAST = 2,
 	DOUBT_MOST = 6,
 	STRAYS_MOST = 3, /* in a row: what was believed is given up */
@@ -128,6 +129,15 @@ static bool learned_consider(struct learned_entry *entry, int32_t ms)
 	return true;
 }
 
+/* Closes of so short a time say one thing. Replicas that end one after another end seconds apart, and connections to them may well rest
+ * since the same moment: that is no idle timeout. */
+static int32_t learned_together(int32_t ms)
+{
+	int32_t tenth = ms / 10 < TOGETHER_MOST_MS ? ms / 10 : TOGETHER_MOST_MS;
+
+	return tenth > TOGETHER_MS ? tenth : TOGETHER_MS;
+}
+
 bool learned_observe(struct learned *learned, const struct addr *destination, int64_t idle_ms, int64_t now)
 {
 	struct learned_entry *entry;
@@ -138,7 +148,7 @@ bool learned_observe(struct learned *learned, const struct addr *destination, in
 		return false;
 	learned_survive(learned, destination, idle_ms);
 	entry = learned_at(learned, destination);
-	together = entry->view.closes && now - entry->observed_at < TOGETHER_MS;
+	together = entry->view.closes && now - entry->observed_at < learned_together(ms);
 	if (ms < entry->view.survived)
 		entry->view.survived = ms;
 	entry->view.closes++;

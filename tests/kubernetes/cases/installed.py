@@ -1,7 +1,7 @@
 """The chart on a real node, from helm install to what it makes."""
 import threading
 
-from harness import case, deployment, expect, pod, records, until
+from harness import case, deployment, expect, pod, until
 
 from .chart import BARE, CHART, create, helm, values
 
@@ -23,16 +23,14 @@ def first_record(space):
     until(lambda: '"name": "lapse-proxy"' in create(space, BARE, check=False).stdout, "the policy injects nothing", 20, 0.2)
     space.kubectl("rollout", "restart", "deployment/web")
     space.rolled_out("deployment/web")
-    selector = ("pods", "-l", "app=web", "--field-selector=status.phase=Running")
 
     def only():
-        names = space.kubectl("get", *selector, "-o", "name").stdout.split()
+        names = space.kubectl("get", "pods", "-l", "app=web", "-o", "name").stdout.split()
         return names[0].removeprefix("pod/") if len(names) == 1 else None
     name = until(only, "the earlier pod does not go", 60, 0.3)
     expect("2/2" in space.kubectl("get", "pod", name).stdout, "not two of two are ready")
     expect(space.cluster.curl(f"http://{space.address(name)}:8080/hello")[0] == 200, "not served")
-    said = lambda: space.kubectl("logs", "-l", "app=web", "-c", "lapse-proxy", "--tail=-1").stdout  # noqa: E731
-    found = until(lambda: records(said()), "no record", 20, 0.2)
+    found = until(lambda: space.records(name), "no record", 20, 0.2)
     expect(found[0]["direction"] == "inbound" and found[0]["requests"] == 1, f"{found}")
     helm(space, "uninstall", "lapse")
 

@@ -113,8 +113,20 @@ static void closes_of_one_moment_count_once(void **state)
 {
 	assert_false(learned_observe(table, &server, 5000, 10000));
 	assert_false(learned_observe(table, &server, 5000, 10000));
-	assert_false(learned_observe(table, &server, 5000, 10099));
-	assert_true(learned_observe(table, &server, 5000, 10100));
+	assert_false(learned_observe(table, &server, 5000, 10499));
+	assert_true(learned_observe(table, &server, 5000, 10500));
+	assert_false(learned_observe(table, &other, 500, 10000));
+	assert_false(learned_observe(table, &other, 500, 10099));
+	assert_true(learned_observe(table, &other, 500, 10100));
+}
+
+/* Two connections rest since the same moment, and the two servers behind one address end within seconds of each other: a restart. */
+static void replicas_that_end_teach_nothing(void **state)
+{
+	assert_false(learned_observe(table, &server, 20000, 100000));
+	assert_false(learned_observe(table, &server, 21500, 101500));
+	assert_int_equal(learned_limit(table, &server), 0);
+	assert_string_equal(said(&server), "");
 }
 
 static void a_shorter_setting_is_learned_anew(void **state)
@@ -278,6 +290,7 @@ int main(void)
 	    TEST(the_shorter_of_announced_and_seen_holds),
 	    TEST(said_to_a_tenth),
 	    TEST(closes_of_one_moment_count_once),
+	    TEST(replicas_that_end_teach_nothing),
 	    TEST(a_shorter_setting_is_learned_anew),
 	    TEST(a_longer_setting_is_seen_by_surviving),
 	    TEST(a_restart_changes_nothing),
