@@ -50,7 +50,7 @@ def timeless(text):
 # nghttp, nghttpd, h2load, curl.
 
 NGHTTP = {"one": ("-nv",), "twenty": ("-n", "-m20", "-v"), "padded": ("-nv", "-b255"), "continuation": ("-nv", "--continuation"),
-          "upload": ("-nv", "-d", "FILE"), "upload padded": ("-nv", "-d", "FILE", "-b", "100"), "small windows": ("-nv", "-w", "6", "-W", "16"),
+          "upload": ("-nv", "-d", "FILE"), "upload padded": ("-nv", "-d", "FILE", "-b", "100"), "small windows": ("-nv", "-w", "12", "-W", "16"),
           "small table": ("-nv", "-c", "0", "-m", "3"), "encoder's table": ("-nv", "--encoder-header-table-size", "100", "-m", "3"),
           "trailers": ("-nv", "--trailer", "x-check: 1", "-d", "FILE"), "upgrade": ("-nuv",), "huge head": ("-nv", "-H", "x-long: " + "x" * 20000),
           "expect": ("-nv", "--expect-continue", "-d", "FILE"), "no push": ("-nv", "--no-push")}
