@@ -85,7 +85,7 @@ help:
 	  'instructions  the figures that make test compares with, counted anew' \
 	  'image    build/lapse.oci.tar, named IMAGE (lapse:$(VERSION)): what clusters run; needs no engine' \
 	  'soak     mixed traffic with a reload every second for MINUTES (10), BUILD=sanitize and thread; CASES=short: connections a second' \
-	  'insert   suites of Go, curl, Python and HAProxy, direct and through the proxy (SUITE, TESTS, DIRECTION, MODE)' \
+	  'insert   suites of Go, curl, Python and HAProxy, h2spec and grpc-go, direct and through the proxy (SUITE, TESTS, DIRECTION, MODE)' \
 	  'docs     write what the binaries print into docs/' 'deps     install what building and testing need' \
 	  'install  DESTDIR= PREFIX=/usr/local' 'clean    all of build/ but what deps fetched and Kubernetes' \
 	  'BUILD=release|debug|sanitize|thread, V=1 shows the commands'

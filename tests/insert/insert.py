@@ -1,5 +1,5 @@
 """make insert: suites that nobody here wrote, direct and with lapse-proxy in every connection of theirs. `insert.py OUTDIR`, where the
-built programs are. In the environment: SUITE=go|curl|python|haproxy|nginx (several with commas; all but nginx), DIRECTION=outbound|inbound,
+built programs are. In the environment: SUITE=go|curl|python|haproxy|h2spec|grpc|nginx (several with commas; all but nginx), DIRECTION=outbound|inbound,
 TESTS=REGEX for some tests alone, MODE=opaque to insert with detection off: what differs then, no redirect can hide;
 OPTIONS for lapse-proxy; DIRECT=last to take what passed direct from the last run that had no TESTS.
 

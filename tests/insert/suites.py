@@ -2,6 +2,7 @@
 from curl import Curl
 from go import Go
 from haproxy import HAProxy
+from http2 import GrpcGo, H2spec
 from nginx import Nginx
 from python import Python
 
@@ -10,6 +11,8 @@ SUITES = {
     "curl": [Curl("curl", 0.01)],
     "python": [Python("python", 0.01)],
     "haproxy": [HAProxy("haproxy", 0.03)],
+    "h2spec": [H2spec("h2spec", 0)],
+    "grpc": [GrpcGo("grpc-go", 0)],
     "nginx": [Nginx("nginx", 0.03)],
 }
 ON_DEMAND = ("nginx",)
