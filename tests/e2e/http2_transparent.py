@@ -121,7 +121,7 @@ def verbatim(pod, row):
     peer = pod.dial()
     peer.send(PREFACE + row[0])
     carried(peer, app, 0, PREFACE + row[0], row[1])
-    pod.ended("done", protocol="http/2", by="client")
+    pod.record(msg=CLOSED, protocol="http/2")
 
 
 @case(each=MALFORMED)
@@ -138,7 +138,7 @@ def malformed_verbatim(pod, sent):
         carried(peer, app, number, PREFACE + said, answer)
 
 
-CHOSEN = ("request", "settings", "unknown frames", "padding", "continuation", "push", "tables", "resets")
+CHOSEN = ("request", "settings", "unknown frames", "padding", "continuation", "push", "tables", "interim")
 
 
 @case(each=dict.fromkeys(CHOSEN, None) | {name: name for name in CHOSEN}, limit=120)
@@ -225,18 +225,25 @@ def any_frames(pod, seed):
         writer.start()
         got = peer.exactly(len(answer))
         writer.join(20)
-        expect(got == answer, f"connection {number}: the client got {len(got)} of {len(answer)} bytes, the same up to {same(got, answer)}")
+        expect(got == answer, lambda: f"connection {number}: the client got {differing(got, answer)}")
         peer.fin()
         peer.ends("fin")
         until(lambda: len(order) > number, "no connection to the server")
         until(lambda: getattr(order[number], "over", ""), "the server's connection does not end")
-        expect(order[number].got == sent, f"connection {number}: the server got {len(order[number].got)} of {len(sent)} bytes, the same up to "
-               f"{same(order[number].got, sent)}")
+        expect(order[number].got == sent, lambda: f"connection {number}: the server got {differing(order[number].got, sent)}")
         peer.close()
 
 
-def same(left, right):
-    return next((at for at, (one, other) in enumerate(zip(left, right)) if one != other), min(len(left), len(right)))
+def differing(got, sent):
+    """Where what came first differs from what was sent, and in which frame that is."""
+    at = next((at for at, (one, other) in enumerate(zip(got, sent)) if one != other), min(len(got), len(sent)))
+    start, seen = (len(PREFACE) if sent.startswith(PREFACE) else 0), None
+    for each in frames.frames_of(sent[start:])[0]:
+        seen = each
+        if start + len(each.raw) > at:
+            break
+        start += len(each.raw)
+    return f"{len(got)} of {len(sent)} bytes, the same up to {at}: {got[at:at + 24].hex()} for {sent[at:at + 24].hex()}, byte {at - start} of {seen}"
 
 
 # Detection and dialling.
@@ -269,7 +276,7 @@ def preface_slowly(pod):
         expect(peer.exactly(len(HELLO)) == HELLO, "changed on the way")
     expect(app.peer().got == PREFACE, f"the server got {app.peer().got!r}")
     peer.fin()
-    pod.ended("done", protocol="http/2")
+    pod.record(msg=CLOSED, protocol="http/2")
 
 
 @case(ways=("in4", "out4"), each={"alone": b"", "with a call": HELLO + headers(1, ASK, end=True)})
@@ -368,7 +375,7 @@ def bulk(pod):
     peer.ends("fin")
     app.ended()
     expect(app.peer().hash.digest() == hashlib.sha256(sent).digest(), "the server got other bytes")
-    pod.ended("done", sent_client=len(answer), sent_server=len(sent))
+    pod.record(msg=CLOSED, sent_client=len(answer), sent_server=len(sent))
 
 
 @case(limit=90)

@@ -172,7 +172,20 @@ def _once(target):
         return outcome(lambda: method(channel, "unary_unary", "Unary")(b"x", timeout=8))
 
 
-SCENARIOS = {each.__name__: each for each in (unary, big, missing, streams, deadline, cancel, many, pinging, patient, failover)}
+def cut(channel):
+    """Calls that are too slow for a rule in between, beside ones that are not."""
+    slow, unary = method(channel, "unary_unary", "Slow"), method(channel, "unary_unary", "Unary")
+    late = [slow.future(b"1.5", timeout=30) for _ in range(100)]
+    whole = [unary.future(BIG, timeout=30) for _ in range(3)]
+    for _ in range(25):
+        whole += [unary.future(b"quick %d" % number, timeout=30, metadata=(("x-number", str(number)),)) for number in range(20)]
+        time.sleep(0.05)
+    codes = [call.code().name for call in late]
+    return {"whole": sum(call.code() is grpc.StatusCode.OK for call in whole), "codes": {code: codes.count(code) for code in set(codes)},
+            "late": codes.count("OK"), "details": late[0].details()}
+
+
+SCENARIOS = {each.__name__: each for each in (unary, big, missing, streams, deadline, cancel, many, pinging, patient, failover, cut)}
 
 
 def call(target, scenario, options):
