@@ -58,8 +58,9 @@ def took(seconds, late=LATE):
 
 
 @contextlib.contextmanager
-def punctual(seconds, within=0.05):
-    """What happens inside must take `seconds`, 50 ms more or less; what this machine was late by meanwhile is allowed for, and only late."""
+def punctual(seconds, within=0.05, early=None):
+    """What happens inside must take `seconds`, 50 ms more or less; what this machine was late by meanwhile is allowed for, and only late.
+    early: where measuring begins behind what starts the timer."""
     stop, late = threading.Event(), [0.0]
 
     def watch():
@@ -76,7 +77,7 @@ def punctual(seconds, within=0.05):
     finally:
         stop.set()
         watcher.join()
-    expect(seconds - within <= elapsed <= seconds + within + 2 * late[0],
+    expect(seconds - (within if early is None else early) <= elapsed <= seconds + within + 2 * late[0],
            f"took {elapsed:.3f} s, expected {seconds:g} s within {within:g} s; the machine was {late[0]:.3f} s late")
 
 
