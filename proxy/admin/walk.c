@@ -189,7 +189,7 @@ static void walk_describe(const struct conn *conn, enum walk_sort sort, struct w
 	    .requests = conn->requests,
 	    .service = conn->terms->service,
 	    .source = deadline.timer == TIMEOUT_NONE ? NULL : conn_timeout(conn, deadline.timer)->source,
-	    .unread = conn->unread,
+	    .unread = conn->unread ? conn->unread->words : NULL,
 	};
 }
 

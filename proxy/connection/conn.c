@@ -56,6 +56,7 @@ static const struct {
     [STAGE_CLOSED] = {0, 0, 0, 0},
 };
 
+_Static_assert(sizeof(struct conn) <= 504, "what an idle client costs");
 _Static_assert(sizeof stages / sizeof stages[0] == STAGE_COUNT, "one row per stage");
 
 #undef T
@@ -163,14 +164,31 @@ unsigned conn_reads(const struct conn *conn)
 	return (conn_reads_client(conn) ? CONN_CLIENT : 0) | (conn_reads_server(conn) ? CONN_SERVER : 0);
 }
 
+/* A request's timers may be due before that: the exchange has its own, and what is not read any more those of its last one. Apart: they are
+ * off by default, and this is derived after every event. */
+__attribute__((noinline, cold)) static struct deadline conn_heed_request(const struct conn *conn, uint32_t timers, struct deadline next)
+{
+	if (conn->stage == STAGE_EXCHANGE)
+		return deadline_sooner(conn->proto->deadline(conn, timers), next);
+	if (conn->unread)
+		return deadline_sooner(deadline_of_request(timers, conn->unread->instants, &conn->terms->timeouts), next);
+	return next;
+}
+
 /* Of these timers, and of `alarm`. */
-static struct deadline conn_deadline_of(const struct conn *conn, const int64_t instants[static INSTANT_COUNT], uint32_t timers,
+static struct deadline conn_deadline_of(const struct conn *conn, const int64_t instants[static INSTANT_OF_CONN], uint32_t timers,
                                         enum alarm alarm)
 {
+	struct deadline next;
+
 	timers &= stages[conn->stage].timers & conn->terms->timers;
 	if (conn->close_after)
 		timers &= ~TIMER_BIT(TIMEOUT_MAX_CONNECTION);
-	return deadline_next(timers, instants, alarm, conn->alarm_at, conn_is_half_closed(conn), &conn->terms->timeouts);
+	next = deadline_next(timers & ~DEADLINE_OF_REQUEST, instants, alarm, conn->alarm_at, conn_is_half_closed(conn),
+	                     &conn->terms->timeouts);
+	if (timers & DEADLINE_OF_REQUEST)
+		next = conn_heed_request(conn, timers & DEADLINE_OF_REQUEST, next);
+	return next;
 }
 
 struct deadline conn_deadline(const struct conn *conn)
@@ -181,7 +199,7 @@ struct deadline conn_deadline(const struct conn *conn)
 struct deadline conn_next_timer(const struct conn *conn)
 {
 	struct deadline deadline;
-	int64_t instants[INSTANT_COUNT];
+	int64_t instants[INSTANT_OF_CONN];
 
 	memcpy(instants, conn->instants, sizeof instants);
 	instants[INSTANT_LOOKED] = 0;

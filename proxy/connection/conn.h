@@ -43,6 +43,12 @@ struct ending {
 	struct ending_legs *legs;  /* owned; the kernel's view of both legs when a timer fired or at an abnormal end, NULL otherwise */
 };
 
+/* HTTP that could not be read further, since when it is a tunnel. */
+struct unread {
+	int64_t instants[INSTANT_COUNT]; /* of its request under way, until the server's next byte */
+	char words[];                    /* which message it was, and why */
+};
+
 /* There is one for every client, idle ones too: its size is what an idle connection costs. */
 struct conn {
 	union {
@@ -54,7 +60,7 @@ struct conn {
 	TAILQ_ENTRY(conn) line;    /* of the idle ones, while in_line: place.c's */
 	uint64_t id;               /* from 1, of this process */
 	const struct proto *proto;
-	int64_t instants[INSTANT_COUNT];
+	int64_t instants[INSTANT_OF_CONN];
 	int64_t alarm_at; /* when conn->alarm is due */
 
 	struct terms *terms;                /* a use: what holds for the last request, or the opaque connection */
@@ -63,7 +69,10 @@ struct conn {
 	struct leg client;
 	struct upstream *upstream;    /* owned while attached, NULL */
 	struct exchange *exchange;    /* owned, STAGE_EXCHANGE only */
-	struct input_scan scan;       /* of the head in hand */
+	union {
+		struct input_scan scan; /* of the head in hand */
+		uint32_t discarded;     /* bytes, while it lingers */
+	};
 
 	struct addr client_addr, server_addr; /* server_addr: the original destination */
 	struct addr dial;                /* where its rule sends it; AF_UNSPEC: the original destination */
@@ -72,7 +81,7 @@ struct conn {
 	enum reason_id refusal : 8;      /* a TCPRoute that leads nowhere; REASON_NONE */
 	enum reason_id close_after : 8;  /* end with this reason after the response under way; REASON_NONE = keep alive */
 	enum alarm alarm : 8;            /* conn_arm() */
-	enum direction direction : 2;
+	enum direction direction : 1;
 	enum protocol protocol : 3;
 	enum reason_by first_fin : 3;    /* the side that finished first; BY_PEER: none has */
 	bool broken : 1;                 /* a fault of ours: ends as internal_error with conn_settle() */
@@ -81,11 +90,10 @@ struct conn {
 	bool in_line : 1;
 	bool only_probes : 1;            /* every request so far was a kubelet's probe, and none failed */
 	bool client_held : 1;            /* conn_hold_client() */
-	uint8_t http_minor;              /* of the last request */
-	uint8_t loops;                   /* dials for the request at hand that the redirect caught and that were made anew */
+	uint8_t http_minor : 1;          /* of the last request */
+	uint8_t loops : 2;               /* dials for the request at hand that the redirect caught and that were made anew, CONN_LOOPS_MOST */
 	uint16_t last_status;
 	uint32_t requests, retries;
-	uint32_t discarded;                /* bytes, while it lingers */
 	uint32_t passed;                   /* of what the client leg holds: sent to the server already (http1/partial.h) */
 	uint32_t answered_by;              /* a mark of the server that the last answer came from, 0 = none */
 	uint32_t server_legs;              /* server legs that were let go */
@@ -99,7 +107,7 @@ struct conn {
 		char *last_request;        /* PROTOCOL_HTTP1: "GET /path" with --log-paths */
 		void *seen;
 	};
-	char *unread; /* owned, NULL: what could not be read as HTTP, since when it is a tunnel */
+	struct unread *unread; /* owned, NULL */
 	struct ending ending;
 };
 
@@ -150,6 +158,9 @@ void conn_half_closed(struct conn *conn);
 
 /* What the timer is set to for this connection, and where. */
 const struct timeout_value *conn_timeout(const struct conn *conn, enum timeout_id timer);
+
+/* A dial that the redirect caught is made anew so often. */
+enum { CONN_LOOPS_MOST = 3 };
 
 /* So much of what a client goes on sending is read and thrown away, for so long; nobody wants it. */
 enum { CONN_DISCARD_MOST = 1024 * 1024, CONN_DISCARD_MS = 2000 };

@@ -24,8 +24,10 @@ enum {
 	(TIMER_BIT(TIMEOUT_STREAM_IDLE) | TIMER_BIT(TIMEOUT_TCP_IDLE) | TIMER_BIT(TIMEOUT_HALF_CLOSE) | TIMER_BIT(TIMEOUT_IDLE_CONNECTION) |   \
 	 TIMER_BIT(TIMEOUT_UNACKNOWLEDGED))
 
-struct deadline deadline_next(uint32_t timers, const int64_t instants[static INSTANT_COUNT], enum alarm alarm, int64_t alarm_at,
-                              bool half_closed, const struct timeouts *timeouts)
+/* In each of the two that follow: a connection's is derived after every event, a request's only where its timers are set. */
+__attribute__((always_inline)) static inline struct deadline deadline_find(uint32_t timers, const int64_t *instants, enum alarm alarm,
+                                                                           int64_t alarm_at, bool half_closed,
+                                                                           const struct timeouts *timeouts)
 {
 	const uint32_t idle = TIMER_BIT(TIMEOUT_TCP_IDLE) | TIMER_BIT(TIMEOUT_STREAM_IDLE) | TIMER_BIT(TIMEOUT_IDLE_CONNECTION);
 	const uint32_t known = (TIMER_BIT(TIMEOUT_COUNT) - 1) & ~(TIMER_BIT(TIMEOUT_SERVER_IDLE) | TIMER_BIT(TIMEOUT_DRAIN) | TIMER_BIT(TIMEOUT_DRAIN_LEAST));
@@ -53,4 +55,20 @@ struct deadline deadline_next(uint32_t timers, const int64_t instants[static INS
 			next = (struct deadline){.at = at, .timer = TIMEOUT_NONE, .alarm = ALARM_LOOK};
 	}
 	return next;
+}
+
+struct deadline deadline_next(uint32_t timers, const int64_t instants[static INSTANT_OF_CONN], enum alarm alarm, int64_t alarm_at,
+                              bool half_closed, const struct timeouts *timeouts)
+{
+	return deadline_find(timers, instants, alarm, alarm_at, half_closed, timeouts);
+}
+
+struct deadline deadline_of_request(uint32_t timers, const int64_t instants[static INSTANT_COUNT], const struct timeouts *timeouts)
+{
+	return deadline_find(timers & DEADLINE_OF_REQUEST, instants, ALARM_NONE, 0, false, timeouts);
+}
+
+struct deadline deadline_sooner(struct deadline request, struct deadline other)
+{
+	return request.at < other.at || (request.at == other.at && other.timer != TIMEOUT_NONE) ? request : other;
 }

@@ -13,16 +13,20 @@ enum instant {
 	INSTANT_LAST_BYTE,      /* either way, read, written or acknowledged */
 	INSTANT_LOOKED,         /* for what the peers acknowledge; 0: nothing is outstanding */
 	INSTANT_HEAD,           /* first byte of the request head under way */
-	INSTANT_REQUEST,        /* its head was complete */
-	INSTANT_ATTEMPT,        /* this attempt at it began */
-	INSTANT_REQUEST_END,    /* the last of the request went out in this attempt, or the response's head came before that */
 	INSTANT_DIAL,           /* connect() */
 	INSTANT_IDLE,           /* HTTP with no request active */
 	INSTANT_UNACKED,        /* data to one side has been outstanding since then, as far as we know */
+	INSTANT_OF_CONN,        /* so many are a connection's; those of a request follow, and it has them itself */
+	INSTANT_REQUEST = INSTANT_OF_CONN, /* its head was complete */
+	INSTANT_ATTEMPT,        /* this attempt at it began */
+	INSTANT_REQUEST_END,    /* the last of the request went out in this attempt, or the response's head came before that */
 	INSTANT_COUNT,
 };
 
 #define TIMER_BIT(id) (1u << (id))
+
+/* The timers that count from a request's instants. */
+#define DEADLINE_OF_REQUEST (TIMER_BIT(TIMEOUT_REQUEST) | TIMER_BIT(TIMEOUT_BACKEND_REQUEST))
 
 /* Wake-ups that nobody sets: each is armed in stages of its own (the stage table of conn.c), one at a time, and is gone with its
  * stage. What fires is what was armed. */
@@ -51,10 +55,16 @@ struct deadline {
 };
 
 /* The earliest end of the timers whose bit is set in `timers`, each from its moment, those of 0 ms left out; and of `alarm`, which
- * ALARM_NONE leaves out. Half-closed: halfClose takes the place of tcpIdle and streamIdle, so that one timer and no other governs
+ * ALARM_NONE leaves out. Of `instants`, by enum instant, a request's are looked at for its timers alone. Half-closed: halfClose takes the place of tcpIdle and streamIdle, so that one timer and no other governs
  * a connection of which one side has finished. While one of the timers runs that wait for a peer, ALARM_LOOK comes a small part of
  * the shortest of them after INSTANT_LOOKED. */
-struct deadline deadline_next(uint32_t timers, const int64_t instants[static INSTANT_COUNT], enum alarm alarm, int64_t alarm_at,
+struct deadline deadline_next(uint32_t timers, const int64_t instants[static INSTANT_OF_CONN], enum alarm alarm, int64_t alarm_at,
                               bool half_closed, const struct timeouts *timeouts);
+
+/* The same of a request's timers alone. */
+struct deadline deadline_of_request(uint32_t timers, const int64_t instants[static INSTANT_COUNT], const struct timeouts *timeouts);
+
+/* The earlier one of both; of two at once the request's, unless the other is an alarm. */
+struct deadline deadline_sooner(struct deadline request, struct deadline other);
 
 #endif

@@ -48,6 +48,8 @@ struct proto {
 	size_t exchange_size; /* of the worker's exchange_memory */
 	/* The phase of the exchange under way: a stage, or an enum phase. */
 	unsigned (*phase)(const struct conn *conn);
+	/* The next of these of its timers. */
+	struct deadline (*deadline)(const struct conn *conn, uint32_t timers);
 	/* The exchange under way, or the beginning of one, cannot succeed: answered where that is possible, else the connection ends. */
 	void (*fail)(struct conn *conn, struct cause cause, const char *format, ...) __attribute__((format(printf, 3, 4)));
 	/* Sends the proxy's own answer to the request at hand (exchange/answer.h). 0, or as leg_send(). */

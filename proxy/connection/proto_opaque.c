@@ -74,8 +74,8 @@ static void proto_opaque_moved(struct conn *conn, enum reason_by side)
 		return;
 	conn->instants[INSTANT_IDLE] = conn_now(conn);
 	if (side == BY_SERVER)
-		conn->instants[INSTANT_HEAD] = conn->instants[INSTANT_REQUEST] = conn->instants[INSTANT_ATTEMPT] =
-			conn->instants[INSTANT_REQUEST_END] = 0;
+		conn->instants[INSTANT_HEAD] = conn->unread->instants[INSTANT_REQUEST] = conn->unread->instants[INSTANT_ATTEMPT] =
+			conn->unread->instants[INSTANT_REQUEST_END] = 0;
 }
 
 static void proto_opaque_move(struct conn *conn, struct leg *from, struct leg *to, enum reason_by side)

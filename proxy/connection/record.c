@@ -53,7 +53,7 @@ static void record_unread(struct log_line *line, const struct conn *conn)
 
 	if (!conn->unread)
 		return;
-	log_string(line, "unread", conn->unread);
+	log_string(line, "unread", conn->unread->words);
 	for (size_t i = 0; i < sizeof timers / sizeof *timers; i++)
 		if (conn_timeout(conn, timers[i])->milliseconds)
 			text_printf(&off, "%s%s", off.length ? " " : "", timeouts_name(timers[i]));

@@ -23,10 +23,7 @@
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
 
-enum {
-	PATH_MOST = 256,
-	LOOPS_MOST = 3,
-};
+enum { PATH_MOST = 256 };
 
 static void exchange_remember(struct conn *conn, const struct message_head *head)
 {
@@ -59,7 +56,7 @@ int exchange_begin(struct conn *conn, const struct message_head *head)
 	conn->requests++;
 	conn->http_minor = head->minor;
 	conn->instants[INSTANT_HEAD] = 0;
-	conn->instants[INSTANT_REQUEST] = conn_now(conn);
+	exchange->instants[INSTANT_REQUEST] = conn_now(conn);
 	conn_touch(conn);
 	if (conn->worker->proxy->exchange->log_paths)
 		exchange_remember(conn, head);
@@ -169,17 +166,16 @@ void exchange_end(struct conn *conn, const struct ending *why)
 	conn->exchange = NULL;
 	conn_disarm(conn);
 	conn->loops = 0;
-	conn->instants[INSTANT_REQUEST] = conn->instants[INSTANT_ATTEMPT] = conn->instants[INSTANT_REQUEST_END] = 0;
 }
 
 void exchange_note_request_end(struct conn *conn)
 {
-	const struct exchange *exchange = conn->exchange;
+	struct exchange *exchange = conn->exchange;
 
-	if (conn->instants[INSTANT_REQUEST_END] || !conn->instants[INSTANT_ATTEMPT])
+	if (exchange->instants[INSTANT_REQUEST_END] || !exchange->instants[INSTANT_ATTEMPT])
 		return;
 	if (exchange->response_head || (exchange->request_body.complete && conn->upstream && !leg_pending(&conn->upstream->leg)))
-		conn->instants[INSTANT_REQUEST_END] = conn_now(conn);
+		exchange->instants[INSTANT_REQUEST_END] = conn_now(conn);
 }
 
 static void exchange_start_attempt(struct conn *conn)
@@ -194,8 +190,8 @@ static void exchange_start_attempt(struct conn *conn)
 		metrics_add(conn->worker->metrics, METRIC_REUSED, conn->direction, 0, 0, 0, 1);
 	exchange->leg_sent = conn->upstream->leg.sent - conn->passed;
 	exchange->leg_received = conn->upstream->leg.received;
-	conn->instants[INSTANT_ATTEMPT] = conn_now(conn);
-	conn->instants[INSTANT_REQUEST_END] = 0;
+	exchange->instants[INSTANT_ATTEMPT] = conn_now(conn);
+	exchange->instants[INSTANT_REQUEST_END] = 0;
 	retry_attempt(conn);
 }
 
@@ -251,7 +247,7 @@ bool exchange_looped(const struct conn *conn)
 {
 	const struct exchange *exchange = conn->exchange;
 
-	return exchange->replayable && conn->loops < LOOPS_MOST &&
+	return exchange->replayable && conn->loops < CONN_LOOPS_MOST &&
 	       dials_looped(conn->worker->proxy->guard.dials, conn->upstream->dial);
 }
 
@@ -455,4 +451,9 @@ unsigned exchange_phase(const struct conn *conn)
 	if ((!conn->upstream && !refused) || exchange->refusal == REASON_BACKEND_UNRESOLVED)
 		return STAGE_CONNECT;
 	return exchange->request_body.complete ? PHASE_WAIT : PHASE_REQUEST;
+}
+
+struct deadline exchange_deadline(const struct conn *conn, uint32_t timers)
+{
+	return deadline_of_request(timers, conn->exchange->instants, &conn->terms->timeouts);
 }

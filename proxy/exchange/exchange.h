@@ -8,6 +8,7 @@
 #include "lib/buf.h"
 #include "lib/loop.h"
 #include "proxy/connection/cause.h"
+#include "proxy/connection/deadline.h"
 #include "proxy/exchange/message.h"
 #include "proxy/leg/input.h"
 #include "proxy/metrics/metrics.h"
@@ -42,6 +43,7 @@ struct exchange {
 	bool request_body_bytes; /* some of its body has come */
 	const struct terms *terms; /* the connection's, once they were chosen for this request; NULL: none were, its target has no routes */
 	char *target;           /* owned; the rewritten target, NULL = as it came */
+	int64_t instants[INSTANT_COUNT]; /* its own: INSTANT_REQUEST and after */
 	int64_t started_us;     /* loop_now_us() when its head was complete */
 	uint16_t status;        /* what the client got, 0 = nothing yet; 101 and 2xx to CONNECT included */
 	bool through;           /* and it got all of it */
@@ -121,6 +123,9 @@ void exchange_end_unanswered(struct conn *conn, struct cause cause, bool reset, 
 
 /* Where it is, while it is under way: a stage, or an enum phase. */
 unsigned exchange_phase(const struct conn *conn);
+
+/* The next of its own timers, of those in `timers` (DEADLINE_OF_REQUEST). */
+struct deadline exchange_deadline(const struct conn *conn, uint32_t timers);
 
 /* The dial failed with -errno, or, error 0, `connect` fired. */
 void exchange_dial_failed(struct conn *conn, int error);

@@ -27,7 +27,7 @@ static bool exchange_may_discard(const struct conn *conn)
 {
 	const struct exchange *exchange = conn->exchange;
 
-	return !conn->instants[INSTANT_ATTEMPT] && (exchange->request_body_bytes || !exchange->request.expects_continue);
+	return !exchange->instants[INSTANT_ATTEMPT] && (exchange->request_body_bytes || !exchange->request.expects_continue);
 }
 
 /* Whether the client's connection can go on after an answer of ours. */

@@ -43,7 +43,7 @@ static bool loss_at_once(const struct conn *conn)
 	struct tcp_info info;
 	int64_t round_trip = sock_info(conn->upstream->leg.source.fd, &info) ? 0 : info.tcpi_rtt / 1000;
 
-	return conn_now(conn) - conn->instants[INSTANT_ATTEMPT] <= 2 * round_trip + LATE_MS;
+	return conn_now(conn) - conn->exchange->instants[INSTANT_ATTEMPT] <= 2 * round_trip + LATE_MS;
 }
 
 /* The reused leg died under the request: once more on a fresh one where that is safe. */
@@ -109,7 +109,7 @@ static void loss_before_response(struct conn *conn, int error)
 		                        "%s %s the new connection as the request arrived, its earlier one had ended; the client's connection "
 		                        "ends as it would have", server, error ? "reset" : "closed");
 	} else {
-		int64_t worked = conn_now(conn) - conn->instants[INSTANT_ATTEMPT];
+		int64_t worked = conn_now(conn) - conn->exchange->instants[INSTANT_ATTEMPT];
 
 		exchange_fail(conn, cause_of(error ? REASON_SERVER_RESET : REASON_SERVER_CLOSED_EARLY),
 		              error ? "%s reset the connection before its response, %lld.%lld s after the request began to reach it"

@@ -94,7 +94,7 @@ static void retry_schedule(struct conn *conn, unsigned status)
 
 	exchange->attempt_status = (uint16_t)status;
 	conn_arm(conn, ALARM_BACKOFF, conn_now(conn) + retry_wait(conn));
-	conn->instants[INSTANT_ATTEMPT] = conn->instants[INSTANT_REQUEST_END] = 0;
+	exchange->instants[INSTANT_ATTEMPT] = exchange->instants[INSTANT_REQUEST_END] = 0;
 	exchange->attempt++;
 	exchange->waiting = true;
 }

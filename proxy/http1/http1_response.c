@@ -196,7 +196,7 @@ static void http1_response_decided(struct conn *conn)
 	access_first_byte(exchange->access, loop_now_us(conn->worker->loop));
 	exchange_forget_request(conn);
 	if (exchange->terms && exchange->terms->until_head)
-		conn->instants[INSTANT_REQUEST] = 0;
+		exchange->instants[INSTANT_REQUEST] = 0;
 	conn->upstream->private |= exchange->request.connection_auth || exchange->response.connection_auth;
 }
 

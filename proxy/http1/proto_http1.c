@@ -420,7 +420,7 @@ static void proto_http1_server_connected(struct conn *conn, int result)
 		/* The reading side tells what happened. */
 	} else if (!conn->exchange && !conn->passed) {
 		upstream_rest(conn->upstream, -1);
-	} else {
+	} else if (conn->exchange) {
 		exchange_note_request_end(conn);
 	}
 }
@@ -541,6 +541,7 @@ const struct proto proto_http1 = {
     .turn_away = turn_away_client,
     .exchange_size = sizeof(struct exchange),
     .phase = exchange_phase,
+    .deadline = exchange_deadline,
     .fail = exchange_fail,
     .answer = proto_http1_answer,
     .describe = retry_describe,

@@ -1,6 +1,7 @@
 #include "proxy/http1/unread.h"
 
-#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "lib/log.h"
 #include "lib/text.h"
@@ -57,19 +58,26 @@ static void unread_say(const struct http1_error *error, struct text *out)
 		text_printf(out, " %llu", (unsigned long long)error->limit);
 }
 
-static void unread_note(struct conn *conn, enum http1_kind kind, const struct http1_error *error)
+/* The request under way keeps its timers. False: no memory. */
+static bool unread_note(struct conn *conn, enum http1_kind kind, const struct http1_error *error)
 {
 	unsigned number = conn->requests + (kind == HTTP1_REQUEST && !conn->exchange);
-	TEXT_ON_STACK(what, 200);
+	TEXT_ON_STACK(what, 240);
 
+	text_printf(&what, "%s %u: ", kind == HTTP1_REQUEST ? "request" : "response", number);
 	unread_say(error, &what);
 	if (error->offset)
 		text_printf(&what, " (byte %zu)", error->offset);
-	if (asprintf(&conn->unread, "%s %u: %s", kind == HTTP1_REQUEST ? "request" : "response", number, what_bytes) < 0)
-		conn->unread = NULL;
+	conn->unread = calloc(1, sizeof *conn->unread + what.length + 1);
+	if (!conn->unread)
+		return false;
+	memcpy(conn->unread->words, what_bytes, what.length);
+	if (conn->exchange)
+		memcpy(conn->unread->instants, conn->exchange->instants, sizeof conn->unread->instants);
 	metrics_add(conn->worker->metrics, METRIC_UNREAD, conn->direction, kind == HTTP1_REQUEST ? LEG_CLIENT : LEG_SERVER, unread_kind(error),
 	            0, 1);
 	metrics_add(conn->worker->metrics, METRIC_UNREAD_ACTIVE, conn->direction, 0, 0, 0, 1);
+	return true;
 }
 
 /* The leg that the message at hand is of, or would have gone on; else a fresh one. 0 or -errno. */
@@ -83,7 +91,6 @@ static int unread_acquire(struct conn *conn, enum http1_kind kind)
 void unread_start(struct conn *conn, enum http1_kind kind, const struct http1_error *error, struct slice from_client,
                   struct slice from_server)
 {
-	int64_t request = conn->instants[INSTANT_REQUEST], attempt = conn->instants[INSTANT_ATTEMPT], end = conn->instants[INSTANT_REQUEST_END];
 	int result = unread_acquire(conn, kind);
 	size_t passed = conn->passed < from_client.length ? conn->passed : from_client.length;
 
@@ -91,15 +98,15 @@ void unread_start(struct conn *conn, enum http1_kind kind, const struct http1_er
 		conn_close_dial_failed(conn, result);
 		return;
 	}
-	unread_note(conn, kind, error);
+	if (!unread_note(conn, kind, error)) {
+		exchange_no_memory(conn);
+		return;
+	}
 	if (conn->exchange)
 		conn->exchange->through = true;
 	exchange_end(conn, NULL);
 	conn->upstream->private = true;
 	conn_enter(conn, STAGE_TUNNEL);
-	conn->instants[INSTANT_REQUEST] = request;
-	conn->instants[INSTANT_ATTEMPT] = attempt;
-	conn->instants[INSTANT_REQUEST_END] = end;
 	conn->instants[INSTANT_IDLE] = conn_now(conn);
 	conn->passed -= (uint32_t)passed;
 	if (from_client.length > passed &&

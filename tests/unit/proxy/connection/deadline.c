@@ -219,6 +219,28 @@ static void nothing_overflows(void **state)
 	assert_true(deadline_next(ALL_TIMERS, instants, ALARM_NONE, 0, false, &timeouts).at == late + longest);
 }
 
+/* A request's timers are found in its own instants, and no others there; of two ends at once the request's is told, but after an alarm. */
+static void a_request_has_its_own(void **state)
+{
+	int64_t instants[INSTANT_COUNT];
+	struct timeouts timeouts = timeouts_of(1000);
+	struct deadline request, idle = {500, TIMEOUT_STREAM_IDLE, ALARM_NONE, INSTANT_LAST_BYTE}, alarm = {500, TIMEOUT_NONE, ALARM_GRACE, 0};
+
+	for (int i = 0; i < INSTANT_COUNT; i++)
+		instants[i] = i < INSTANT_OF_CONN ? 1 : 100;
+	timeouts.of[TIMEOUT_BACKEND_REQUEST].milliseconds = 400;
+	request = deadline_of_request(ALL_TIMERS, instants, &timeouts);
+	is(request, 500, TIMEOUT_BACKEND_REQUEST, INSTANT_ATTEMPT, 0);
+	is(deadline_sooner(request, idle), 500, TIMEOUT_BACKEND_REQUEST, INSTANT_ATTEMPT, 1);
+	is(deadline_sooner(request, alarm), 500, TIMEOUT_NONE, 0, 2);
+	idle.at = alarm.at = 499;
+	is(deadline_sooner(request, idle), 499, TIMEOUT_STREAM_IDLE, INSTANT_LAST_BYTE, 3);
+	is(deadline_sooner(request, alarm), 499, TIMEOUT_NONE, 0, 4);
+	idle.at = alarm.at = 501;
+	is(deadline_sooner(request, idle), 500, TIMEOUT_BACKEND_REQUEST, INSTANT_ATTEMPT, 5);
+	is(deadline_sooner(request, alarm), 500, TIMEOUT_BACKEND_REQUEST, INSTANT_ATTEMPT, 6);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -230,6 +252,7 @@ int main(void)
 	    cmocka_unit_test(alarms_are_due),
 	    cmocka_unit_test(looks_while_something_is_outstanding),
 	    cmocka_unit_test(nothing_overflows),
+		cmocka_unit_test(a_request_has_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
