@@ -7,7 +7,7 @@ CLOSED, FAILED = "connection closed", "request failed"
 REQUEST = "request"  # a line of the access log
 
 # What DESIGN.md §8 promises of every record, whatever the case is about.
-PHASES = {"accept", "detect", "connect", "idle", "head", "request", "wait", "backoff", "response", "opaque", "tunnel", "closing"}
+PHASES = {"accept", "detect", "connect", "idle", "head", "request", "wait", "backoff", "response", "opaque", "streams", "tunnel", "closing"}
 PROTOCOLS = {None, "undetected", "http/1.1", "http/1.0", "http/2", "tls", "opaque"}
 AT_ACCEPT = {"not_redirected", "redirect_loop", "no_original_dst", "conn_limit", "fd_limit", "memory_limit"}
 REASONS = {}  # name -> by, from lib/reasons.def; filled by run.py
@@ -34,7 +34,7 @@ def check_record(record):
         must(isinstance(record.get("open_s"), (int, float)) and record["open_s"] >= 0, "no open_s")
     timer = record.get("timer")
     if timer:
-        must(timer in TIMED and record.get("value") and record.get("set_by"), "timer without value or set_by")
+        must(timer in (*TIMED, "grpcDeadline") and record.get("value") and record.get("set_by"), "timer without value or set_by")
     elif reason in TIMED.values() and reason not in ("client_vanished", "drain_forced"):  # keep-alive and a second signal do it too
         must(False, "a timeout's reason without its timer")
 
@@ -49,7 +49,7 @@ def check_request(line):
     must(line.get("classification") in ("success", "failure"), "no classification")
     must((status is None) == (answer in ("none", "unread")), "wrong status")
     must(reason is None or reason in REASONS, "unknown reason")
-    must(bool(reason) == (answer in ("cut", "none") or answer == "proxy" and status >= 400), "wrong reason")
+    must(bool(reason) == (answer in ("cut", "none") or answer == "proxy" and (status >= 400 or bool(line.get("grpc_status")))), "wrong reason")
     must(answer not in ("cut", "none") or line["classification"] == "failure", "a success without an answer")
     if refused:
         must(answer == "proxy" and status >= 400 and "method" not in line, "neither refused nor a request")
