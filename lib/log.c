@@ -218,9 +218,12 @@ static bool log_make_room(struct log *log, size_t length)
 
 static void log_queue(struct log *log, const char *line, size_t length)
 {
-	if (!log_make_room(log, length)) {
-		log->dropped++;
-		return;
+	if (!log_make_room(log, length)) { /* much at once: what is waiting goes out now, as far as it may */
+		log_flush(log);
+		if (!log_make_room(log, length)) {
+			log->dropped++;
+			return;
+		}
 	}
 	memcpy(log->bytes + log->end, line, length);
 	log->end += length;
