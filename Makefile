@@ -50,10 +50,11 @@ PROXY := main docs ready \
 	$(addprefix connection/,worker worker_thread listener admission place origin self_dial conn conn_events server_leg deadline progress \
 	  proto_detect detect tls_hello proto_opaque steer cause ending conn_close proto_linger advice record) \
 	$(addprefix http1/,proto_http1 http1 http1_field http1_plain http1_request http1_response partial turn_away unread rewrite reply) \
+	$(addprefix http2/,proto_http2 session flow observe head header frame stream account act clock) \
 	$(addprefix exchange/,exchange exchange_answer choice loss access retry) \
 	$(addprefix leg/,leg input pump) \
 	$(addprefix server/,upstream dials learned) \
-	$(addprefix metrics/,metrics series words) \
+	$(addprefix metrics/,metrics series words code) \
 	$(addprefix admin/,walk admin admin_host admin_pages admin_metrics admin_config admin_view admin_html admin_files) \
 	$(addprefix config/,config watch podinfo annotations annotations_value linkerd diagnostics yaml yaml_tree fields catalog manifest manifest_kubelb manifest_service \
 	  manifest_ingress manifest_profile manifest_route manifest_rule manifest_filter manifest_reference manifest_text regex) \
@@ -64,7 +65,7 @@ LIB_O := $(LIB:%=$(OUT)/obj/lib/%.o)
 INIT_O := $(INIT:%=$(OUT)/obj/init/%.o)
 PROXY_O := $(PROXY:%=$(OUT)/obj/proxy/%.o)
 INIT_LIBS := -lnftnl -lnetfilter_conntrack -lmnl
-PROXY_LIBS := $(LLHTTP_LIBS) -lyaml -lpcre2-8 -lcares
+PROXY_LIBS := $(LLHTTP_LIBS) -lyaml -lpcre2-8 -lcares -lnghttp2
 
 UNIT := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/*/*.c tests/unit/*/*/*.c))
 PLATFORM := $(patsubst tests/platform/%.c,$(OUT)/tests/platform/%,$(wildcard tests/platform/*.c))

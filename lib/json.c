@@ -134,3 +134,10 @@ void json_null(struct json *json, const char *key)
 	json_begin(json, key);
 	fputs("null", json->to);
 }
+
+void json_raw(struct json *json, const char *key, char bracket, const char *inside)
+{
+	json_open(json, key, bracket);
+	fputs(inside, json->to);
+	json_close(json, bracket == '[' ? ']' : '}');
+}

@@ -28,6 +28,8 @@ void json_close(struct json *json, char bracket);                 /* '}' or ']' 
 void json_string(struct json *json, const char *key, const char *value); /* NULL = null */
 void json_number(struct json *json, const char *key, int64_t value);
 void json_bool(struct json *json, const char *key, bool value);
+/* A list or an object whose inside is JSON already. */
+void json_raw(struct json *json, const char *key, char bracket, const char *inside);
 void json_null(struct json *json, const char *key);
 
 #endif

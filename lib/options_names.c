@@ -14,7 +14,7 @@ const char *const options_names_init[] = {
 /* Those of timeouts.def apart. */
 const char *const options_names_proxy[] = {
 	"access-log", "admin", "admin-host", "cluster-domain", "config", "detect-grace", "direction", "dns-server", "file", "forwarded",
-	"from-namespace", "header", "inbound-port", "json", "keepalive-idle", "keepalive-interval", "keepalive-probes", "log-format", "log-level",
+	"from-namespace", "grpc-deadline", "header", "inbound-port", "json", "keepalive-idle", "keepalive-interval", "keepalive-probes", "log-format", "log-level",
 	"log-paths", "log-rate", "max-chunk-extensions", "max-connections", "max-head-fields", "max-head-size", "max-target-size",
 	"namespace", "no-learned-idle", "no-reason-headers", "on-malformed-http", "opaque-ports", "outbound-port", "pod-info",
 	"pool-size", "print-docs", "reason", "service", "service-profile-default-timeout", "since", "to", "uid", "within", "workers",

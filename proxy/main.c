@@ -39,6 +39,7 @@
 #include "proxy/explain/explain.h"
 #include "proxy/http1/http1.h"
 #include "proxy/http1/proto_http1.h"
+#include "proxy/http2/proto_http2.h"
 #include "proxy/inject/inject.h"
 #include "proxy/policy/policy.h"
 #include "proxy/policy/reload.h"
@@ -422,6 +423,7 @@ static int main_prepare(struct process *process)
 	    .exchange = &settings->exchange,
 	    .http1 = &process->http1,
 	    .http1_proto = &proto_http1,
+	    .http2_proto = &proto_http2,
 	    .walk = walk_step,
 	    .guard = {settings->worker.inbound_port, settings->worker.outbound_port, dials_new()},
 	    .max_connections = main_connections(settings, process->worker_count, process->log),

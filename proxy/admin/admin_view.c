@@ -215,6 +215,8 @@ static void admin_view_print_row(struct json *json, const struct walk_row *row)
 	json_number(json, "sent_server", (int64_t)row->sent_server);
 	json_number(json, "received_server", (int64_t)row->received_server);
 	json_number(json, "requests", row->requests);
+	if (row->protocol == PROTOCOL_HTTP2)
+		json_raw(json, "streams", '[', row->streams ? row->streams : "");
 	json_close(json, '}');
 }
 

@@ -9,6 +9,7 @@
 #include "lib/wheel.h"
 #include "proxy/connection/conn.h"
 #include "proxy/connection/conn_events.h"
+#include "proxy/connection/proto.h"
 #include "proxy/connection/worker.h"
 #include "proxy/policy/terms.h"
 #include "proxy/server/upstream.h"
@@ -103,7 +104,7 @@ static bool walk_part_grow(struct walk_part *part, size_t limit)
 
 static bool walk_row_copy_texts(struct walk_row *row)
 {
-	const char **texts[] = {&row->service, &row->source, &row->unread};
+	const char **texts[] = {&row->service, &row->source, &row->unread, &row->streams};
 	size_t size = 0;
 	char *at;
 
@@ -165,15 +166,19 @@ static void walk_describe(const struct conn *conn, enum walk_sort sort, struct w
 {
 	const struct upstream *upstream = conn->upstream;
 	struct deadline deadline = walk_deadline(conn);
-	int64_t now = conn_now(conn), left = deadline.at == INT64_MAX ? INT64_MAX : deadline.at - now;
+	const struct timeout_value *value = deadline.timer == TIMEOUT_NONE ? NULL : conn_timeout(conn, deadline.timer);
+	int64_t now = conn_now(conn), left;
 
+	if (conn->proto->next_timer)
+		(void)conn->proto->next_timer(conn, &deadline, &value);
+	left = deadline.at == INT64_MAX ? INT64_MAX : deadline.at - now;
 	*row = (struct walk_row){
 	    .id = conn->id,
 	    .key = sort == WALK_BY_DEADLINE ? deadline.at : conn->instants[INSTANT_ACCEPTED],
 	    .age = now - conn->instants[INSTANT_ACCEPTED],
 	    .idle = now - conn->instants[INSTANT_LAST_BYTE],
 	    .left = left < 0 ? 0 : left,
-	    .value = deadline.timer == TIMEOUT_NONE ? 0 : conn_timeout(conn, deadline.timer)->milliseconds,
+	    .value = value ? value->milliseconds : 0,
 	    .timer = deadline.timer,
 	    .phase = conn_phase(conn),
 	    .direction = conn->direction,
@@ -188,14 +193,17 @@ static void walk_describe(const struct conn *conn, enum walk_sort sort, struct w
 	    .received_server = conn->received_server + (upstream ? upstream->leg.received - upstream->received_before : 0),
 	    .requests = conn->requests,
 	    .service = conn->terms->service,
-	    .source = deadline.timer == TIMEOUT_NONE ? NULL : conn_timeout(conn, deadline.timer)->source,
+	    .source = value ? value->source : NULL,
 	    .unread = conn->unread ? conn->unread->words : NULL,
 	};
 }
 
+enum { WALK_STREAMS_SIZE = 8192 };
+
 static void walk_visit(struct walk_part *part, struct conn *conn)
 {
 	const struct walk *walk = part->walk;
+	TEXT_ON_STACK(streams, WALK_STREAMS_SIZE);
 	struct walk_row row;
 
 	part->open++;
@@ -207,6 +215,9 @@ static void walk_visit(struct walk_part *part, struct conn *conn)
 		return;
 	}
 	part->matched++;
+	if (conn->proto->streams)
+		conn->proto->streams(conn, &streams);
+	row.streams = streams.length ? streams_bytes : NULL;
 	walk_part_keep(part, walk->limit, &row);
 }
 

@@ -53,6 +53,7 @@ struct walk_row {
 	uint32_t requests;
 	const char *service, *source; /* of the timer; NULL = none; within texts, like the next */
 	const char *unread;       /* since when it has not been read as HTTP, and why; NULL = it is */
+	const char *streams;      /* of HTTP/2: those under way, elements of a JSON list; NULL = none */
 	char *texts;              /* owned */
 };
 

@@ -42,13 +42,14 @@ static const struct {
 } stages[] = {
     [STAGE_ACCEPT] = {0, 0, S(DETECT) | ENDS, 0},
     [STAGE_DETECT] = {ALWAYS | T(DETECT) | T(CONNECT) | T(TCP_IDLE), CLIENT | SERVER,
-                      S(CONNECT) | S(OPAQUE) | S(IDLE) | ENDS, A(GRACE) | A(DRAIN_GRACE)},
-    [STAGE_CONNECT] = {ALWAYS | T(CONNECT), 0, S(OPAQUE) | ENDS, 0},
+                      S(CONNECT) | S(OPAQUE) | S(STREAMS) | S(IDLE) | ENDS, A(GRACE) | A(DRAIN_GRACE)},
+    [STAGE_CONNECT] = {ALWAYS | T(CONNECT), 0, S(OPAQUE) | S(STREAMS) | ENDS, A(STREAM)},
     [STAGE_OPAQUE] = {ALWAYS | T(TCP_IDLE) | T(HALF_CLOSE), CLIENT | SERVER, ENDS, A(HALF_CLOSED)},
     [STAGE_IDLE] = {ALWAYS | T(IDLE_CONNECTION), ANSWERED | SERVER, S(HEAD) | S(TUNNEL) | ENDS, A(TURN)},
     [STAGE_HEAD] = {ALWAYS | T(REQUEST_HEADERS) | T(STREAM_IDLE), ANSWERED | SERVER, S(EXCHANGE) | S(TUNNEL) | ENDS, A(GRACE)},
     [STAGE_EXCHANGE] = {ALWAYS | T(REQUEST) | T(BACKEND_REQUEST) | T(STREAM_IDLE) | T(CONNECT), CLIENT | SERVER,
                         S(IDLE) | S(TUNNEL) | ENDS, A(BACKOFF) | A(ATTEMPT) | A(DISCARD)},
+    [STAGE_STREAMS] = {ALWAYS | T(IDLE_CONNECTION) | T(REQUEST_HEADERS) | T(HALF_CLOSE), CLIENT | SERVER, S(TUNNEL) | ENDS, A(STREAM)},
     [STAGE_TUNNEL] = {ALWAYS | T(STREAM_IDLE) | T(HALF_CLOSE) | T(CONNECT) | T(IDLE_CONNECTION) | T(REQUEST_HEADERS) | T(REQUEST) |
                           T(BACKEND_REQUEST), /* the last four while it is unread (http1/unread.h) */
                       CLIENT | SERVER, ENDS, A(HALF_CLOSED)},
@@ -138,7 +139,7 @@ void conn_count_bytes(struct conn *conn)
 
 static bool conn_is_half_closed(const struct conn *conn)
 {
-	if ((conn->stage != STAGE_OPAQUE && conn->stage != STAGE_TUNNEL) || !conn->upstream)
+	if ((conn->stage != STAGE_OPAQUE && conn->stage != STAGE_STREAMS && conn->stage != STAGE_TUNNEL) || !conn->upstream)
 		return false;
 	return conn->client.fin_received != conn->upstream->leg.fin_received;
 }

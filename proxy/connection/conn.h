@@ -17,6 +17,7 @@
 struct exchange;
 struct policy_target;
 struct proto;
+struct session;
 struct terms;
 struct tls_hello;
 struct upstream;
@@ -105,6 +106,7 @@ struct conn {
 	union {                            /* owned, NULL */
 		struct tls_hello *tls;     /* PROTOCOL_TLS */
 		char *last_request;        /* PROTOCOL_HTTP1: "GET /path" with --log-paths */
+		struct session *session;   /* PROTOCOL_HTTP2: its ended streams are gone, what its record tells stays */
 		void *seen;
 	};
 	struct unread *unread; /* owned, NULL */

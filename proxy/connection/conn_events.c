@@ -98,6 +98,8 @@ static void conn_expired(struct conn *conn, struct deadline deadline)
 	case TIMEOUT_MAX_CONNECTION:
 		if (conn->stage == STAGE_EXCHANGE || conn->stage == STAGE_HEAD)
 			conn->close_after = REASON_MAX_CONNECTION;
+		else if (conn->stage == STAGE_STREAMS)
+			conn->proto->expired(conn, deadline.timer);
 		else
 			conn_close(conn, cause_timer(REASON_MAX_CONNECTION, TIMEOUT_MAX_CONNECTION), NULL);
 		break;

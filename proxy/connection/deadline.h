@@ -39,6 +39,7 @@ enum alarm {
 	ALARM_ATTEMPT,     /* an attempt has had no response head for as long as its route allows */
 	ALARM_DISCARD,     /* the rest of a request that the proxy has answered itself has had its time */
 	ALARM_HALF_CLOSED, /* conntrack's entry of a half-closed connection is to be looked at */
+	ALARM_STREAM,      /* a timer of one of its streams, or what else HTTP/2 waits for */
 	ALARM_LINGER,      /* a client that was sent its FIN has had its time */
 	ALARM_LOOK,        /* never armed: follows from INSTANT_LOOKED */
 	ALARM_COUNT,

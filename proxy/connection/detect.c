@@ -104,6 +104,19 @@ static enum fit detect_http2(const uint8_t *bytes, size_t length)
 	return detect_prefix(bytes, length, preface, sizeof preface - 1);
 }
 
+bool detect_may_be_http2(const uint8_t *bytes, size_t length)
+{
+	return detect_http2(bytes, length) != FIT_NO;
+}
+
+bool detect_server_http2(const uint8_t *bytes, size_t length)
+{
+	enum { FRAME_HEAD = 9, SETTINGS = 4, SETTING = 6 };
+	static const uint8_t behind_length[] = {SETTINGS, 0, 0, 0, 0, 0};
+
+	return length >= FRAME_HEAD && !bytes[0] && !bytes[1] && bytes[2] % SETTING == 0 && !memcmp(bytes + 3, behind_length, sizeof behind_length);
+}
+
 /* Record type 22, version 3.x, a length that can hold a handshake header, message type 1. */
 static enum fit detect_tls(const uint8_t *bytes, size_t length)
 {

@@ -13,6 +13,13 @@
  * 16 KiB end no line. */
 enum protocol detect_protocol(const uint8_t *bytes, size_t length);
 
+/* Whether a server that speaks first speaks HTTP/2: with a whole SETTINGS frame's head (RFC 9113 §3.4, §6.5), which needs no preface of its
+ * client before it. Pure. */
+bool detect_server_http2(const uint8_t *bytes, size_t length);
+
+/* Whether a client's bytes, none of them too, are or may become HTTP/2's preface. Pure. */
+bool detect_may_be_http2(const uint8_t *bytes, size_t length);
+
 /* Whether bytes do not begin with, may begin with, or begin with a request line: `token SP target SP HTTP/1.x` ended by LF or CRLF,
  * after at most 8 empty lines (RFC 9112 §2.2, §3). Any token is a method. */
 enum fit { FIT_NO, FIT_MORE, FIT_YES };

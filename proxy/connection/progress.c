@@ -54,7 +54,7 @@ void progress_look(struct conn *conn)
 	if (conn->upstream)
 		outstanding |= progress_look_at(&conn->upstream->leg, now, &at);
 	conn->instants[INSTANT_LAST_BYTE] = at;
-	if (conn->instants[INSTANT_IDLE] && conn->instants[INSTANT_IDLE] < at)
+	if (conn->instants[INSTANT_IDLE] && conn->instants[INSTANT_IDLE] < at && conn->stage != STAGE_STREAMS) /* where what was acknowledged may be a PING */
 		conn->instants[INSTANT_IDLE] = at;
 	conn->instants[INSTANT_LOOKED] = outstanding ? now : 0;
 }

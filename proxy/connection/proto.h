@@ -13,7 +13,9 @@ struct answer;
 struct cause;
 struct conn;
 struct input;
+struct log_line;
 struct text;
+struct timeout_value;
 
 /* What a protocol does with a connection's events. Handlers mark; conn.c derives interest and deadlines afterwards. */
 struct proto {
@@ -39,6 +41,8 @@ struct proto {
 	void (*first)(struct conn *conn, struct input *input);
 	/* The same, of a first line that a lenient server would take for a request, where that may not be: it is refused. */
 	void (*refuse_first)(struct conn *conn, struct input *input);
+	/* It was, by what its server said before its client did. What the client has sent is held in its leg. */
+	void (*first_of_server)(struct conn *conn, uint8_t *bytes, size_t length);
 	/* Whether bytes that cannot be read in it may go on as they came, because nothing is decided by reading them. */
 	bool (*may_go_unread)(const struct conn *conn);
 	/* The connection cannot be taken. A client that has sent a request in this protocol already is told why: true. */
@@ -56,6 +60,12 @@ struct proto {
 	int (*answer)(struct conn *conn, const struct answer *answer);
 	/* What the record of an end says of the exchange under way: "; attempt 2 of 3". */
 	void (*describe)(const struct conn *conn, struct text *out);
+	/* The streams under way, as elements of a JSON list: so many as there is room for. */
+	void (*streams)(const struct conn *conn, struct text *out);
+	/* The earliest of their timers, before deadline->at: it, and its value. False: there is none. */
+	bool (*next_timer)(const struct conn *conn, struct deadline *deadline, const struct timeout_value **value);
+	/* More fields for the record being written, of a connection or a request. */
+	void (*record)(const struct conn *conn, struct log_line *line);
 	/* The connection ends: so does what is under way on it. */
 	void (*ended)(struct conn *conn);
 };

@@ -55,6 +55,38 @@ static void proto_detect_opaque(struct conn *conn, enum protocol protocol, const
 	proto_opaque_start(conn, server_bytes, length);
 }
 
+/* Its server is dialled before anything is understood, so that a failed dial is the client's to hear as a failed connection. False: it was,
+ * or there is no such server. */
+static bool proto_detect_begin_http2(struct conn *conn)
+{
+	int result;
+
+	proto_detect_decided(conn, PROTOCOL_HTTP2);
+	if (!steer_opaque(conn))
+		return false;
+	result = conn->upstream ? 0 : server_leg_dial(conn);
+	if (result) {
+		proto_detect_dial_failed(conn, result);
+		return false;
+	}
+	conn->proto = conn->worker->proxy->http2_proto;
+	conn_enter(conn, conn->upstream->leg.connecting ? STAGE_CONNECT : STAGE_STREAMS);
+	return true;
+}
+
+static void proto_detect_http2(struct conn *conn, struct input *input)
+{
+	if (proto_detect_begin_http2(conn))
+		conn->proto->first(conn, input);
+}
+
+/* A silent client's server spoke, and what it said is HTTP/2. */
+static void proto_detect_http2_server(struct conn *conn, uint8_t *bytes, size_t length)
+{
+	if (proto_detect_begin_http2(conn))
+		conn->proto->first_of_server(conn, bytes, length);
+}
+
 static void proto_detect_http1(struct conn *conn, struct input *input, bool refused)
 {
 	const struct proto *http1 = conn->worker->proxy->http1_proto;
@@ -102,6 +134,8 @@ static void proto_detect_bytes(struct conn *conn, struct input *input)
 		protocol = PROTOCOL_UNDETECTED;
 	if (protocol == PROTOCOL_HTTP1)
 		proto_detect_http1(conn, input, false);
+	else if (protocol == PROTOCOL_HTTP2)
+		proto_detect_http2(conn, input);
 	else if (protocol == PROTOCOL_OPAQUE && proto_detect_must_refuse(conn, input->bytes, input->length))
 		proto_detect_http1(conn, input, true);
 	else if (input_hold(input, &conn->client, 0))
@@ -146,7 +180,10 @@ static void proto_detect_server_readable(struct conn *conn)
 
 	if (got > 0) {
 		conn_touch(conn);
-		proto_detect_opaque(conn, PROTOCOL_OPAQUE, worker->scratch, (size_t)got);
+		if (detect_server_http2(worker->scratch, (size_t)got) && detect_may_be_http2(buf_bytes(&conn->client.in), buf_length(&conn->client.in)))
+			proto_detect_http2_server(conn, worker->scratch, (size_t)got);
+		else
+			proto_detect_opaque(conn, PROTOCOL_OPAQUE, worker->scratch, (size_t)got);
 	} else if (got < 0) {
 		proto_detect_opaque(conn, PROTOCOL_OPAQUE, NULL, 0);
 		if (conn->stage == STAGE_OPAQUE && !conn->upstream->leg.fin_received)

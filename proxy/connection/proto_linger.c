@@ -24,7 +24,7 @@ static void proto_linger_client_readable(struct conn *conn)
 			break;
 		}
 		conn_arm(conn, ALARM_LINGER, conn_now(conn) + CONN_LINGER_MS);
-		if (conn->ending.reason == REASON_IDLE_TIMEOUT) {
+		if (conn->ending.reason == REASON_IDLE_TIMEOUT && conn->protocol == PROTOCOL_HTTP1) {
 			conn->ending.reason = REASON_IDLE_RACE;
 			ending_reword(&conn->ending, conn, reason_row(REASON_IDLE_RACE)->sentence);
 		}
@@ -63,7 +63,7 @@ static void proto_linger_stalled(struct conn *conn, uint64_t undelivered, enum t
 
 static void proto_linger_alarmed(struct conn *conn, enum alarm alarm)
 {
-	enum timeout_id timer = conn->protocol == PROTOCOL_HTTP1 ? TIMEOUT_STREAM_IDLE : TIMEOUT_TCP_IDLE;
+	enum timeout_id timer = conn->protocol == PROTOCOL_HTTP1 || conn->protocol == PROTOCOL_HTTP2 ? TIMEOUT_STREAM_IDLE : TIMEOUT_TCP_IDLE;
 	int64_t patience = conn_timeout(conn, timer)->milliseconds;
 	uint64_t undelivered;
 

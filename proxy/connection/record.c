@@ -7,6 +7,7 @@
 #include "lib/text.h"
 #include "proxy/connection/advice.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/proto.h"
 #include "proxy/connection/tls_hello.h"
 #include "proxy/connection/worker.h"
 #include "proxy/metrics/metrics.h"
@@ -207,6 +208,8 @@ static void record_write(struct conn *conn, const struct ending *ending, const c
 	record_legs(&line, conn);
 	record_tls(&line, conn);
 	record_http(&line, conn);
+	if (conn->protocol == PROTOCOL_HTTP2 && conn->session)
+		worker->proxy->http2_proto->record(conn, &line);
 	if (ending->legs) {
 		record_socket(&line, "client", &ending->legs->client);
 		record_socket(&line, "server", &ending->legs->server);

@@ -47,7 +47,7 @@ struct proxy {
 	const struct upstream_settings *upstream; /* carried for the wings above, each for its own */
 	const struct exchange_settings *exchange;
 	const struct http1_settings *http1;
-	const struct proto *http1_proto;       /* carries what is found to be HTTP/1 */
+	const struct proto *http1_proto, *http2_proto; /* carry what is found to be that */
 	void (*walk)(struct worker *worker);   /* goes on with worker->walk or what next_walk brings (admin/walk.h) */
 	struct policy *policy;           /* main's; a worker has its own hold of one */
 	struct origin_guard guard;
@@ -102,7 +102,7 @@ struct worker {
 	struct terms_book terms;              /* the policy of new connections and requests, and what they go by */
 	_Atomic(struct policy *) next_policy; /* a reference, taken up at the end of the round; NULL */
 	uint64_t random;
-	struct slab *conn_memory, *exchange_memory; /* owned */
+	struct slab *conn_memory, *exchange_memory, *stream_memory; /* owned */
 	struct buf spares[WORKER_SPARES]; /* owned, empty: memory for the next requests */
 	size_t spare_count;
 	struct conn *conns;

@@ -185,7 +185,8 @@ int worker_new(struct worker **out, struct proxy *proxy, int log_fd)
 	worker->conn_memory = slab_new(sizeof(struct conn));
 	worker->pool.memory = slab_new(sizeof(struct upstream));
 	worker->exchange_memory = slab_new(proxy->http1_proto->exchange_size);
-	if (worker->metrics && worker->conn_memory && worker->pool.memory && worker->exchange_memory)
+	worker->stream_memory = slab_new(proxy->http2_proto->exchange_size);
+	if (worker->metrics && worker->conn_memory && worker->pool.memory && worker->exchange_memory && worker->stream_memory)
 		result = terms_begin(&worker->terms, policy_ref(proxy->policy));
 	if (!result)
 		result = loop_new(&worker->loop, worker_idle, worker);
@@ -244,6 +245,7 @@ void worker_free(struct worker *worker)
 	slab_free(worker->conn_memory);
 	slab_free(worker->pool.memory);
 	slab_free(worker->exchange_memory);
+	slab_free(worker->stream_memory);
 	log_free(worker->log);
 	free(worker);
 }

@@ -50,7 +50,7 @@ int exchange_begin(struct conn *conn, const struct message_head *head)
 	exchange->replayable = true;
 	exchange->attempt = 1;
 	exchange->started_us = loop_now_us(conn->worker->loop);
-	metrics_add(conn->worker->metrics, METRIC_REQUESTS, conn->direction, 0, 0, 0, 1);
+	metrics_add(conn->worker->metrics, METRIC_REQUESTS, conn->direction, HTTP_1, 0, 0, 1);
 	conn->exchange = exchange;
 	conn->only_probes = head->kube_probe && (conn->only_probes || !conn->requests);
 	conn->requests++;
@@ -104,9 +104,9 @@ static void exchange_count(struct conn *conn)
 	enum metric_class class = exchange_class(exchange, exchange->through, exchange->status);
 
 	exchange_count_attempt(conn, exchange->ended);
-	metrics_add(metrics, METRIC_RESPONSES, conn->direction, status, class, 0, 1);
+	metrics_add(metrics, METRIC_RESPONSES, conn->direction, HTTP_1, status, class, 1);
 	metrics_add_named(metrics, NAMED_ROUTE_EFFECTIVE, exchange_series(exchange), conn->direction, class, 1);
-	metrics_observe(metrics, METRIC_REQUEST_SECONDS, conn->direction, 0, duration_us);
+	metrics_observe(metrics, METRIC_REQUEST_SECONDS, conn->direction, HTTP_1, duration_us);
 	PROBE_REQUEST_END(conn->id, conn->requests, exchange->status, exchange->attempt, duration_us);
 	conn_count_bytes(conn);
 	if (conn->worker->proxy->exchange->access_log)

@@ -22,6 +22,7 @@ struct worker;
 /* What the owner set for requests. */
 struct exchange_settings {
 	bool log_paths, access_log, no_reason_headers;
+	bool grpc_deadline; /* a gRPC client's own is a timer of ours */
 	enum forwarded { FORWARDED_NONE, FORWARDED_RFC7239, FORWARDED_X_FOR } forwarded; /* what names the client to inbound requests */
 };
 

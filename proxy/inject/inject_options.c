@@ -25,6 +25,7 @@ static const struct inject_kind {
     {"address", "ADDRESS:PORT", "an address with its port, as 10.96.0.10:53 or [fd00::a]:53"},
     {"boolean", NULL, "true or false"},
     {"conntrack", "STATE=DURATION", "STATE=DURATION such as established=24h"},
+    {"deadline", "observe|enforce", "observe or enforce"},
     {"domain", "DOMAIN", "a domain in lower case without a dot at its end, as cluster.local"},
     {"duration", "DURATION", "a duration from 0s (off) on, as 500ms, 30s, 1h30m"},
     {"families", "FAMILIES", "auto, ipv4, ipv6 or both"},

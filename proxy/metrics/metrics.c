@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/buf.h"
+#include "proxy/metrics/code.h"
 #include "proxy/metrics/series.h"
 
 enum { DIMENSIONS = 4 };
@@ -89,10 +90,22 @@ static const char *metrics_unread(unsigned value)
 	return names[value];
 }
 
+static const char *metrics_http(unsigned value)
+{
+	return words_protocol(value == HTTP_1 ? PROTOCOL_HTTP1 : PROTOCOL_HTTP2);
+}
+
+static const char *metrics_grpc(unsigned value)
+{
+	static const char *const names[GRPC_STATUSES] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"};
+
+	return names[value];
+}
+
 enum dimension {
 	DIMENSION_NONE, DIMENSION_DIRECTION, DIMENSION_PROTOCOL, DIMENSION_REASON, DIMENSION_BY, DIMENSION_PHASE, DIMENSION_TIMER,
 	DIMENSION_LEVEL, DIMENSION_DIAL, DIMENSION_STATUS, DIMENSION_CLASS, DIMENSION_LEG, DIMENSION_WAY, DIMENSION_SOURCE,
-	DIMENSION_OUTCOME, DIMENSION_UNREAD, DIMENSION_COUNT
+	DIMENSION_OUTCOME, DIMENSION_UNREAD, DIMENSION_HTTP, DIMENSION_CODE, DIMENSION_GRPC, DIMENSION_COUNT
 };
 
 /* The sizes as constants, for the offsets. */
@@ -100,7 +113,7 @@ enum {
 	SIZE_NONE = 1, SIZE_DIRECTION = 2, SIZE_PROTOCOL = PROTOCOL_OPAQUE + 1, SIZE_REASON = REASON_COUNT, SIZE_BY = BY_PEER + 1,
 	SIZE_PHASE = PHASE_COUNT, SIZE_TIMER = TIMEOUT_COUNT, SIZE_LEVEL = LEVELS, SIZE_DIAL = DIAL_RESULTS,
 	SIZE_STATUS = STATUS_CLASSES, SIZE_CLASS = CLASSES, SIZE_LEG = LEGS, SIZE_WAY = WAYS, SIZE_SOURCE = RETRY_SOURCES,
-	SIZE_OUTCOME = RACE_OUTCOMES, SIZE_UNREAD = UNREAD_KINDS,
+	SIZE_OUTCOME = RACE_OUTCOMES, SIZE_UNREAD = UNREAD_KINDS, SIZE_HTTP = HTTP_VERSIONS, SIZE_CODE = CODE_COUNT, SIZE_GRPC = GRPC_STATUSES,
 };
 
 static const struct {
@@ -125,6 +138,9 @@ static const struct {
     [DIMENSION_SOURCE] = {"cause", SIZE_SOURCE, false, metrics_source},
     [DIMENSION_OUTCOME] = {"outcome", SIZE_OUTCOME, false, metrics_outcome},
     [DIMENSION_UNREAD] = {"kind", SIZE_UNREAD, false, metrics_unread},
+    [DIMENSION_HTTP] = {"protocol", SIZE_HTTP, false, metrics_http},
+    [DIMENSION_CODE] = {"code", SIZE_CODE, true, code_name},
+    [DIMENSION_GRPC] = {"grpc_status", SIZE_GRPC, true, metrics_grpc},
 };
 
 /* --- families --- */

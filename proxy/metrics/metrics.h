@@ -38,6 +38,8 @@ enum metric_leg { LEG_CLIENT, LEG_SERVER, LEGS };
 enum metric_way { WAY_SENT, WAY_RECEIVED, WAYS };
 enum metric_source { RETRY_RULE, RETRY_RACE, RETRY_LOOP, RETRY_SOURCES };
 enum metric_outcome { RACE_RETRIED, RACE_FAILED, RACE_OUTCOMES };
+enum metric_http { HTTP_1, HTTP_2, HTTP_VERSIONS };
+enum { GRPC_STATUSES = 17 }; /* 0 to 16 */
 enum unread_kind { UNREAD_SYNTAX, UNREAD_FRAMING, UNREAD_LIMIT, UNREAD_KINDS };
 enum metric_dial { DIAL_ESTABLISHED, DIAL_REFUSED, DIAL_RESET, DIAL_UNREACHABLE, DIAL_TIMEOUT, DIAL_NO_PORT, DIAL_OTHER, DIAL_RESULTS };
 enum metric_level {

@@ -21,7 +21,7 @@ const char *words_phase(unsigned phase)
 {
 	static const char *const names[] = {
 	    [STAGE_ACCEPT] = "accept", [STAGE_DETECT] = "detect", [STAGE_CONNECT] = "connect", [STAGE_OPAQUE] = "opaque",
-	    [STAGE_IDLE] = "idle", [STAGE_HEAD] = "head", [STAGE_EXCHANGE] = "exchange", [STAGE_TUNNEL] = "tunnel",
+	    [STAGE_IDLE] = "idle", [STAGE_HEAD] = "head", [STAGE_EXCHANGE] = "exchange", [STAGE_STREAMS] = "streams", [STAGE_TUNNEL] = "tunnel",
 	    [STAGE_LINGER] = "closing", [STAGE_CLOSED] = "closed",
 	    [PHASE_REQUEST] = "request", [PHASE_WAIT] = "wait", [PHASE_BACKOFF] = "backoff", [PHASE_RESPONSE] = "response",
 	};

@@ -23,6 +23,7 @@ enum stage {
 	STAGE_IDLE,     /* HTTP, no byte of a request has come; the server leg may be kept */
 	STAGE_HEAD,     /* part of a request head is here */
 	STAGE_EXCHANGE, /* one request is under way: conn->exchange is set */
+	STAGE_STREAMS,  /* HTTP/2: both legs up, what the ends say to each other is understood on its way */
 	STAGE_TUNNEL,   /* after 101 or a 2xx to CONNECT: as OPAQUE, under streamIdle */
 	STAGE_LINGER,   /* ended, its reason is fixed; what is owed to the client is flushed, what it still sends is discarded */
 	STAGE_CLOSED,   /* both sockets closed; only the sweep may touch it */

@@ -89,6 +89,10 @@ static const struct option_row fixed_rows[] = {
      .offset = FIELD(refuse_malformed_http),
      .help = "What a strict parser refuses goes on as it came, and the connection is not read further; or it is answered with 400 or 502. "
              "Where routes choose, filter or retry it is always refused."},
+    {.name = "grpc-deadline", .commands = OF_RUN, .argument = "observe|enforce", .default_value = "observe", .parse = settings_value_parse_deadline,
+     .offset = FIELD(exchange.grpc_deadline),
+     .help = "A gRPC client's own deadline, grpc-timeout, is told of in records; or it is a timer of the proxy too (grpcDeadline), which ends the "
+             "call at the server as well."},
     {.name = "no-reason-headers", .commands = OF_RUN, .parse = options_parse_flag, .offset = FIELD(exchange.no_reason_headers),
      .help = "Leaves what happened out of synthesised answers: lapse-reason, lapse-detail, Proxy-Status and the line of text."},
     {.name = "forwarded", .commands = OF_RUN, .parse = settings_value_parse_forwarded, .offset = FIELD(exchange.forwarded), .follows = "x-forwarded-for",
@@ -319,6 +323,8 @@ static void settings_write(const struct settings *settings, const struct option_
 		text_string(out, *(const enum log_format *)field == LOG_JSON ? "json" : "text");
 	else if (row->parse == settings_value_parse_malformed)
 		text_string(out, *(const bool *)field ? "refuse" : "pass");
+	else if (row->parse == settings_value_parse_deadline)
+		text_string(out, *(const bool *)field ? "enforce" : "observe");
 	else if (row->parse == options_parse_texts || row->parse == settings_value_parse_admin_host)
 		for (size_t i = 0; i < ((const struct option_texts *)field)->count; i++)
 			text_printf(out, "%s%s", i ? " " : "", ((const struct option_texts *)field)->items[i]);

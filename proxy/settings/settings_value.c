@@ -206,12 +206,23 @@ int settings_value_parse_docs(const struct option_call *call, void *field, struc
 	return -EINVAL;
 }
 
-int settings_value_parse_malformed(const struct option_call *call, void *field, struct text *accepted)
+/* One of two words; the second is true. */
+static int settings_value_parse_either(const struct option_call *call, bool *field, struct text *accepted, const char *no, const char *yes)
 {
-	if (strcmp(call->value, "pass") != 0 && strcmp(call->value, "refuse") != 0) {
-		text_string(accepted, "pass or refuse");
+	if (strcmp(call->value, no) != 0 && strcmp(call->value, yes) != 0) {
+		text_printf(accepted, "%s or %s", no, yes);
 		return -EINVAL;
 	}
-	*(bool *)field = *call->value == 'r';
+	*field = strcmp(call->value, yes) == 0;
 	return 0;
+}
+
+int settings_value_parse_malformed(const struct option_call *call, void *field, struct text *accepted)
+{
+	return settings_value_parse_either(call, field, accepted, "pass", "refuse");
+}
+
+int settings_value_parse_deadline(const struct option_call *call, void *field, struct text *accepted)
+{
+	return settings_value_parse_either(call, field, accepted, "observe", "enforce");
 }

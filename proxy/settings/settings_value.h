@@ -17,5 +17,6 @@ option_parse settings_value_parse_timeout;
 option_parse settings_value_parse_profile_default;
 option_parse settings_value_parse_docs;
 option_parse settings_value_parse_malformed;
+option_parse settings_value_parse_deadline;
 
 #endif

@@ -2,9 +2,10 @@
 import statistics
 
 from memory import idle, timers
-from peers import HTTP, OPAQUE, PEERS
+from peers import HTTP, OPAQUE, PEERS, STREAMS
 from programs import init, reload, size, start
 from report import ratio
+from streams import streams
 from traffic import busy, ping_pong, syscalls, traffic, workers
 
 
@@ -36,12 +37,18 @@ CASES = {case.name: case for case in (
          answers=1 << 16, connections=64),
     Case("body_1m", "16 connections, answers of 1 MiB", traffic, HTTP, (REQUEST, PER_GIB, GBIT, P50, P99), PEERS_MET,
          answers=1 << 20, connections=16),
-    Case("connections", "64 at a time, a connection for every request", traffic, [name for name in PEERS if name != "relay splice"],
+    Case("connections", "64 at a time, a connection for every request", traffic, [name for name in (*HTTP, "Lapse shared") if name != "relay splice"],
          (REQUEST, RATE, P50, P99), (*PEERS_MET, "HAProxy reuse", "nginx"), connections=64, fresh=True),
     Case("opaque_up", "one connection of opaque bytes, client to app", traffic, OPAQUE, (PER_GIB, GBIT), ("HAProxy tcp", "relay"),
          answers="opaque", stream="up"),
     Case("opaque_down", "one connection of opaque bytes, app to client", traffic, OPAQUE, (PER_GIB, GBIT), ("HAProxy tcp", "relay"),
          answers="opaque", stream="down"),
+    Case("streams_1", "HTTP/2: 64 connections of 1 stream, answers of 32 bytes", streams, STREAMS, (REQUEST, RATE), ("HAProxy h2", "nghttpx", "relay"),
+         requests=60000, connections=64, each=1),
+    Case("streams_100", "HTTP/2: 8 connections of 100 streams, answers of 32 bytes", streams, STREAMS, (REQUEST, RATE),
+         ("HAProxy h2", "nghttpx", "relay"), requests=200000, connections=8, each=100),
+    Case("streams_large", "HTTP/2: one stream of 64 MiB after the other", streams, STREAMS, (PER_GIB, RATE), ("HAProxy h2", "nghttpx", "relay"),
+         requests=16, connections=1, each=1, path="large"),
     Case("ping_pong", "1 connection, everything on one CPU", ping_pong, HTTP,
          (("p50", "p50 µs", 1), ("p99", "p99 µs", 1), ("added", "p50 over direct, µs", 1)), PEERS_MET),
     Case("workers", "64 connections, answers of 32 bytes, one and two workers on the same two CPUs", workers, ["HAProxy", "nginx", "Lapse"],
@@ -97,6 +104,9 @@ BARS = (
         ours="Lapse shared"),
     Bar("opaque_up", "cpu_gib", "CPU per GiB ≤ 1.00 × the best peer", 1.00, MODES),
     Bar("opaque_down", "cpu_gib", "CPU per GiB ≤ 1.00 × the best peer", 1.00, MODES),
+    Bar("streams_1", "cpu", "HTTP/2, 1 stream: CPU per request ≤ 1.12 × relay", 1.12, ("relay",)),
+    Bar("streams_100", "cpu", "HTTP/2, 100 streams: CPU per request ≤ 0.35 × the best peer", 0.35, ("HAProxy h2", "nghttpx")),
+    Bar("streams_large", "cpu_gib", "HTTP/2, long DATA: CPU per GiB ≤ 1.10 × relay", 1.10, ("relay",)),
     Bar("ping_pong", "p50", "p50 ≤ 1.15 × relay", 1.15, ("relay",)),
     Bar("ping_pong", "p50", "p50 ≤ 0.85 × HAProxy", 0.85, ("HAProxy",)),
     Bar("idle_9500", "one", "private memory, server leg closed ≤ 512 bytes", 512),

@@ -24,10 +24,10 @@ defaults
     timeout server 1h
     timeout http-keep-alive 1h
 frontend inbound
-    bind :{inbound}
+    bind :{inbound} {proto}
     default_backend app
 backend app
-    server app {address}:{app} {server}
+    server app {address}:{app} {proto} {server}
 """
 
 NGINX = """
@@ -100,10 +100,10 @@ def relay(world, how=(), **_):
     return [world.bench("relay"), str(INBOUND), str(PROXY_UID), *how]
 
 
-def haproxy(world, mode="http", options="", workers=1, server_idle=None, timers=False):
+def haproxy(world, mode="http", options="", workers=1, server_idle=None, timers=False, h2=False):
     """With its defaults: in HTTP keep-alive on both legs, http-reuse safe. All its timeouts are on."""
     text = HAPROXY.format(mode=mode, options=options, workers=workers, uid=PROXY_UID, most=FILES // 2 - 200, inbound=INBOUND,
-                          address=world.pod.v4, app=APP, server=f"pool-purge-delay {server_idle}" if server_idle else "")
+                          address=world.pod.v4, app=APP, proto="proto h2" if h2 else "", server=f"pool-purge-delay {server_idle}" if server_idle else "")
     return [path_of("haproxy"), "-db", "-f", written(world, "haproxy.cfg", text)]
 
 
@@ -135,6 +135,11 @@ class Peer:
         return self.function(world, **self.settings, **more)
 
 
+def nghttpx(world, workers=1, **_):
+    return [path_of("nghttpx"), f"--frontend=*,{INBOUND};no-tls", f"--backend={world.pod.v4},{APP};;proto=h2", f"--workers={workers}", "--single-process",
+            "--errorlog-file=/dev/stderr", "--accesslog-file=/dev/null", "--frontend-http2-max-concurrent-streams=1000"]
+
+
 SPLICE = "option splice-request\n    option splice-response"
 PEERS = {peer.name: peer for peer in (
     Peer("direct", no_proxy),
@@ -144,6 +149,8 @@ PEERS = {peer.name: peer for peer in (
     Peer("HAProxy reuse", haproxy, closes=True, options="http-reuse always"),
     Peer("HAProxy tcp", haproxy, mode="tcp"),
     Peer("HAProxy splice", haproxy, mode="tcp", options=SPLICE),
+    Peer("HAProxy h2", haproxy, h2=True),
+    Peer("nghttpx", nghttpx),
     Peer("nginx", nginx, forks=True),
     Peer("nginx stream", nginx, forks=True, block=NGINX_STREAM, module=f"load_module {NGINX_STREAM_MODULE};"),
     Peer("Lapse shared", lapse, closes=True, options=("--pool-size", "128")),
@@ -151,7 +158,8 @@ PEERS = {peer.name: peer for peer in (
 )}
 
 
-HTTP = [name for name in PEERS if name != "Lapse shared"]
+STREAMS = ["relay", "HAProxy h2", "nghttpx", "Lapse"]
+HTTP = [name for name in PEERS if name not in ("Lapse shared", "HAProxy h2", "nghttpx")]
 OPAQUE = [name for name in HTTP if name not in ("HAProxy", "HAProxy reuse", "nginx")]
 
 

@@ -180,10 +180,12 @@ class World:
         self.app = self.answers = None
 
     def serve(self, answers):
-        """The app from now on: bodies of so many bytes, or "opaque"."""
+        """The app from now on: bodies of so many bytes, or "opaque"; None: somebody else is."""
         if self.answers == answers:
             return
         self._end_app()
+        if answers is None:
+            return
         self.app = Process(self.pod, {self.load_cpu}, [self.bench("responder"), str(answers), str(APP), str(DIRECT)])
         self.app.wait_for(DIRECT)
         self.answers = answers

@@ -24,6 +24,7 @@
 #include "proxy/connection/worker.h"
 #include "proxy/connection/worker_thread.h"
 #include "proxy/http1/proto_http1.h"
+#include "proxy/http2/proto_http2.h"
 #include "proxy/policy/reload.h"
 #include "proxy/settings/settings.h"
 
@@ -346,7 +347,7 @@ static void prepare(void)
 	HOLDS(!log_new(&fuzz.log, log_fd, LOG_TEXT, LOG_INFO, 4096));
 	HOLDS(!loop_new(&fuzz.loop, idle, NULL));
 	reload = (struct reload_settings){.policy = &fuzz.settings.policy, .paths = settings_paths(&fuzz.settings)};
-	fuzz.proxy = (struct proxy){.settings = &fuzz.settings.worker, .upstream = &fuzz.settings.upstream, .http1_proto = &proto_http1, .walk = walk_step,
+	fuzz.proxy = (struct proxy){.settings = &fuzz.settings.worker, .upstream = &fuzz.settings.upstream, .http1_proto = &proto_http1, .http2_proto = &proto_http2, .walk = walk_step,
 	                            .guard.dials = dials_new(), .main_loop = fuzz.loop,
 	                            .workers = &fuzz.worker, .worker_count = 1, .max_connections = 100};
 	HOLDS(!reload_new(&fuzz.reload, &reload, fuzz.loop, fuzz.log, publish, NULL));

@@ -34,6 +34,7 @@
 #include "proxy/connection/worker_thread.h"
 #include "proxy/http1/http1.h"
 #include "proxy/http1/proto_http1.h"
+#include "proxy/http2/proto_http2.h"
 #include "proxy/metrics/metrics.h"
 #include "proxy/policy/policy.h"
 #include "proxy/settings/settings.h"
@@ -95,13 +96,14 @@ static void put_raw(struct end *end)
 }
 
 /* '@' in them becomes the client's letter. Several times at once: pipelined. */
-static void put_words(struct end *end, int client, const char *const *words, size_t count)
+static void put_words(struct end *end, int client, const struct words *words, size_t count)
 {
 	static const uint8_t bounds[] = {2, 8, 9, 63, 64, 65, 66, 100}; /* of empty lines, of a turn, and beyond */
 	static char bytes[64 << 10];
-	const char *word = words[next_byte() % count];
+	const struct words *chosen = &words[next_byte() % count];
+	const char *word = chosen->bytes;
 	uint8_t many = next_byte();
-	size_t length = strlen(word), times = many & 128 ? bounds[many % 8] : 1 + many % 100, all = 0;
+	size_t length = chosen->length, times = many & 128 ? bounds[many % 8] : 1 + many % 100, all = 0;
 
 	for (; times && all + length <= sizeof bytes; times--, all += length)
 		for (size_t i = 0; i < length; i++)
@@ -548,7 +550,7 @@ static void begin(void)
 	fuzz.http1 = (struct http1_settings){{(size_t)settings->max_head_size, 100, (size_t)settings->max_target_size, 4096},
 	                                     settings->refuse_malformed_http};
 	fuzz.proxy = (struct proxy){.settings = &settings->worker, .upstream = &settings->upstream, .exchange = &settings->exchange,
-	                            .http1 = &fuzz.http1, .http1_proto = &proto_http1, .policy = fuzz.policies[fuzz.policy], .guard.dials = dials_new(),
+	                            .http1 = &fuzz.http1, .http1_proto = &proto_http1, .http2_proto = &proto_http2, .policy = fuzz.policies[fuzz.policy], .guard.dials = dials_new(),
 	                            .max_connections = 1000, .half_closed_keepalive_s = 20, .workers = &fuzz.worker, .worker_count = 1,
 	                            .main_loop = fuzz.main_loop};
 	HOLDS(fuzz.proxy.guard.dials && !local_ports_new(&fuzz.proxy.local_ports) && !worker_new(&worker, &fuzz.proxy, fuzz.log_fd));

@@ -120,12 +120,12 @@ static void histograms(void **state)
 	metrics_observe(metrics, METRIC_REQUEST_SECONDS, DIRECTION_INBOUND, 0, 3600000000);
 	metrics_observe(metrics, METRIC_REQUEST_SECONDS, DIRECTION_INBOUND, 0, 3600000001);
 	text = print(&metrics, 1, false);
-	must_have(text, "lapse_request_seconds_bucket{direction=\"inbound\",le=\"0.0001\"} 2\n");
-	must_have(text, "lapse_request_seconds_bucket{direction=\"inbound\",le=\"0.00025\"} 3\n");
-	must_have(text, "lapse_request_seconds_bucket{direction=\"inbound\",le=\"3600\"} 4\n");
-	must_have(text, "lapse_request_seconds_bucket{direction=\"inbound\",le=\"+Inf\"} 5\n");
-	must_have(text, "lapse_request_seconds_count{direction=\"inbound\"} 5\n");
-	must_have(text, "lapse_request_seconds_sum{direction=\"inbound\"} 7200.000202\n");
+	must_have(text, "lapse_request_seconds_bucket{direction=\"inbound\",protocol=\"http/1.1\",le=\"0.0001\"} 2\n");
+	must_have(text, "lapse_request_seconds_bucket{direction=\"inbound\",protocol=\"http/1.1\",le=\"0.00025\"} 3\n");
+	must_have(text, "lapse_request_seconds_bucket{direction=\"inbound\",protocol=\"http/1.1\",le=\"3600\"} 4\n");
+	must_have(text, "lapse_request_seconds_bucket{direction=\"inbound\",protocol=\"http/1.1\",le=\"+Inf\"} 5\n");
+	must_have(text, "lapse_request_seconds_count{direction=\"inbound\",protocol=\"http/1.1\"} 5\n");
+	must_have(text, "lapse_request_seconds_sum{direction=\"inbound\",protocol=\"http/1.1\"} 7200.000202\n");
 	free(text);
 	metrics_free(metrics);
 }
