@@ -295,7 +295,7 @@ bool conn_close_admin(struct conn *conn)
 
 	if (conn->ending.reason != REASON_NONE)
 		return false;
-	if (conn->stage == STAGE_EXCHANGE || conn->stage == STAGE_HEAD) {
+	if (conn->stage == STAGE_EXCHANGE || conn->stage == STAGE_HEAD || conn->stage == STAGE_STREAMS) {
 		conn->close_after = REASON_ADMIN_CLOSED; /* and it does not live on behind the answer */
 		conn->proto->fail(conn, cause, "%s", detail);
 	} else {

@@ -398,7 +398,7 @@ static void explain_print_grpc(uint64_t statuses, struct text *text)
 			any = true;
 		}
 	if (any)
-		text_string(text, " (HTTP/2, which is not read)");
+		text_string(text, " (not yet: HTTP/2 gets timeouts only)");
 }
 
 static void explain_print_retry(const struct policy_choice *choice, FILE *out)

@@ -26,6 +26,23 @@
 
 /* --- beginnings --- */
 
+/* Once a configuration. */
+static void account_tell_http1_only(const struct conn *conn, const struct policy_choice *choice)
+{
+	struct worker *worker = conn->worker;
+	struct policy_rule_view view;
+
+	if (!choice->rule || worker->told_http1_only == worker->terms.turn)
+		return;
+	if (choice->refusal == REASON_NONE && !choice->address && !choice->filters && !choice->retry)
+		return;
+	worker->told_http1_only = worker->terms.turn;
+	policy_rule_view(choice->rule, &view);
+	log_message(worker->log, LOG_WARN,
+	            "%s has met an HTTP/2 request: its timeouts apply, what it chooses, filters or retries is for HTTP/1 only for now; said once for all "
+	            "rules", view.text);
+}
+
 /* What applies to the request: its rule's timeouts. What a rule would choose, filter or retry is for HTTP/1. */
 static struct terms *account_terms(struct session *session)
 {
@@ -40,6 +57,7 @@ static struct terms *account_terms(struct session *session)
 	if (head.path.length && policy_target_has_routes(conn->target)) {
 		route_request_read(&request, &head);
 		policy_route(conn->target, &request, &choice);
+		account_tell_http1_only(conn, &choice);
 	} else {
 		policy_target_choice(conn->target, &choice);
 	}
@@ -101,6 +119,7 @@ static bool account_request(struct session *session, const struct block *block)
 	session->last_client = block->stream;
 	session->opened++;
 	conn->requests++;
+	conn->only_probes = block->probe && (conn->only_probes || session->opened == 1);
 	stream->connect = block->connect;
 	stream->heads[FLOW_UP] = block->size;
 	stream->grpc = block->grpc;
@@ -238,6 +257,7 @@ static void account_count(struct session *session, struct stream *stream, bool w
 	if (us / 1000 > session->longest_ms)
 		session->longest_ms = us / 1000;
 	metrics_add(metrics, METRIC_STREAMS_OPEN, conn->direction, 0, 0, 0, -1);
+	conn->only_probes &= class == CLASS_SUCCESS;
 	if (stream->pushed)
 		return;
 	metrics_add(metrics, METRIC_RESPONSES, conn->direction, HTTP_2, status, class, 1);

@@ -107,6 +107,8 @@ void head_up(void *owner, const struct header_line *field)
 		block->connect = slice_is(field->value, "CONNECT");
 	else if (slice_is(field->name, "content-type"))
 		block->grpc = head_is_grpc(field->value);
+	else if (slice_is(field->name, "user-agent"))
+		block->probe = field->value.length > 11 && !memcmp(field->value.bytes, "kube-probe/", 11);
 	else if (slice_is(field->name, "grpc-timeout"))
 		block->grpc_timeout = head_grpc_timeout(field->value);
 }

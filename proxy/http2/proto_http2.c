@@ -76,7 +76,7 @@ __attribute__((format(printf, 4, 5))) static void proto_http2_end(struct conn *c
 	act_goaway(conn->session, code, reason_row(cause.reason)->name, code != CODE_NO_ERROR);
 	if (!proto_http2_flush(conn))
 		return;
-	cause.answered = flow_at_rest(&conn->session->flows[FLOW_DOWN]);
+	cause.answered = conn->session->flows[FLOW_DOWN].greeted && flow_at_rest(&conn->session->flows[FLOW_DOWN]);
 	conn_close(conn, cause, "%s", what);
 }
 

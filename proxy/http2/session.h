@@ -31,6 +31,7 @@ struct block {
 	/* What has been read of it so far: */
 	bool fields;       /* one that is no pseudo-header */
 	bool connect, grpc;
+	bool probe;        /* by a kubelet */
 	int8_t grpc_status;
 	uint16_t status;
 	int64_t grpc_timeout; /* ms, 0 = none */

@@ -184,8 +184,8 @@ static void policy_build_backends(struct policy_build *build, const struct route
 static void policy_build_say_grpc(struct policy_build *build, const struct object *route)
 {
 	diagnostics_add(&build->policy->diagnostics, false,
-	                "%s:%u: GRPCRoute %s/%s: does not apply to gRPC, which comes as HTTP/2: that is carried unread so far, without rules, "
-	                "timeouts and retries of requests; the route applies to HTTP/1 requests of such a path",
+	                "%s:%u: GRPCRoute %s/%s: of gRPC, which is HTTP/2, its timeouts apply to each call; what it chooses, filters or retries is for HTTP/1 "
+	                "only for now",
 	                route->file, route->line, route->namespace, route->name);
 }
 

@@ -1,4 +1,5 @@
 """How a connection of HTTP/2 ends: idleConnection, maxConnection and drain by GOAWAY, halfClose, unacknowledged; a GOAWAY of the server's before."""
+import json
 import signal
 import time
 
@@ -346,3 +347,21 @@ def settings_before_preface(pod):
     for end in (client, server):
         end.peer.fin()
     pod.record(msg=CLOSED, protocol="http/2")
+
+
+@case(each={"idle": 0, "two calls": 2})
+def closed_by_an_operator(pod, calls):
+    """POST /connections/close: every call gets its answer, then GOAWAY and FIN."""
+    app = pod.app(parked)
+    pod.start()
+    client, server = pair(pod, app)
+    streams = [client.call() for _ in range(calls)]
+    if streams:
+        server.headed(streams[-1].id)
+    status, body = pod.proxy.admin("/connections/close?protocol=http%2F2", "POST")
+    expect(status == 200 and json.loads(body) == {"closed": 1}, f"{status} {body}")
+    for stream in streams:
+        client.finished(stream)
+        check_own(stream, "admin_closed", grpc=14)
+    client.ends("fin")
+    pod.record(reason="admin_closed", by="proxy", msg=CLOSED)

@@ -112,6 +112,20 @@ def success_is_no_failure(pod):
     expect(pod.proxy.counted("lapse_requests_total", direction="inbound") == 8, "lapse_requests_total")
 
 
+@case(each={"well": (0, "debug"), "unwell": (14, "info")})
+def grpc_probes(pod, row):
+    """A kubelet's gRPC probe that succeeds is a debug record, as its HTTP probes are; one that fails is a record like any."""
+    client, server = begun(pod, "--log-level", "debug")
+    call = client.call("/grpc.health.v1.Health/Check", ("user-agent", "kube-probe/1.36 grpc-go/1.72.2"))
+    server.reply(server.headed(call.id), b"\x08\x01", status=row[0])
+    client.finished(call)
+    client.peer.fin()
+    server.until(lambda: server.over, "the server is not told")
+    server.peer.fin()
+    record = pod.record(msg=CLOSED, reason="client_closed_idle", requests=1)
+    expect(record["level"] == row[1], f"{record}")
+
+
 # A server that dies
 
 DEATHS = {"waiting": ("wait", None), "head": ("response", 200), "body": ("response", 200)}
