@@ -95,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint8_t *copy;
 
-	if (!size)
+	if (size < 2)
 		return 0;
 	copy = exact_copy(data + 1, size - 1);
 	if (data[0] % 3 == 0)

@@ -10,36 +10,10 @@
 #include <cmocka.h>
 
 #include "lib/arena.h"
-#include "lib/ports.h"
 #include "proxy/config/diagnostics.h"
+#include "tests/unit/proxy/config/applied.h"
 
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define DAYS INT64_C(86400000)
-
-struct applied {
-	struct arena arena;
-	struct diagnostics diagnostics;
-	union {
-		struct object object;
-		struct service service;
-	};
-};
-
-static void apply(struct applied *applied, enum kind kind, const struct annotation *annotations, size_t count)
-{
-	*applied = (struct applied){.object = {.kind = kind, .namespace = kind == KIND_TENANT ? "" : "default", .name = "web",
-	.file = "r.yaml"}};
-	applied->diagnostics.arena = &applied->arena;
-	assert_int_equal(annotations_apply(&applied->arena, &applied->diagnostics, &applied->object, annotations, count), 0);
-	assert_int_equal(applied->diagnostics.errors, 0);
-}
-
-static void apply_one(struct applied *applied, enum kind kind, const char *key, const char *value)
-{
-	const struct annotation annotation = {.key = key, .value = value, .line = 12};
-
-	apply(applied, kind, &annotation, 1);
-}
 
 static int64_t timeout_of(const struct applied *applied, enum timeout_id id)
 {
@@ -455,33 +429,6 @@ static void warnings(void **state)
 	}
 }
 
-static void opaque_ports_are_kept(void **state)
-{
-	static const enum kind kinds[] = {KIND_SERVICE, KIND_NAMESPACE, KIND_POD};
-	struct applied applied;
-	for (size_t i = 0; i < COUNT(kinds); i++) {
-		apply_one(&applied, kinds[i], "config.linkerd.io/opaque-ports", "25, 8000-8002");
-		assert_true(!applied.diagnostics.kept && ports_contain(applied.object.opaque_ports, 8001) && !ports_contain(applied.object.opaque_ports, 26));
-		arena_free(&applied.arena);
-	}
-	for (size_t i = 0; i < COUNT(kinds); i++) { /* the numbers apply, a name elsewhere is told of */
-		apply_one(&applied, kinds[i], "config.linkerd.io/opaque-ports", "25, mysql ,8000-8002");
-		assert_true(applied.diagnostics.kept == 1 && ports_contain(applied.object.opaque_ports, 25) && ports_contain(applied.object.opaque_ports, 8002));
-		assert_non_null(strstr(applied.diagnostics.first->text, kinds[i] == KIND_SERVICE ? "\"mysql\" is the name of none of its ports; ignored" :
-		                       "\"mysql\" is a name, and names of container ports are not known here; give the number; ignored"));
-		arena_free(&applied.arena);
-	}
-	for (size_t i = 0; i < 4; i++) { /* what is neither a port nor a name */
-		apply_one(&applied, KIND_SERVICE, "config.linkerd.io/opaque-ports", (const char *[]){"25,,26", "25,My", "25,-a", "25, a b"}[i]);
-		assert_true(applied.diagnostics.kept == 1 && !applied.object.opaque_ports);
-		assert_non_null(strstr(applied.diagnostics.first->text, "names of its ports too; ignored"));
-		arena_free(&applied.arena);
-	}
-	apply_one(&applied, KIND_NAMESPACE, "lapse.proxy/timeout-request", "1s"); /* no level of timeouts */
-	assert_true(applied.diagnostics.warnings == 1 && !applied.object.annotated && !applied.object.opaque_ports);
-	arena_free(&applied.arena);
-}
-
 /* What injection has made flags of is no concern of the proxy, and Linkerd's timeout for dialling is ours. */
 static void the_pod_keeps_its_flags_to_itself(void **state)
 {
@@ -604,12 +551,10 @@ static void keys_are_printed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(opaque_ports_are_kept), cmocka_unit_test(the_pod_keeps_its_flags_to_itself),
-		cmocka_unit_test(wrong_values_change_nothing),
-		cmocka_unit_test(durations),   cmocka_unit_test(families),   cmocka_unit_test(others),
-	    cmocka_unit_test(precedence),
-	    cmocka_unit_test(retry_codes), cmocka_unit_test(retry_grpc), cmocka_unit_test(retry_whole), cmocka_unit_test(warnings),
-	    cmocka_unit_test(keys_are_printed),
+	    cmocka_unit_test(the_pod_keeps_its_flags_to_itself),
+	    cmocka_unit_test(wrong_values_change_nothing), cmocka_unit_test(durations), cmocka_unit_test(families),
+	    cmocka_unit_test(others), cmocka_unit_test(precedence), cmocka_unit_test(retry_codes), cmocka_unit_test(retry_grpc),
+	    cmocka_unit_test(retry_whole), cmocka_unit_test(warnings), cmocka_unit_test(keys_are_printed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -581,28 +581,18 @@ static void pages_are_whole(void **state)
 	names_in(timeouts, "| `idleConnection` | 1h |", "", "");
 	names_in(help, "--timeout-drain DURATION, --drain-timeout DURATION", "", "");
 	names_in(man, "\\fB\\-\\-drain\\-timeout\\fR", "", "");
-	free(help);
-	free(man);
-	free(timeouts);
-	free(reasons);
+	free(help), free(man);
+	free(timeouts), free(reasons);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(defaults),
-	    cmocka_unit_test(flags),
-	    cmocka_unit_test(options_of_commands), cmocka_unit_test(one_value_by_two_names), cmocka_unit_test(opaque_ports_add_up),
-	    cmocka_unit_test(commands),
-	    cmocka_unit_test(configuration),
-	    cmocka_unit_test(why),
-	    cmocka_unit_test(explain),
-	    cmocka_unit_test(each_timeout_has_flag_and_variable),
-	    cmocka_unit_test(timeout_values),
-	    cmocka_unit_test(sources_are_owned),
-	    cmocka_unit_test(refuses),
-	    cmocka_unit_test(a_late_refusal_leaks_nothing),
-	    cmocka_unit_test(print_docs_values),
+	    cmocka_unit_test(defaults), cmocka_unit_test(flags), cmocka_unit_test(options_of_commands),
+	    cmocka_unit_test(one_value_by_two_names), cmocka_unit_test(opaque_ports_add_up), cmocka_unit_test(commands),
+	    cmocka_unit_test(configuration), cmocka_unit_test(why), cmocka_unit_test(explain),
+	    cmocka_unit_test(each_timeout_has_flag_and_variable), cmocka_unit_test(timeout_values), cmocka_unit_test(sources_are_owned),
+	    cmocka_unit_test(refuses), cmocka_unit_test(a_late_refusal_leaks_nothing), cmocka_unit_test(print_docs_values),
 	    cmocka_unit_test(the_other_program_knows_all_names), cmocka_unit_test(pages_are_whole),
 	};
 
