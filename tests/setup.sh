@@ -24,7 +24,7 @@ testing=(
     curl openssl wrk                             # clients
     nginx haproxy redis-server postgresql        # servers behind the proxy
     nghttp2-client nghttp2-server                # HTTP/2: nghttp, h2load and nghttpd
-    python3-h2 python3-hpack python3-grpcio      # HTTP/2: a peer that keeps the rules, header blocks, gRPC
+    python3-hpack python3-grpcio                 # HTTP/2: header blocks, gRPC
     mariadb-server-core                          # one that speaks first
     dnsmasq-base                                 # names of Services
     prometheus victoria-metrics                  # scrapers; the second one holds vmagent
@@ -33,7 +33,7 @@ testing=(
     clang clang-tidy cppcheck llvm               # make check, make fuzz, readable sanitizer reports
     man-db mandoc                                # man pages
     valgrind                                     # instructions per request
-    iptables libnginx-mod-stream                 # make bench: what lapse-init and lapse-proxy are compared with
+    iptables libnginx-mod-stream nghttp2-proxy   # make bench: what lapse-init and lapse-proxy are compared with
     python3-yaml                                 # another reader of what lapse-proxy inject writes
 )
 kubernetes=(
