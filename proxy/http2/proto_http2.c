@@ -273,7 +273,7 @@ static bool proto_http2_read(struct conn *conn, enum flow_way way)
 	}
 	conn_touch(conn);
 	proto_http2_feed(conn, way, room, held + (size_t)got);
-	return conn->proto == &proto_http2 && (size_t)got == WORKER_SCRATCH - held && !leg_pending(to);
+	return !proto_http2_over(conn) && conn->proto == &proto_http2 && (size_t)got == WORKER_SCRATCH - held && !leg_pending(to);
 }
 
 static void proto_http2_readable(struct conn *conn, enum flow_way way)
