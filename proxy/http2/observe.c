@@ -322,7 +322,7 @@ static enum flow_verdict observe_settings_end(struct session *session, enum flow
 		return FLOW_ON;
 	}
 	if (other->wish_count == FLOW_WISHES)
-		return observe_fault(session, way, "behind 16 that were not acknowledged");
+		return observe_fault(session, way, "behind 8 that were not acknowledged");
 	other->wishes[other->wish_count++] = flow->wish;
 	if (!flow->greeted) {
 		flow->greeted = true;

@@ -45,8 +45,8 @@ struct flow_wish {
 
 enum {
 	FLOW_HELD = FRAME_HEAD + FRAME_FIXED_MOST,
-	FLOW_WISHES = 16,
-	SESSION_DEBUG = 96,
+	FLOW_WISHES = 8,
+	SESSION_DEBUG = 64,
 };
 
 struct flow {
