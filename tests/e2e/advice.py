@@ -368,7 +368,7 @@ def debugging_guide(pod):
     """docs/debugging.md and README: reasons, flags, commands and pages exist; records have the fields, levels and remedies of today."""
     guide = re.sub(r"\n  (?=\S)", " ", text_of_file("docs/debugging.md"))
     first_cells = " ".join(re.findall(r"^\| (`.*?) \|", guide, re.M))
-    named = set(re.findall(r"reason(?:=|: )([a-z_]+)", guide)) | set(re.findall(r"`([a-z_]+)`", first_cells))
+    named = set(re.findall(r"reason(?:=|: )([a-z0-9_]+)", guide)) | set(re.findall(r"`([a-z0-9_]+)`", first_cells))
     expect(len(named) > 20 and named <= REASONS.keys(), f"no reasons: {named - REASONS.keys()}")
 
     help_of = {name: pod.inside.run([path, "--help"]).stdout for name, path in (("init", pod.context.init), ("proxy", pod.context.proxy))}
@@ -388,7 +388,7 @@ def debugging_guide(pod):
     expect(pages and all(f" {page} " in index for page in pages), f"pages {pages}, there are {index}")
 
     lines = re.findall(r"^ts=.* reason=\w+ .*$", guide, re.M) + re.findall(r"^ts=.* reason=\w+ .*$", demo_of("README.md"), re.M)
-    known = set(re.findall(r"`([a-z_]+)`", text_of_file("docs/reasons.md"))) | {"ts", "level", "msg"}
+    known = set(re.findall(r"`([a-z0-9_]+)`", text_of_file("docs/reasons.md"))) | {"ts", "level", "msg"}
     known |= {name.replace("client_", "server_", 1) for name in known}
     expect(len(lines) >= 14, f"{len(lines)} records in the guide and README")
     for line in lines:
