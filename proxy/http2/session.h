@@ -29,7 +29,6 @@ struct block {
 	bool open;
 	bool dropped;      /* it does not go on at all */
 	/* What has been read of it so far: */
-	bool fields;       /* one that is no pseudo-header */
 	bool connect, grpc;
 	bool probe;        /* by a kubelet */
 	int8_t grpc_status;
@@ -107,7 +106,7 @@ struct session {
 	char fault[96];          /* why it is unread from here on */
 };
 
-/* For a connection whose preface has been read; conn->session is set. 0 or -ENOMEM. */
+/* For a connection that is HTTP/2, by its preface or its server's SETTINGS; conn->session is set. 0 or -ENOMEM. */
 int session_new(struct conn *conn);
 
 /* Its memory but for what the record of the connection tells. */
