@@ -277,10 +277,10 @@ def said_of(pod, port, kind):
 
 @case(("out4",), weight=4, limit=240)
 def readings_times_connections(pod):
-    """1,000 connections of all kinds, each ten opened under another of 100 readings: no more memory than after the first; a connection
+    """1,000 connections of all kinds, each ten opened under another of 100 readings: no more memory than after the first few; a connection
     from before them still says which timer ends it, and where that was set."""
-    count, readings_wanted = 1000, 100
-    each = count // readings_wanted
+    count, readings_wanted, settled = 1000, 100, 5
+    each, first = count // readings_wanted, 0
     apps = [KindsApp(pod.far.listener(port)) for port in (8080, 8081)]
     documents = Directory(pod)
     documents.replace("all.yaml", *crowd(pod, 0))
@@ -301,13 +301,14 @@ def readings_times_connections(pod):
             peers = peers[each:] + [opened(pod, kinds[number % len(kinds)]) for number in range(each)]
             brief.send(b"\0abc")
             brief.until(b"abc")
-            if generation == 1:  # with what it takes to have had a policy before
+            if generation <= settled:  # how much of its heap the allocator gives back differs from reading to reading, by a third
                 time.sleep(0.5)
-                first = pod.proxy.private_kib()
+                first = max(first, pod.proxy.private_kib())
         time.sleep(0.5)
         last = pod.proxy.private_kib()
-        print(f"private KiB with {count} connections: {first} after the first change, {last} after {readings_wanted - 1} more", flush=True)
-        expect(last <= 1.3 * first or pod.context.sanitize, f"{first} KiB after the first change, {last} KiB after {readings_wanted - 1} more")
+        said = f"{first} KiB at most after the first {settled} changes, {last} KiB after {readings_wanted - settled} more"
+        print(f"private with {count} connections: {said}", flush=True)
+        expect(last <= 1.3 * first or pod.context.sanitize, said)
         on_web = "annotation lapse.proxy/timeout-{} on Service default/web"
         wanted = {"opaque": ("opaque", "tcpIdle", "1h6m40s", on_web.format("tcp-idle")),
                   "idle": ("idle", "idleConnection", "1h40m", on_web.format("idle-connection")),
