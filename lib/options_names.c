@@ -17,6 +17,6 @@ const char *const options_names_proxy[] = {
 	"from-namespace", "grpc-deadline", "header", "inbound-port", "json", "keepalive-idle", "keepalive-interval", "keepalive-probes", "log-format", "log-level",
 	"log-paths", "log-rate", "max-chunk-extensions", "max-connections", "max-head-fields", "max-head-size", "max-target-size",
 	"namespace", "no-learned-idle", "no-reason-headers", "on-malformed-http", "opaque-ports", "outbound-port", "pod-info",
-	"pool-size", "print-docs", "reason", "service", "service-profile-default-timeout", "since", "to", "uid", "within", "workers",
+	"pool-size", "print-docs", "protocol", "reason", "service", "service-profile-default-timeout", "since", "to", "uid", "within", "workers",
 	NULL,
 };

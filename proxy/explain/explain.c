@@ -15,6 +15,8 @@
 #include "proxy/http1/http1.h"
 #include "proxy/http1/http1_request.h"
 #include "proxy/http1/reply.h"
+#include "proxy/http2/head.h"
+#include "proxy/http2/stream.h"
 #include "proxy/policy/filter.h"
 #include "proxy/settings/settings.h"
 
@@ -31,6 +33,7 @@ struct explain {
 	size_t head_length;
 	struct message_head parsed;
 	struct route_request request;
+	struct timeouts timeouts; /* of HTTP/2: a stream's and its connection's */
 	struct explanation explanation;
 };
 
@@ -55,25 +58,48 @@ static uint16_t explain_port(const char *colon)
 	return *digit || port > UINT16_MAX ? 0 : (uint16_t)port;
 }
 
+/* NAME.NAMESPACE:PORT, as a client in the cluster would write it, or with .svc and the cluster's domain behind: its namespace, NULL = it is
+ * none. Addresses and names that begin with a digit are not taken for one. */
+static const char *explain_dotted(const struct explain *explain, const char *to, const char *colon, size_t *length)
+{
+	const char *dot = strchr(to, '.'), *end, *domain = explain->settings->policy.cluster_domain;
+	size_t rest;
+
+	if (!colon || !dot || dot > colon || dot == to || (*to >= '0' && *to <= '9') || strchr(to, ':') != colon)
+		return NULL;
+	end = memchr(dot + 1, '.', (size_t)(colon - dot - 1));
+	if (!end)
+		end = colon;
+	*length = (size_t)(end - dot - 1);
+	rest = (size_t)(colon - end);
+	if (rest >= 4 && strncmp(end, ".svc", 4) == 0 &&
+	    (rest == 4 || (end[4] == '.' && rest == 5 + strlen(domain) && strncmp(end + 5, domain, strlen(domain)) == 0)))
+		rest = 0;
+	return rest || !*length ? NULL : dot + 1;
+}
+
 static int explain_read_to(struct explain *explain)
 {
-	static const char accepted[] = "ADDRESS:PORT as 10.96.0.7:80 or [fd00::7]:80, or NAMESPACE/NAME:PORT as default/web:80";
+	static const char accepted[] =
+	    "ADDRESS:PORT as 10.96.0.7:80 or [fd00::7]:80, or NAMESPACE/NAME:PORT as default/web:80, or NAME.NAMESPACE:PORT as web.default:80";
 	const char *to = explain->settings->to, *slash = to ? strchr(to, '/') : NULL, *colon = to ? strrchr(to, ':') : NULL;
+	const char *namespace = to, *name = slash ? slash + 1 : to;
+	size_t length = slash ? (size_t)(slash - to) : 0;
 
 	if (!to) {
 		fprintf(explain->errors, "lapse-proxy: --to is missing; give %s\n", accepted);
 		return -EINVAL;
 	}
-	if (!slash && (addr_parse(to, &explain->address) || !explain->address.port))
-		return explain_refuse(explain, "--to", to, accepted);
-	if (!slash)
+	if (!slash && !addr_parse(to, &explain->address) && explain->address.port)
 		return 0;
+	if (!slash && !(namespace = explain_dotted(explain, to, colon, &length)))
+		return explain_refuse(explain, "--to", to, accepted);
 	explain->named = true;
 	explain->port = explain_port(colon);
-	if (slash == to || !explain->port || colon <= slash + 1 || strchr(slash + 1, '/'))
+	if (!length || !explain->port || colon <= name || strchr(name, '/'))
 		return explain_refuse(explain, "--to", to, accepted);
-	explain->question.namespace = arena_text(&explain->arena, to, (size_t)(slash - to));
-	explain->question.name = arena_text(&explain->arena, slash + 1, (size_t)(colon - slash - 1));
+	explain->question.namespace = arena_text(&explain->arena, namespace, length);
+	explain->question.name = arena_text(&explain->arena, name, slash ? (size_t)(colon - name) : (size_t)(namespace - 1 - name));
 	if (!explain->question.namespace || !explain->question.name)
 		return -ENOMEM;
 	if (strchr(explain->question.namespace, '.') || !manifest_is_subdomain(explain->question.namespace) ||
@@ -90,17 +116,34 @@ struct explain_line {
 	size_t method_length, host_length, target_length;
 };
 
+/* POST /package.Service/Method. */
+static bool explain_is_method(const struct explain_line *line)
+{
+	size_t service = line->target_length ? 1 + strcspn(line->target + 1, "/?#") : 0;
+
+	return line->method_length == 4 && strncmp(line->method, "POST", 4) == 0 && service > 1 && *line->target == '/' &&
+	       service + 1 < line->target_length && line->target[service] == '/' && !memchr(line->target, '?', line->target_length);
+}
+
 static int explain_read_line(const struct explain *explain, struct explain_line *line)
 {
-	static const char accepted[] = "METHOD URL as 'GET http://web/path?query' or 'GET /path'", http[] = "http://";
+	static const char request[] = "METHOD URL as 'GET http://web/path?query' or 'GET /path'", http[] = "http://",
+	                  method[] = "a gRPC method as /package.Service/Method or http://web/package.Service/Method";
 	const struct option_words *words = &explain->settings->words;
 	const char *blank = strchr(words->items[0], ' '), *one = blank ? blank + 1 : "", *scheme;
 	const char *url = words->count > 1 ? words->items[1] : one;
+	bool grpc = explain->settings->protocol == ASKED_GRPC;
+	const char *accepted = grpc ? method : request;
 
 	line->method = words->items[0];
 	line->method_length = strcspn(line->method, " ");
+	if (grpc && words->count == 1 && !blank) {
+		url = line->method;
+		line->method = "POST";
+		line->method_length = 4;
+	}
 	if (!line->method_length || !*url || (words->count > 1 && blank))
-		return explain_refuse(explain, "the request", line->method, accepted);
+		return explain_refuse(explain, "the request", words->items[0], accepted);
 	if (strncasecmp(url, http, strlen(http)) == 0) {
 		line->host = url + strlen(http);
 		line->host_length = strcspn(line->host, "/?#");
@@ -113,15 +156,20 @@ static int explain_read_line(const struct explain *explain, struct explain_line 
 	}
 	line->target = url;
 	line->target_length = strcspn(url, "#");
-	return 0;
+	return grpc && !explain_is_method(line) ? explain_refuse(explain, "the request", words->items[words->count - 1], accepted) : 0;
 }
 
-static int explain_check_fields(const struct explain *explain, bool *has_host)
+/* The fields that were given; of a gRPC call its content-type is there in any case. */
+struct explain_fields {
+	bool host, type;
+};
+
+static int explain_check_fields(struct explain *explain, struct explain_fields *has)
 {
 	const struct option_texts *headers = &explain->settings->headers;
 	const struct option_words *words = &explain->settings->words;
 
-	*has_host = false;
+	*has = (struct explain_fields){0};
 	for (size_t i = 0; i < words->count; i++)
 		if (strpbrk(words->items[i], "\r\n"))
 			return explain_refuse(explain, "the request", words->items[i], "it in one line");
@@ -130,33 +178,59 @@ static int explain_check_fields(const struct explain *explain, bool *has_host)
 
 		if (!colon || colon == field || strpbrk(field, "\r\n"))
 			return explain_refuse(explain, "--header", field, "'NAME: VALUE' in one line");
-		*has_host |= http1_line_is((const uint8_t *)field, strlen(field), "host");
+		has->host |= http1_line_is((const uint8_t *)field, strlen(field), "host");
+		has->type |= http1_line_is((const uint8_t *)field, strlen(field), "content-type");
 	}
 	return 0;
 }
 
-static void explain_write_head(const struct explain *explain, const struct explain_line *line, bool has_host, FILE *to)
+static void explain_write_head(const struct explain *explain, const struct explain_line *line, const struct explain_fields *has, FILE *to)
 {
 	const struct settings *settings = explain->settings;
 
 	fprintf(to, "%.*s %s%.*s HTTP/1.1\r\n", (int)line->method_length, line->method,
 	        line->host && (!line->target_length || *line->target == '?') ? "/" : "", (int)line->target_length, line->target);
-	if (!has_host && line->host)
+	if (!has->host && line->host)
 		fprintf(to, "Host: %.*s\r\n", (int)line->host_length, line->host);
-	else if (!has_host && explain->named)
+	else if (!has->host && explain->named)
 		fprintf(to, "Host: %s.%s.svc.%s:%u\r\n", explain->question.name, explain->question.namespace, settings->policy.cluster_domain,
 		        explain->port);
-	else if (!has_host)
+	else if (!has->host)
 		fprintf(to, "Host: %s\r\n", settings->to);
 	for (size_t i = 0; i < settings->headers.count; i++)
 		fprintf(to, "%s\r\n", settings->headers.items[i]);
+	if (settings->protocol == ASKED_GRPC && !has->type)
+		fputs("content-type: application/grpc\r\n", to);
 	fputs("\r\n", to);
 }
 
-/* The head goes through the parser of the data path, which refuses what it refuses there. */
+static bool explain_is_named(struct slice slice, const char *name)
+{
+	return slice.length == strlen(name) && strncasecmp((const char *)slice.bytes, name, slice.length) == 0;
+}
+
+/* What a stream of HTTP/2 is told apart by. */
+static void explain_read_grpc(struct explain *explain)
+{
+	struct explanation *explanation = &explain->explanation;
+	struct slice name, value;
+	size_t at = 0;
+
+	while (explanation->http2 && route_next_field(&explain->request, &at, &name, &value)) {
+		if (explain_is_named(name, "content-type"))
+			explanation->grpc = head_is_grpc(value);
+		else if (explain_is_named(name, "grpc-timeout"))
+			explanation->grpc_timeout = head_grpc_timeout(value);
+	}
+	explanation->enforced = explain->settings->exchange.grpc_deadline;
+}
+
+/* The head goes through the parser of the data path, which refuses what it refuses there. Of HTTP/2 that is read as a request of HTTP/1
+ * would be, whose limits do not count. */
 static int explain_parse_head(struct explain *explain)
 {
-	const struct http1_limits limits = settings_limits(explain->settings);
+	bool http2 = explain->settings->protocol != ASKED_HTTP_1;
+	const struct http1_limits limits = http2 ? (struct http1_limits){HEAD_LIST_MOST, HEAD_LIST_MOST, HEAD_LIST_MOST, 0} : settings_limits(explain->settings);
 	const uint8_t *bytes = (const uint8_t *)explain->head;
 	struct input_scan scan = {0};
 	struct request_head request;
@@ -164,13 +238,17 @@ static int explain_parse_head(struct explain *explain)
 	size_t length;
 
 	if (http1_read_head(&scan, HTTP1_REQUEST, bytes, explain->head_length, NULL, &limits, &length, &explain->parsed, &error)) {
-		fprintf(explain->errors, "lapse-proxy: the proxy refuses this request with %d %s: %s", error.status,
-		        reason_row(error.reason)->name, error.what);
+		if (http2)
+			fprintf(explain->errors, "lapse-proxy: no end sends this request: %s", error.what);
+		else
+			fprintf(explain->errors, "lapse-proxy: the proxy refuses this request with %d %s: %s", error.status,
+			        reason_row(error.reason)->name, error.what);
 		fprintf(explain->errors, error.limit ? " %llu\n" : "\n", (unsigned long long)error.limit);
 		return -EINVAL;
 	}
 	http1_request_head(&request, bytes, length, explain->parsed.method, explain->parsed.target);
 	route_request_read(&explain->request, &request);
+	explain_read_grpc(explain);
 	return 0;
 }
 
@@ -179,10 +257,15 @@ static int explain_read_request(struct explain *explain)
 	struct explain_line line = {0};
 	char *bytes = NULL;
 	size_t length = 0;
-	bool has_host;
+	struct explain_fields has;
 	FILE *head;
-	int result = explain_check_fields(explain, &has_host);
+	int result = explain_check_fields(explain, &has);
 
+	explain->explanation.http2 = explain->settings->protocol != ASKED_HTTP_1;
+	if (!result && !explain->settings->words.count && explain->explanation.http2) {
+		fputs("lapse-proxy: the request is missing; with --protocol http/2 give METHOD URL, with grpc /package.Service/Method\n", explain->errors);
+		return -EINVAL;
+	}
 	if (result || !explain->settings->words.count)
 		return result;
 	result = explain_read_line(explain, &line);
@@ -191,7 +274,7 @@ static int explain_read_request(struct explain *explain)
 	head = open_memstream(&bytes, &length);
 	if (!head)
 		return -ENOMEM;
-	explain_write_head(explain, &line, has_host, head);
+	explain_write_head(explain, &line, &has, head);
 	result = fclose(head) ? -ENOMEM : 0;
 	if (!result && !(explain->head = arena_text(&explain->arena, bytes, length)))
 		result = -ENOMEM;
@@ -287,6 +370,19 @@ static bool explain_filters(struct explain *explain, const struct filters *filte
 	return true;
 }
 
+/* A stream has the timers of its request's rule, its connection those that it had before the first. */
+static void explain_stream_timeouts(struct explain *explain, const struct policy_target *target)
+{
+	struct policy_choice *choice = &explain->explanation.choice, connection;
+
+	policy_connection(target, NULL, &connection);
+	explain->timeouts = *connection.timeouts;
+	for (enum timeout_id id = 0; id < TIMEOUT_COUNT; id++)
+		if (stream_is_timed(id))
+			explain->timeouts.of[id] = choice->timeouts->of[id];
+	choice->timeouts = &explain->timeouts;
+}
+
 /* Does what the data path does, as far as that decides anything. False: no memory. */
 static bool explain_choose(struct explain *explain, const struct policy_target *target)
 {
@@ -307,6 +403,8 @@ static bool explain_choose(struct explain *explain, const struct policy_target *
 	else if (policy_target_has_routes(target))
 		policy_route(target, &explain->request, choice);
 	policy_choose_able(choice);
+	if (explanation->http2)
+		explain_stream_timeouts(explain, target);
 	if (choice->rule)
 		policy_rule_view(choice->rule, &explanation->rule);
 	if (choice->refusal)
@@ -361,7 +459,8 @@ static int explain_answer(struct explain *explain, const struct catalog *catalog
 	explanation->from_namespace = settings->from_namespace;
 	if (explain->head)
 		explanation->request =
-		    arena_printf(&explain->arena, "%.*s, host %.*s", (int)strcspn(explain->head, "\r"), explain->head,
+		    arena_printf(&explain->arena, "%.*s%s, host %.*s", (int)(strcspn(explain->head, "\r") - strlen("HTTP/1.1")), explain->head,
+		                 explanation->grpc ? "HTTP/2, gRPC" : explanation->http2 ? "HTTP/2" : "HTTP/1.1",
 		                 (int)explain->request.host.length, (const char *)explain->request.host.bytes);
 	if ((explain->head && !explanation->request) || !explain_choose(explain, target))
 		return -ENOMEM;

@@ -1,5 +1,6 @@
 #include "proxy/config/annotations_value.h"
 #include "proxy/explain/explain_print.h"
+#include "proxy/http2/stream.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -49,6 +50,27 @@ static bool explain_print_retries(const struct policy_choice *choice, unsigned s
 	if (choice->retry->by_class)
 		return choice->profile_route && profile_is_failure(choice->profile_route, status);
 	return choice->retry->codes[bit / 32] >> bit % 32 & 1;
+}
+
+/* Whether all of its backends are where the connection goes anyway. */
+static bool explain_print_stays(const struct explanation *explanation)
+{
+	for (size_t i = 0; i < explanation->rule.backend_count; i++) {
+		const struct route_backend *backend = &explanation->rule.backends[i];
+		TEXT_ON_STACK(service, 512);
+
+		text_printf(&service, "%s/%s", backend->namespace, backend->name);
+		if (backend->weight && (!explanation->service || strcmp(service_bytes, explanation->service) != 0 || backend->port != explanation->port))
+			return false;
+	}
+	return true;
+}
+
+/* Whether its rule does more than to bring timeouts. */
+static bool explain_print_acts(const struct explanation *explanation)
+{
+	return explanation->status || !explain_print_stays(explanation) || explanation->host || explanation->path ||
+	       explanation->request_headers.count || explanation->response_headers.count || explanation->choice.retry;
 }
 
 /* --- JSON --- */
@@ -203,6 +225,35 @@ static void explain_print_json_retry(struct json *json, const struct policy_choi
 	json_close(json, '}');
 }
 
+/* What happens to the request beside its timeouts. */
+static void explain_print_json_happens(struct json *json, const struct explanation *explanation)
+{
+	explain_print_json_answer(json, explanation);
+	explain_print_json_backends(json, explanation);
+	explain_print_json_edits(json, "request_headers", &explanation->request_headers);
+	explain_print_json_edits(json, "response_headers", &explanation->response_headers);
+	explain_print_json_rewrite(json, explanation);
+	explain_print_json_retry(json, &explanation->choice);
+}
+
+/* Of HTTP/2: what would happen to the request over HTTP/1, null where that is the same; and the client's own deadline. */
+static void explain_print_json_http2(struct json *json, const struct explanation *explanation)
+{
+	if (!explain_print_acts(explanation)) {
+		json_null(json, "http1_only");
+	} else {
+		json_open(json, "http1_only", '{');
+		explain_print_json_happens(json, explanation);
+		json_close(json, '}');
+	}
+	if (!explanation->grpc)
+		return;
+	json_open(json, "grpcDeadline", '{');
+	json_number(json, "ms", explanation->grpc_timeout);
+	json_bool(json, "enforced", explanation->enforced);
+	json_close(json, '}');
+}
+
 void explain_print_json(const struct explanation *explanation, FILE *out)
 {
 	struct json json = {.to = out};
@@ -210,15 +261,16 @@ void explain_print_json(const struct explanation *explanation, FILE *out)
 	json_open(&json, NULL, '{');
 	json_string(&json, "to", explanation->to);
 	json_string(&json, "direction", words_direction(explanation->direction));
+	if (explanation->request)
+		json_string(&json, "protocol", explanation->grpc ? "grpc" : explanation->http2 ? "http/2" : "http/1.1");
+	else
+		json_null(&json, "protocol");
 	json_string(&json, "service", explanation->service);
 	json_bool(&json, "service_documented", explanation->service && !explanation->undocumented);
 	explain_print_json_route(&json, explanation);
-	explain_print_json_answer(&json, explanation);
-	explain_print_json_backends(&json, explanation);
-	explain_print_json_edits(&json, "request_headers", &explanation->request_headers);
-	explain_print_json_edits(&json, "response_headers", &explanation->response_headers);
-	explain_print_json_rewrite(&json, explanation);
-	explain_print_json_retry(&json, &explanation->choice);
+	explain_print_json_happens(&json, explanation->http2 ? &(struct explanation){0} : explanation);
+	if (explanation->http2)
+		explain_print_json_http2(&json, explanation);
 	timeouts_print_json(&json, explanation->choice.timeouts, false);
 	json_bool(&json, "opaque_port", explanation->opaque_port);
 	json_close(&json, '}');
@@ -426,11 +478,8 @@ static void explain_print_retry(const struct policy_choice *choice, FILE *out)
 		explain_print_row(out, "", "(%s)", retry->source);
 }
 
-static void explain_print_happens(const struct explanation *explanation, FILE *out)
+static void explain_print_rule(const struct explanation *explanation, FILE *out)
 {
-	fputs("\nHappens\n", out);
-	if (explanation->opaque_port)
-		explain_print_row(out, "opaque port", "no request is read; what is said of requests does not apply");
 	explain_print_answer(explanation, out);
 	explain_print_backends(explanation, out);
 	if (explanation->host)
@@ -442,13 +491,41 @@ static void explain_print_happens(const struct explanation *explanation, FILE *o
 	explain_print_retry(&explanation->choice, out);
 }
 
+static void explain_print_happens(const struct explanation *explanation, FILE *out)
+{
+	fputs("\nHappens\n", out);
+	if (explanation->opaque_port)
+		explain_print_row(out, "opaque port", "no request is read; what is said of requests does not apply");
+	if (!explanation->http2) {
+		explain_print_rule(explanation, out);
+		return;
+	}
+	explain_print_row(out, "backends", "none: it goes where the connection was going");
+	explain_print_row(out, "out of time", explanation->grpc ? "the call alone ends, with grpc-status 4 and the sentence where no answer had begun"
+	                                                         : "the stream alone ends, with 504 or 408 where no answer had begun");
+	if (!explain_print_acts(explanation))
+		return;
+	fputs("\nHTTP/1 only for now\n", out);
+	explain_print_rule(explanation, out);
+}
+
 static bool explain_print_is_set(const struct timeout_value *value)
 {
 	return value->source && strcmp(value->source, "built-in") != 0;
 }
 
+/* Whose timers are asked for: of a connection that carries one request after the other these are the same. */
+enum explain_scope { SCOPE_ALL, SCOPE_STREAM, SCOPE_CONNECTION };
+
+static bool explain_print_is_of(enum timeout_id id, enum explain_scope scope)
+{
+	if (scope == SCOPE_CONNECTION) /* no connection of HTTP/2 is opaque, and its server's is kept for nobody else */
+		return !stream_is_timed(id) && id != TIMEOUT_TCP_IDLE && id != TIMEOUT_SERVER_IDLE;
+	return scope == SCOPE_ALL || stream_is_timed(id);
+}
+
 /* Those that somebody has set, or the others. */
-static void explain_print_timeout_rows(const struct explanation *explanation, bool set, FILE *out)
+static void explain_print_timeout_rows(const struct explanation *explanation, enum explain_scope scope, bool set, FILE *out)
 {
 	const struct timeouts *timeouts = explanation->choice.timeouts;
 
@@ -456,7 +533,7 @@ static void explain_print_timeout_rows(const struct explanation *explanation, bo
 		const struct timeout_value *value = &timeouts->of[id];
 		char duration[DURATION_TEXT_SIZE];
 
-		if (explain_print_is_set(value) != set)
+		if (explain_print_is_set(value) != set || !explain_print_is_of((enum timeout_id)id, scope))
 			continue;
 		explain_print_row(out, timeouts_name(id), "%-10s %s%s%s",
 		                  value->milliseconds ? duration_format(value->milliseconds, duration) : "off",
@@ -466,12 +543,34 @@ static void explain_print_timeout_rows(const struct explanation *explanation, bo
 	}
 }
 
+static void explain_print_timeouts(const struct explanation *explanation, const char *title, enum explain_scope scope, FILE *out)
+{
+	fprintf(out, "\n%s\n", title);
+	explain_print_timeout_rows(explanation, scope, true, out);
+	explain_print_timeout_rows(explanation, scope, false, out);
+}
+
+static void explain_print_deadline(const struct explanation *explanation, FILE *out)
+{
+	char duration[DURATION_TEXT_SIZE];
+
+	explain_print_row(out, "grpcDeadline", "%-10s %s", explanation->grpc_timeout ? duration_format(explanation->grpc_timeout, duration) : "off",
+	                  !explanation->grpc_timeout ? "the call has no grpc-timeout"
+	                  : explanation->enforced    ? "grpc-timeout of the call, by --grpc-deadline enforce"
+	                                             : "grpc-timeout of the call, told of in records only (--grpc-deadline observe)");
+}
+
 void explain_print_text(const struct explanation *explanation, FILE *out)
 {
 	explain_print_asked(explanation, out);
 	explain_print_applies(explanation, out);
 	explain_print_happens(explanation, out);
-	fputs("\nTimeouts\n", out);
-	explain_print_timeout_rows(explanation, true, out);
-	explain_print_timeout_rows(explanation, false, out);
+	if (!explanation->http2) {
+		explain_print_timeouts(explanation, "Timeouts", SCOPE_ALL, out);
+		return;
+	}
+	explain_print_timeouts(explanation, "Timeouts of its stream", SCOPE_STREAM, out);
+	if (explanation->grpc)
+		explain_print_deadline(explanation, out);
+	explain_print_timeouts(explanation, "Timeouts of the connection", SCOPE_CONNECTION, out);
 }

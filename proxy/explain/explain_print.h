@@ -32,6 +32,9 @@ struct explanation {
 	uint16_t port;                  /* of the Service, 0 = not known */
 	bool undocumented;              /* no document of the Service was read: any name and port would be answered */
 	bool opaque_port;               /* no request is read: config.linkerd.io/opaque-ports, or --opaque-ports */
+	bool http2;                     /* of what rules do, its stream gets the timeouts alone */
+	bool grpc, enforced;            /* a call; whose own deadline is a timer of ours */
+	int64_t grpc_timeout;           /* ms, that deadline; 0 = none */
 	struct policy_choice choice;
 	struct policy_rule_view rule;   /* where choice.rule is one */
 	int status;                     /* of our own answer, 0: the request goes on */

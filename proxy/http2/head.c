@@ -13,7 +13,6 @@
 #include "proxy/policy/route.h"
 
 enum {
-	LIST_MOST = 65536,    /* bytes of a head that are kept for its rule */
 	ANEW_MOST = 1 << 20,  /* of a block that is written anew */
 };
 
@@ -40,7 +39,7 @@ int64_t head_grpc_timeout(struct slice value)
 	return (number + factors[unit - units].divide - 1) / factors[unit - units].divide;
 }
 
-static bool head_is_grpc(struct slice value)
+bool head_is_grpc(struct slice value)
 {
 	static const char type[] = "application/grpc";
 
@@ -82,7 +81,7 @@ static void head_keep(struct session *session, const struct header_line *field)
 	                  : slice_is(field->name, ":authority") || (!session->authority[1] && slice_is(field->name, "host")) ? session->authority
 	                                                                                                                     : NULL;
 
-	if (session->list_over || value + lengths[1] > LIST_MOST) {
+	if (session->list_over || value + lengths[1] > HEAD_LIST_MOST) {
 		session->list_over = true;
 		return;
 	}

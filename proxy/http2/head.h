@@ -1,9 +1,13 @@
 #ifndef LAPSE_PROXY_HTTP2_HEAD_H
 #define LAPSE_PROXY_HTTP2_HEAD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/slice.h"
+
+/* Bytes of a request head that are kept, so that a rule is found for it. */
+enum { HEAD_LIST_MOST = 65536 };
 
 struct header_line;
 struct request_head;
@@ -20,6 +24,9 @@ void head_down(void *owner, const struct header_line *field);
 
 /* The request head that was kept; its parts are good until the next block. Empty where they were not, or were more than 64 KiB. */
 void head_request(const struct session *session, struct request_head *out);
+
+/* content-type: application/grpc, and what may follow it. */
+bool head_is_grpc(struct slice value);
 
 /* grpc-timeout: 1 to 8 digits and a unit, H M S m u n, as milliseconds, rounded up; 0: it is none. */
 int64_t head_grpc_timeout(struct slice value);

@@ -127,6 +127,15 @@ unsigned stream_phase(const struct stream *stream)
 	return stages[stream->stage].phase;
 }
 
+bool stream_is_timed(enum timeout_id id)
+{
+	uint32_t timers = 0;
+
+	for (enum stream_stage stage = 0; stage < STREAM_STAGES; stage++)
+		timers |= stages[stage].timers;
+	return timers >> id & 1;
+}
+
 /* Which of the stage's timers run: not those of a request once it is a tunnel, or where `request` ends with the response's head. */
 static uint32_t stream_timers(const struct stream *stream)
 {

@@ -90,6 +90,9 @@ bool stream_enter(struct stream *stream, enum stream_stage stage);
 /* An enum phase, for records. */
 unsigned stream_phase(const struct stream *stream);
 
+/* Whether that timer runs for each stream; else it is the connection's, or none of HTTP/2. */
+bool stream_is_timed(enum timeout_id id);
+
 /* When its next timer is due, INT64_MAX = never, and which. Pure. */
 enum { STREAM_FORGET = TIMEOUT_NONE, STREAM_GRPC_DEADLINE = TIMEOUT_NONE + 1 }; /* beside an enum timeout_id: a cut one is to be forgotten;
                                                                                 * its client's own deadline, where that is enforced */

@@ -89,7 +89,7 @@ static const struct option_row fixed_rows[] = {
      .offset = FIELD(refuse_malformed_http),
      .help = "What a strict parser refuses goes on as it came, and the connection is not read further; or it is answered with 400 or 502. "
              "Where routes choose, filter or retry it is always refused."},
-    {.name = "grpc-deadline", .commands = OF_RUN, .argument = "observe|enforce", .default_value = "observe", .parse = settings_value_parse_deadline,
+    {.name = "grpc-deadline", .commands = OF_RUN | OF_EXPLAIN, .argument = "observe|enforce", .default_value = "observe", .parse = settings_value_parse_deadline,
      .offset = FIELD(exchange.grpc_deadline),
      .help = "A gRPC client's own deadline, grpc-timeout, is told of in records; or it is a timer of the proxy too (grpcDeadline), which ends the "
              "call at the server as well."},
@@ -130,7 +130,10 @@ static const struct option_row fixed_rows[] = {
      .help = "Timeout of ServiceProfile routes that set none; 0s turns it off."},
     {.name = "to", .commands = OF_EXPLAIN, .argument = "ADDRESS:PORT|NAMESPACE/NAME:PORT", .parse = options_parse_text,
      .offset = FIELD(to),
-     .help = "Where the connection goes: an address as the application dials it, or a Service."},
+     .help = "Where the connection goes: an address as the application dials it, or a Service, also as NAME.NAMESPACE:PORT."},
+    {.name = "protocol", .commands = OF_EXPLAIN, .argument = "http/1.1|http/2|grpc", .default_value = "http/1.1",
+     .parse = settings_value_parse_protocol, .offset = FIELD(protocol),
+     .help = "What carries the request. Of gRPC the path alone will do, /package.Service/Method."},
     {.name = "direction", .commands = OF_EXPLAIN, .argument = "inbound|outbound", .default_value = "outbound",
      .parse = settings_value_parse_direction, .offset = FIELD(direction),
      .help = "Whether the connection leaves this pod or comes to it."},

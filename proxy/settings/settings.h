@@ -20,6 +20,9 @@ struct text;
 /* What --print-docs prints: the options of the man page (roff), and tables in Markdown. */
 enum proxy_docs { DOCS_NONE, DOCS_MAN, DOCS_TIMEOUTS, DOCS_COSTS, DOCS_REASONS, DOCS_KINDS, DOCS_ANNOTATIONS, DOCS_METRICS, DOCS_INJECT };
 
+/* What explain is asked about: a request of HTTP/1, of HTTP/2, or of HTTP/2 a gRPC call. */
+enum asked_protocol { ASKED_HTTP_1, ASKED_HTTP_2, ASKED_GRPC, ASKED_PROTOCOLS };
+
 /* What the command line and the environment say; constant once the proxy runs. What a wing needs of it is a struct of that wing. */
 struct settings {
 	struct worker_settings worker;
@@ -37,7 +40,8 @@ struct settings {
 	const char *pod_info;        /* directory of downward-API files, NULL = none */
 	const char *namespace;       /* our own, NULL = the service account's, else "default" */
 	struct addr dns_server;      /* AF_UNSPEC: those of /etc/resolv.conf */
-	const char *to;              /* explain: ADDRESS:PORT or NAMESPACE/NAME:PORT as given, NULL = none */
+	const char *to;              /* explain: where to, as given, NULL = none */
+	enum asked_protocol protocol; /* explain */
 	enum direction direction;    /* explain */
 	const char *from_namespace;  /* explain, NULL = our own */
 	struct option_texts headers; /* explain: "NAME: VALUE" */

@@ -121,6 +121,19 @@ int settings_value_parse_direction(const struct option_call *call, void *field, 
 	return -EINVAL;
 }
 
+int settings_value_parse_protocol(const struct option_call *call, void *field, struct text *accepted)
+{
+	static const char *const names[] = {[ASKED_HTTP_1] = "http/1.1", [ASKED_HTTP_2] = "http/2", [ASKED_GRPC] = "grpc"};
+
+	for (enum asked_protocol protocol = 0; protocol < ASKED_PROTOCOLS; protocol++)
+		if (strcmp(call->value, names[protocol]) == 0) {
+			*(enum asked_protocol *)field = protocol;
+			return 0;
+		}
+	text_string(accepted, "http/1.1, http/2 or grpc");
+	return -EINVAL;
+}
+
 /* Back from now, or an instant. */
 int settings_value_parse_since(const struct option_call *call, void *field, struct text *accepted)
 {

@@ -11,6 +11,7 @@ option_parse settings_value_parse_dns;
 option_parse settings_value_parse_namespace;
 option_parse settings_value_parse_domain;
 option_parse settings_value_parse_direction;
+option_parse settings_value_parse_protocol;
 option_parse settings_value_parse_since;
 option_parse settings_value_parse_reason;
 option_parse settings_value_parse_timeout;

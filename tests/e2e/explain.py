@@ -4,7 +4,7 @@ import json
 import os
 import re
 
-from .harness import after, case, expect, http, ok, took, until
+from .harness import after, case, check_own, expect, http, ok, pair, parked, punctual, took, until
 from .harness.documents import Directory, backend, configured, document, explain, readings, route, rule, service
 from .harness.pod import PORT
 
@@ -207,6 +207,65 @@ def explain_of_grpc(pod):
     expect(said["service_documented"], "not documented")
     page = tool(pod, "explain", "--config", documents.path, "--to", "shop/board:8080", "POST /demo.Board/Say")[0]
     expect(re.search(r"retry +on gRPC internal, unavailable \(not yet: HTTP/2 gets timeouts only\), up to 2 times", page), page)
+
+
+@case(("out4",))
+def explain_of_http2_is_what_happens(pod):
+    """Of HTTP/2 explain says a stream's timeouts, and what is for HTTP/1 only: each of three requests on one connection gets just that."""
+    parent = {"group": "", "kind": "Service", "name": "web"}
+    documents = configured(
+        pod, service("web", pod.address, port=PORT),
+        route("web", {"matches": [{"method": {"service": "demo.Board", "method": "Say"}}], "filters": filters(
+            requestHeaderModifier={"set": [{"name": "X-Set", "value": "1"}]})}, kind="GRPCRoute", parent=parent,
+              annotations={"lapse.proxy/timeout-request": "600ms", "retry.linkerd.io/grpc": "internal"}))
+    app = pod.app(parked)
+    pod.start("--config", documents.path, "--grpc-deadline", "enforce", request="400ms")
+    client, server = pair(pod, app)
+
+    def asked(*options, request):
+        said = explain(pod, "--config", documents.path, "--timeout-request", "400ms", *options, to=f"web.default:{PORT}", request=request)
+        expect((said["status"], said["backends"], said["request_headers"]["set"], said["retry"]) == (None, [], {}, None), f"{said}")
+        return said, said["timeouts"]["request"]["ms"]
+    said, limit = asked("--protocol", "grpc", request="/demo.Board/Say")
+    expect(said["http1_only"]["request_headers"]["set"] == {"X-Set": "1"} and said["http1_only"]["retry"]["grpc"] == ["internal"], f"{said}")
+    expect(said["grpcDeadline"] == {"ms": 0, "enforced": False}, f"{said}")
+    with punctual(limit / 1000):
+        client.finished(call := client.call("/demo.Board/Say"))
+    check_own(call, "request_timeout", grpc=4)
+    expect("x-set" not in dict(server.finished(call.id).head), f"the server got {server.stream(call.id).head}")
+    said, limit = asked("--protocol", "http/2", request="GET /other")
+    expect(said["route"] is None and said["http1_only"]["status"] == 404 and limit == 400, f"{said}")
+    with punctual(limit / 1000):
+        client.finished(other := client.request("/other"))
+    check_own(other, "request_timeout")
+    said, _ = asked("--protocol", "grpc", "--grpc-deadline", "enforce", "-H", "grpc-timeout: 250m", request="/demo.Board/Say")
+    expect(said["grpcDeadline"] == {"ms": 250, "enforced": True}, f"{said}")
+    with punctual(said["grpcDeadline"]["ms"] / 1000):
+        client.finished(call := client.call("/demo.Board/Say", ("grpc-timeout", "250m")))
+    check_own(call, "grpc_deadline", grpc=4)
+
+
+@case()
+def explain_of_http2_for_people(pod):
+    """The page names the stream's timers apart from its connection's, the call's own deadline, and what is HTTP/1's alone."""
+    documents = configured(pod, service("web", "10.0.0.9", port=50051), route("web", rule("/a", {"request": "2s"}), rule(
+        "/b", {"request": "3s"}, filters=filters(requestRedirect={"hostname": "x.example", "statusCode": 301}))))
+    asked = ("explain", "--config", documents.path, "--to", "web.default:50051", "--protocol")
+    page, _ = tool(pod, *asked, "grpc", "/a/Method", "-H", "grpc-timeout: 1S")
+    for line in (r"request +POST /a/Method HTTP/2, gRPC, host web\.default\.svc\.cluster\.local",
+                 r"out of time +the call alone ends, with grpc-status 4 and the sentence where no answer had begun",
+                 r"grpcDeadline +1s +grpc-timeout of the call, told of in records only \(--grpc-deadline observe\)"):
+        expect(re.search(f"^ *{line}$", page, re.M), f"no line like {line!r} in {page}")
+    expect("HTTP/1 only" not in page, f"nothing of this rule is for HTTP/1 only, but: {page}")
+    stream, connection = page.split("\nTimeouts of its stream\n")[1].split("\nTimeouts of the connection\n")
+    expect(re.findall(r"^  (\w+)", stream, re.M) == ["request", "backendRequest", "streamIdle", "grpcDeadline"], page)
+    expect({"idleConnection", "connect", "maxConnection", "drain"} <= set(names := re.findall(r"^  (\w+)", connection, re.M)), page)
+    expect(not {"tcpIdle", "serverIdle"} & set(names), page)
+    page, _ = tool(pod, *asked, "http/2", "GET /b?c")
+    expect(re.search(r"\nHappens\n  backends +none: it goes .*\n  out of time .* 504 or 408 .*\n\nHTTP/1 only for now\n  answer +301, a redirect\n",
+                     page) and "grpcDeadline" not in page, page)
+    _, errors = tool(pod, *asked, "http2", "GET /", exit_code=64)
+    expect('--protocol: "http2" is not accepted; give http/1.1, http/2 or grpc' in errors, errors)
 
 
 # --- check-config ---

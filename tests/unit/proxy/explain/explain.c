@@ -13,7 +13,7 @@
 #include "lib/text.h"
 #include "proxy/settings/settings.h"
 
-enum { ARGUMENTS = 10 };
+enum { ARGUMENTS = 12 };
 
 /* --- documents --- */
 
@@ -163,7 +163,7 @@ static const struct {
 	const char *members[6];
 } applied[] = {
     {{"--to", "10.0.0.1:80", "GET http://web/old/x?y=1"},
-     {"{\"to\":\"10.0.0.1:80\",\"direction\":\"outbound\",\"service\":\"default/web\",\"service_documented\":true,\"route\":{\"kind\":\"HTTPRoute\","
+     {"{\"to\":\"10.0.0.1:80\",\"direction\":\"outbound\",\"protocol\":\"http/1.1\",\"service\":\"default/web\",\"service_documented\":true,\"route\":{\"kind\":\"HTTPRoute\","
       "\"namespace\":\"default\",\"name\":\"web\",\"rule\":0,\"rule_name\":\"moved\",\"match\":{\"path\":{\"type\":\"PathPrefix\","
       "\"value\":\"/old\"},\"method\":null,\"headers\":[],\"query\":[]}},",
       "\"status\":308,\"redirect\":{\"status\":308,\"location\":\"https://new.example.com/fresh/x?y=1\"},\"backends\":[],",
@@ -201,6 +201,23 @@ static const struct {
       "\"source\":\"annotation kubelb.k8c.io/timeout-tcp-idle on TCPRoute default/db\"}"}},
     {{"--to", "default/grpc:80", "POST /a.B/C"},
      {"\"kind\":\"GRPCRoute\"", "\"match\":{\"path\":null,\"method\":{\"type\":\"Exact\",\"service\":\"a.B\",\"method\":\"C\"},"}},
+    /* Of HTTP/2 the timeouts alone apply; what would happen over HTTP/1 stands apart. */
+    {{"--to", "grpc.default:80", "--protocol", "grpc", "/a.B/C"},
+     {"{\"to\":\"grpc.default:80\",\"direction\":\"outbound\",\"protocol\":\"grpc\",\"service\":\"default/grpc\",", "\"kind\":\"GRPCRoute\"",
+      "\"status\":null,", "\"retry\":null,\"http1_only\":null,\"grpcDeadline\":{\"ms\":0,\"enforced\":false},\"timeouts\":{"}},
+    {{"--to", "grpc.default.svc:80", "--protocol=grpc", "http://grpc/a.B/D", "-H", "Grpc-Timeout: 1500m", "--grpc-deadline=enforce"},
+     {"\"route\":null,\"status\":null,", "\"http1_only\":{\"status\":404,", "\"grpcDeadline\":{\"ms\":1500,\"enforced\":true}"}},
+    {{"--to", "grpc.default.svc.cluster.local:80", "--protocol=http/2", "POST /a.B/C", "-Hcontent-type: application/grpc+proto"},
+     {"\"protocol\":\"grpc\"", "\"kind\":\"GRPCRoute\""}},
+    {{"--to", "default/web:80", "--protocol=http/2", "GET /edit"},
+     {"\"protocol\":\"http/2\"", "\"status\":null,\"redirect\":null,\"backends\":[],\"request_headers\":" NO_EDITS,
+      "\"http1_only\":{\"status\":null,\"redirect\":null,\"backends\":[{\"kind\":\"Service\"", "\"remove\":[\"F\",\"b\",\"D\"]}"}},
+    {{"--to", "default/web:80", "--protocol=http/2", "POST /retry?q=7", "-H", "x-a: v"},
+     {"\"http1_only\":{\"status\":null,", "\"retry\":{\"attempts\":2,", "\"request\":{\"value\":\"600ms\"", "\"backendRequest\":{\"value\":\"300ms\""}},
+    {{"--to", "default/web:80", "--protocol=http/2", "GET /ext"}, {"\"status\":null,", "\"http1_only\":{\"status\":500,"}},
+    /* The limits of a head are HTTP/1's. */
+    {{"--to", "default/plain:80", "--protocol=http/2", "--max-target-size=64", "GET /0123456789012345678901234567890123456789012345678901234567890123"},
+     {"\"status\":null,"}},
     {{"--to", "default/plain:80", "GET /"},
      {"\"service\":\"default/plain\",\"service_documented\":true,\"route\":null,\"status\":null", "\"request\":{\"value\":\"0s\""}},
     {{"--to", "default/plain:80", "GET /", "--from-namespace", "client"},
@@ -212,7 +229,7 @@ static const struct {
     /* Of a Service without a document the port is that of the connection. */
     {{"--to", "default/far:8080", "GET http://me:secret@web:81/a"}, {"\"location\":\"http://web:8080/a\""}},
     {{"--to", "[fd00::1]:443", "--direction=inbound"},
-     {"{\"to\":\"[fd00::1]:443\",\"direction\":\"inbound\",\"service\":null,\"service_documented\":false,\"route\":null,\"status\":null,"}},
+     {"{\"to\":\"[fd00::1]:443\",\"direction\":\"inbound\",\"protocol\":null,\"service\":null,\"service_documented\":false,\"route\":null,\"status\":null,"}},
     /* Of Services that nothing names. */
     {{"--to", "nowhere/none:80", "GET /"},
      {"\"service\":\"nowhere/none\",\"service_documented\":false,\"route\":null,\"status\":null,", "\"backends\":[],", "\"request\":{\"value\":\"0s\""}},
@@ -299,6 +316,22 @@ static const struct {
     {{"--to", "10.0.0.1:80", "POST /", "-HContent-Length: 1", "-HTransfer-Encoding: chunked"}, 64, "400 request_ambiguous"},
     {{"--to", "10.0.0.1:80", "GET /0123456789012345678901234567890123456789012345678901234567890123", "--max-target-size=64"}, 64,
      "414 head_too_large"},
+    {{"--to", "web.default:80:80", "GET /"}, 64, "NAME.NAMESPACE:PORT as web.default:80"},
+    {{"--to", "web.default.pod:80", "GET /"}, 64, "--to: \"web.default.pod:80\""},
+    {{"--to", "web.default.svc.elsewhere:80", "GET /"}, 64, "--to"},
+    {{"--to", "web.:80", "GET /"}, 64, "--to"},
+    {{"--to", ".default:80", "GET /"}, 64, "--to"},
+    {{"--to", "10.96.0.300:80", "GET /"}, 64, "--to"},
+    {{"--to", "10.0.0.1:80", "--protocol=http/2"}, 64, "the request is missing; with --protocol http/2 give METHOD URL"},
+    {{"--to", "10.0.0.1:80", "--protocol=grpc"}, 64, "with grpc /package.Service/Method"},
+    {{"--to", "10.0.0.1:80", "--protocol=grpc", "/a"}, 64, "\"/a\" is not accepted; give a gRPC method as /package.Service/Method"},
+    {{"--to", "10.0.0.1:80", "--protocol=grpc", "/a/"}, 64, "a gRPC method"},
+    {{"--to", "10.0.0.1:80", "--protocol=grpc", "//b"}, 64, "a gRPC method"},
+    {{"--to", "10.0.0.1:80", "--protocol=grpc", "/a/b?c"}, 64, "a gRPC method"},
+    {{"--to", "10.0.0.1:80", "--protocol=grpc", "a.B/C"}, 64, "a gRPC method"},
+    {{"--to", "10.0.0.1:80", "--protocol=grpc", "GET /a.B/C"}, 64, "a gRPC method"},
+    {{"--to", "10.0.0.1:80", "--protocol=grpc", "https://a/a.B/C"}, 64, "TLS"},
+    {{"--to", "10.0.0.1:80", "--protocol=http/2", "G(T /"}, 64, "no end sends this request: "},
     {{"--to", "10.0.0.1:80", "--config", "!"}, 65, "error: "},
     {{"--to", "10.0.0.1:80", "--config", "/nonexistent/lapse"}, 65, "/nonexistent/lapse"},
 };
@@ -336,6 +369,10 @@ static void requests(void **state)
 	    {{"--to", "10.9.0.1:80", "GET web/"}, "GET web/ HTTP/1.1, host 10.9.0.1\n"},
 	    {{"--config", "@", "--to", "default/web:80", "GET /", "--cluster-domain=example.org"},
 	     "GET / HTTP/1.1, host web.default.svc.example.org\n"},
+	    {{"--to", "web.x:80", "--protocol=http/2", "GET http://web/a"}, "GET /a HTTP/2, host web\n"},
+	    {{"--to", "web.x:80", "--protocol=grpc", "/a.B/C"}, "POST /a.B/C HTTP/2, gRPC, host web.x.svc.cluster.local\n"},
+	    {{"--to", "web.x:80", "--protocol=grpc", "POST /a.B/C"}, "POST /a.B/C HTTP/2, gRPC, host web.x.svc.cluster.local\n"},
+	    {{"--to", "web.x:80", "--protocol=grpc", "POST", "http://h/a.B/C"}, "POST /a.B/C HTTP/2, gRPC, host h\n"},
 	    {{"--to", "10.9.0.1:80"}, "none: a connection of opaque bytes\n"},
 	};
 
