@@ -1,4 +1,5 @@
 """The chart on a real kube-apiserver: valid to the letter, and what its policy makes of pods."""
+import contextlib
 import copy
 import json
 import os
@@ -107,11 +108,21 @@ def names(pod):
     return [each["name"] for each in pod["spec"].get("initContainers", [])], [each["name"] for each in pod["spec"]["containers"]]
 
 
+@contextlib.contextmanager
+def released(space):
+    """Whatever becomes of the block: the release is gone afterwards, since its policies are the whole cluster's."""
+    try:
+        yield
+    finally:
+        helm(space, "uninstall", "lapse", "--ignore-not-found")
+
+
 def installed(space, given, tag):
-    """Installs or upgrades the chart, and waits until its policy is in force: a pod has that tag."""
+    """Installs or upgrades the chart, and waits until its policies are in force: a pod has that tag, another a warning."""
     helm(space, "upgrade", "--install", "lapse", CHART, "-f", values(space, {**given, "image": {"repository": "lapse", "tag": tag}}))
     space.cluster.kubectl("label", "--overwrite", "namespace", space.name, "lapse.proxy/inject=enabled")
     until(lambda: f'"lapse:{tag}"' in create(space, BARE, check=False).stdout, "the policy injects nothing", 20, 0.2)
+    until(lambda: "not injected" in create(space, changed(hostNetwork=True), check=False).stdout, "the policy warns of nothing", 20, 0.2)
 
 
 @case(mode="api", alone=True)
@@ -123,18 +134,18 @@ def three_ways(space):
     other = copy.copy(space)
     other.name = plain
     differ = []
-    for number, (label, (given, flags)) in enumerate(SAME.items()):
-        installed(space, given, f"v{number}")
-        for name, pod in PODS.items():
-            done = subprocess.run([BUILT, "inject", f"--image=lapse:v{number}", *flags], input=json.dumps(pod),
-                                  capture_output=True, text=True, timeout=60)
-            expect(done.returncode == 0, done.stderr)
-            text = other.kubectl("create", "--dry-run=client", "-o", "json", "-f", "-", input=done.stdout).stdout
-            ours = made(other, json.loads(text))
-            theirs = made(space, pod)
-            if ours != theirs:
-                differ.append(f"{label}, {name}:\n{json.dumps(ours, sort_keys=True)}\n{json.dumps(theirs, sort_keys=True)}")
-    helm(space, "uninstall", "lapse")
+    with released(space):
+        for number, (label, (given, flags)) in enumerate(SAME.items()):
+            installed(space, given, f"v{number}")
+            for name, pod in PODS.items():
+                done = subprocess.run([BUILT, "inject", f"--image=lapse:v{number}", *flags], input=json.dumps(pod),
+                                      capture_output=True, text=True, timeout=60)
+                expect(done.returncode == 0, done.stderr)
+                text = other.kubectl("create", "--dry-run=client", "-o", "json", "-f", "-", input=done.stdout).stdout
+                ours = made(other, json.loads(text))
+                theirs = made(space, pod)
+                if ours != theirs:
+                    differ.append(f"{label}, {name}:\n{json.dumps(ours, sort_keys=True)}\n{json.dumps(theirs, sort_keys=True)}")
     space.cluster.kubectl("delete", "namespace", plain, "--wait=false")
     expect(not differ, "\n".join(differ)[:6000])
 
@@ -142,29 +153,31 @@ def three_ways(space):
 @case(mode="api", alone=True)
 def policy(space):
     """Who is injected and who is not, once and not twice, and what kubectl is told."""
-    installed(space, {}, "one")
-    for name, (pod, said) in LEFT.items():
-        done = create(space, pod)
-        expect('"name": "lapse-' not in done.stdout, f"{name}: injected")
-        expect(said is None or said in done.stdout, f"{name}: no warning with \"{said}\": {done.stdout[:300]}")
-    done = create(space, annotated({"lapse.proxy/skip-inbund-ports": "25", "lapse.proxy/close-wait-timeout": "1d", "config.linkerd.io/proxy-cpu-limit": "1"}))
-    expect("unknown annotation, left alone: lapse.proxy/skip-inbund-ports;" in done.stdout, done.stdout[:400])
-    expect('not accepted, left out: lapse.proxy/close-wait-timeout: "1d"' in done.stdout, done.stdout[:400])
-    expect("close-wait-timeout=1d" not in done.stdout and '"name": "lapse-proxy"' in done.stdout, "it is not injected, or with the wrong value")
-    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {
-        "selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": BARE["metadata"], "spec": changed(hostNetwork=True)["spec"]}}}
-    expect("not injected: it has hostNetwork" in create(space, deployment).stdout, "no warning for a Deployment")
-    for spec in ({}, {"containers": []}, {"initContainers": [{"name": "a", "image": "a:1"}]}):
-        text = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "none"}, "spec": spec})
-        said = space.kubectl("create", "--validate=false", "-f", "-", input=text, check=False).stdout
-        expect("spec.containers: Required value" in said and "policy" not in said, f"a pod without containers: {said}")
-    twice = made(space, made(space, BARE))
-    expect(names(twice) == (["lapse-init", "lapse-proxy"], ["web"]), f"twice: {names(twice)}")
-    # Without the label: only who asks for it.
-    space.cluster.kubectl("label", "namespace", space.name, "lapse.proxy/inject-")
-    until(lambda: not names(made(space, BARE))[0], "injected without the label", 20, 0.2)
-    expect(names(made(space, annotated({"lapse.proxy/inject": "enabled"})))[0] == ["lapse-init", "lapse-proxy"], "a pod that asks is not injected")
-    helm(space, "uninstall", "lapse")
+    with released(space):
+        installed(space, {}, "one")
+        for name, (pod, said) in LEFT.items():
+            done = create(space, pod)
+            expect('"name": "lapse-' not in done.stdout, f"{name}: injected")
+            expect(said is None or said in done.stdout, f"{name}: no warning with \"{said}\": {done.stdout[:300]}")
+        done = create(space, annotated({"lapse.proxy/skip-inbund-ports": "25", "lapse.proxy/close-wait-timeout": "1d",
+                                        "config.linkerd.io/proxy-cpu-limit": "1"}))
+        expect("unknown annotation, left alone: lapse.proxy/skip-inbund-ports;" in done.stdout, done.stdout[:400])
+        expect('not accepted, left out: lapse.proxy/close-wait-timeout: "1d"' in done.stdout, done.stdout[:400])
+        expect("close-wait-timeout=1d" not in done.stdout and '"name": "lapse-proxy"' in done.stdout, "it is not injected, or with the wrong value")
+        deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {
+            "selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": BARE["metadata"], "spec": changed(hostNetwork=True)["spec"]}}}
+        expect("not injected: it has hostNetwork" in create(space, deployment).stdout, "no warning for a Deployment")
+        for spec in ({}, {"containers": []}, {"initContainers": [{"name": "a", "image": "a:1"}]}):
+            text = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "none"}, "spec": spec})
+            said = space.kubectl("create", "--validate=false", "-f", "-", input=text, check=False).stdout
+            expect("spec.containers: Required value" in said and "policy" not in said, f"a pod without containers: {said}")
+        twice = made(space, made(space, BARE))
+        expect(names(twice) == (["lapse-init", "lapse-proxy"], ["web"]), f"twice: {names(twice)}")
+        # Without the label: only who asks for it.
+        space.cluster.kubectl("label", "namespace", space.name, "lapse.proxy/inject-")
+        until(lambda: not names(made(space, BARE))[0], "injected without the label", 20, 0.2)
+        asks = names(made(space, annotated({"lapse.proxy/inject": "enabled"})))
+        expect(asks[0] == ["lapse-init", "lapse-proxy"], "a pod that asks is not injected")
     left = space.cluster.kubectl("get", "mutatingadmissionpolicies,mutatingadmissionpolicybindings,validatingadmissionpolicies", "-o", "name").stdout
     expect("lapse" not in left, f"uninstall leaves {left}")
 
@@ -186,15 +199,15 @@ def forbidden(space, level):
     safe = {"allowPrivilegeEscalation": False, "runAsNonRoot": True, "runAsUser": 1000, "capabilities": {"drop": ["ALL"]},
             "seccompProfile": {"type": "RuntimeDefault"}}
     pod = changed(containers=[{"name": "web", "image": "web:1", "securityContext": safe}])
-    installed(space, {}, level)
-    space.cluster.kubectl("label", "namespace", space.name, f"pod-security.kubernetes.io/enforce={level}")
-    said = ""
-    for _ in range(50):
-        said = create(space, pod, check=False).stdout
-        if "violates" in said:
-            break
-        time.sleep(0.2)
-    helm(space, "uninstall", "lapse")
+    with released(space):
+        installed(space, {}, level)
+        space.cluster.kubectl("label", "namespace", space.name, f"pod-security.kubernetes.io/enforce={level}")
+        said = ""
+        for _ in range(50):
+            said = create(space, pod, check=False).stdout
+            if "violates" in said:
+                break
+            time.sleep(0.2)
     if "violates" not in said:
         raise Failure(f"it is not refused: {said[:500]}")
     expect("lapse-init" in said and "NET_ADMIN" in said, said)
