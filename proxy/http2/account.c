@@ -291,7 +291,6 @@ void account_cut(struct session *session, struct stream *stream)
 	stream_enter(stream, STREAM_CUT);
 	stream->last = session_now(session);
 	session->streams.cut++;
-	session->resets++;
 	session->parted = true;
 	account_watch(session, stream);
 	if (!session_open(session))

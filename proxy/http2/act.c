@@ -81,7 +81,7 @@ static unsigned act_grpc_status(enum reason_id reason, int status)
 	case REASON_SERVER_VANISHED:
 		return GRPC_UNAVAILABLE;
 	default:
-		return status != 503 ? GRPC_DEADLINE_EXCEEDED : GRPC_UNAVAILABLE;
+		return status != 502 && status != 503 ? GRPC_DEADLINE_EXCEEDED : GRPC_UNAVAILABLE;
 	}
 }
 
@@ -124,6 +124,9 @@ static void act_put_reset(struct session *session, enum flow_way way, uint32_t i
 {
 	struct conn *conn = session->conn;
 
+	if (way == FLOW_UP && session->server_lost)
+		return;
+	session->resets += way == FLOW_UP;
 	session->no_memory |= frame_put_reset(&session->flows[way].own, id, code) != 0;
 	metrics_add(conn->worker->metrics, METRIC_STREAM_RESETS, conn->direction, BY_PROXY, code, 0, 1);
 }
@@ -171,6 +174,29 @@ void act_cut(struct session *session, struct stream *stream, struct cause cause,
 	if (!stream->late)
 		act_end_at_client(session, stream, status);
 	account_cut(session, stream);
+}
+
+bool act_lost(struct session *session, struct cause cause, const char *format, ...)
+{
+	const struct flow *down = &session->flows[FLOW_DOWN];
+	struct stream_walk walk = {0};
+	struct stream *stream;
+	char what[256];
+	va_list arguments;
+
+	if (!down->greeted || down->goaway || !flow_at_rest(down))
+		return false;
+	va_start(arguments, format);
+	vsnprintf(what, sizeof what, format, arguments);
+	va_end(arguments);
+	session->server_lost = session->leaving = true;
+	while ((stream = stream_next(&session->streams, &walk))) {
+		if (stream->stage != STREAM_REQUEST && stream->stage != STREAM_WAIT)
+			continue;
+		act_cut(session, stream, cause, reason_row(cause.reason)->status, "%s", what);
+		session->lost++;
+	}
+	return session->lost;
 }
 
 void act_late(struct session *session, enum flow_way way, uint32_t id)

@@ -14,6 +14,10 @@
 void act_cut(struct session *session, struct stream *stream, struct cause cause, int status, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* The server's connection has ended. Streams of which no response head has passed get their answer, unless the server itself has said
+ * GOAWAY, or what it said last is half a frame. False: none got one. */
+bool act_lost(struct session *session, struct cause cause, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 /* Whether a frame or block of the stream is half on its way there. */
 bool act_is_passing(const struct flow *flow, uint32_t id);
 

@@ -49,7 +49,7 @@ static bool proto_http2_flush(struct conn *conn)
 		return false;
 	}
 	/* The server first: what a client is told of a stream's end comes after the server was. */
-	for (int way = 0; way < FLOW_WAYS; way++) {
+	for (int way = session->server_lost ? FLOW_DOWN : FLOW_UP; way < FLOW_WAYS; way++) {
 		verdict = flow_flush(session, (enum flow_way)way);
 		if (verdict == FLOW_NO_MEMORY)
 			conn_close(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
@@ -130,10 +130,16 @@ static void proto_http2_verdict(struct conn *conn, enum flow_way way, enum flow_
 	}
 }
 
-/* How many streams are open, in words. */
+/* Streams that the end of the connection ends. */
+static uint32_t proto_http2_unfinished(const struct conn *conn)
+{
+	return session_open(conn->session) + conn->session->lost;
+}
+
+/* How many they are, in words. */
 static const char *proto_http2_open_words(const struct conn *conn, struct text *out)
 {
-	uint32_t open = session_open(conn->session);
+	uint32_t open = proto_http2_unfinished(conn);
 
 	text_printf(out, "%u stream%s open", open, open == 1 ? "" : "s");
 	return out->data;
@@ -170,13 +176,13 @@ static void proto_http2_done_if_complete(struct conn *conn)
 	if (proto_http2_ended_by_goaway(conn))
 		return;
 	proto_http2_open_words(conn, &open);
-	if (conn->first_fin == BY_CLIENT && session_open(conn->session))
+	if (conn->first_fin == BY_CLIENT && proto_http2_unfinished(conn))
 		conn_close(conn, (struct cause){.reason = REASON_CLIENT_ABORTED_WAIT, .by = BY_CLIENT, .timer = TIMEOUT_NONE, .at_rest = true},
 		           "the client closed with %s", open_bytes);
 	else if (conn->first_fin == BY_CLIENT)
 		conn_close(conn, cause_of(REASON_CLIENT_CLOSED_IDLE), "the client closed after %u request%s", conn->session->opened,
 		           conn->session->opened == 1 ? "" : "s");
-	else if (session_open(conn->session))
+	else if (proto_http2_unfinished(conn))
 		conn_close(conn, (struct cause){.reason = REASON_SERVER_CLOSED_EARLY, .by = BY_SERVER, .timer = TIMEOUT_NONE, .at_rest = true},
 		           "the server closed with %s", open_bytes);
 	else
@@ -203,7 +209,7 @@ static void proto_http2_settle(struct conn *conn)
 
 	if (proto_http2_over(conn) || conn->proto != &proto_http2 || !proto_http2_flush(conn))
 		return;
-	if (session->streams.cut > CUT_MOST) {
+	if (session->streams.cut > CUT_MOST && !session->server_lost) {
 		proto_http2_end(conn, cause_of(REASON_H2_PROTOCOL_ERROR), CODE_ENHANCE_YOUR_CALM,
 		                "timers ended more than %d streams within 10 s", (int)CUT_MOST);
 		return;
@@ -220,12 +226,23 @@ static void proto_http2_settle(struct conn *conn)
 
 /* --- bytes --- */
 
+/* The server has finished: it answers nobody any more. */
+static bool proto_http2_answer_lost(struct conn *conn)
+{
+	char name[ADDR_TEXT_SIZE];
+
+	return act_lost(conn->session, cause_of(REASON_SERVER_CLOSED_EARLY), "%s closed the connection before a response came",
+	                addr_format(conn_destination(conn), name));
+}
+
 static void proto_http2_finished(struct conn *conn, enum flow_way way)
 {
 	struct leg *to = way == FLOW_UP ? &conn->upstream->leg : &conn->client;
 
 	proto_http2_verdict(conn, way, flow_finish(conn->session, way));
 	if (proto_http2_over(conn))
+		return;
+	if (way == FLOW_DOWN && conn->first_fin == BY_PEER && proto_http2_answer_lost(conn) && !proto_http2_flush(conn))
 		return;
 	if (conn->first_fin == BY_PEER) {
 		conn->first_fin = way == FLOW_UP ? BY_CLIENT : BY_SERVER;
@@ -344,8 +361,13 @@ static void proto_http2_server_failed(struct conn *conn)
 	}
 	if (proto_http2_over(conn) || proto_http2_ended_by_goaway(conn))
 		return;
-	conn_close(conn, cause_of(REASON_SERVER_RESET), "%s reset the connection after %llu bytes, with %s", name,
-	           (unsigned long long)server->received, proto_http2_open_words(conn, &open));
+	proto_http2_open_words(conn, &open);
+	if (act_lost(conn->session, cause_of(REASON_SERVER_RESET), "%s reset the connection before a response came", name))
+		proto_http2_end(conn, cause_of(REASON_SERVER_RESET), CODE_NO_ERROR, "%s reset the connection after %llu bytes, with %s", name,
+		                (unsigned long long)server->received, open_bytes);
+	else
+		conn_close(conn, cause_of(REASON_SERVER_RESET), "%s reset the connection after %llu bytes, with %s", name,
+		           (unsigned long long)server->received, open_bytes);
 }
 
 /* --- other events --- */
@@ -446,7 +468,7 @@ static void proto_http2_ended(struct conn *conn)
 {
 	struct session *session = conn->session;
 
-	session->open_at_end = session_open(session);
+	session->open_at_end = proto_http2_unfinished(conn);
 	account_all(session);
 	session_clear(session);
 }

@@ -133,7 +133,8 @@ DEATHS = {"waiting": ("wait", None), "head": ("response", 200), "body": ("respon
 
 @case(ways=WAYS, each={f"{how} {state}": (how, state) for how in ("fin", "rst") for state in DEATHS})
 def server_dies(pod, row):
-    """A server that ends its connection in the middle: a record for every stream that was open, and the connection's, by server."""
+    """A server that ends its connection in the middle: a record for every stream that was open, and the connection's, by server; an answer
+    for those that had no response head."""
     how, state = row
     phase, status = DEATHS[state]
     client, server = begun(pod)
@@ -151,7 +152,9 @@ def server_dies(pod, row):
     expect(record["streams_open"] == 3, f"{record}")
     for stream in streams:
         found = pod.record(msg=FAILED, stream=stream.id, by="server", phase=phase)
-        expect(found.get("status") == status, f"{found}")
+        expect(found.get("status") == (status or 502), f"{found}")
+        if not status:
+            check_own(stream, reason, status=502)
         expect(status is None or found["stream_sent_client"] == (10 if state == "body" else 0), f"{found}")
 
 

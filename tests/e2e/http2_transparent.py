@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 
-from .harness import (CLOSED, DEAD_PORTS_TOO, Http2, black_hole, case, expect, frames, http, ok, pair, parked, punctual, request, serving,
+from .harness import (CLOSED, DEAD_PORTS_TOO, Http2, black_hole, case, check_own, expect, frames, http, ok, pair, parked, punctual, request, serving,
                       together, took, until)
 from .harness.frames import (ACK, CONTINUATION, DATA, END_HEADERS, FRAME_SIZE, GOAWAY, HEADERS, MAX_STREAMS, PADDED, PING, PREFACE, PRIORITY,
                              PUSH_PROMISE, RST_STREAM, SETTINGS, SETTINGS_ACK, TABLE_SIZE, WINDOW, WINDOW_UPDATE, data, frame, goaway,
@@ -409,23 +409,29 @@ def back_pressure(pod):
 
 # Ends.
 
-@case(ways=WAYS, each={"client fin": ("client", "fin"), "client rst": ("client", "rst"), "server fin": ("server", "fin"), "server rst": ("server", "rst")})
+@case(ways=WAYS, each={f"{side} {how}{' with a call' * call}": (side, how, call) for side in ("client", "server") for how in ("fin", "rst")
+                       for call in (False, True)})
 def ends_travel(pod, row):
-    """A FIN or RST of either side arrives at the other as such, also with a call under way, behind every byte before it."""
-    side, how = row
+    """A FIN or RST of either side arrives at the other as such, behind every byte before it. Only a call that its server leaves without a
+    word is answered, with status 14; then the connection ends by FIN."""
+    side, how, call = row
     app = pod.app(parked)
     pod.start()
     client, server = pair(pod, app)
-    stream = client.call(end=False)
-    server.headed(stream.id)
-    ends = {"client": (client, server), "server": (server, client)}[side]
-    ends[0].send(ping(b"farewell"))
-    ends[1].until(lambda: any(each.kind == PING for each in ends[1].frames), "the last frame did not arrive")
-    getattr(ends[0].peer, how)()
-    ends[1].ends(how)
+    if call:
+        stream = client.call(end=False)
+        server.headed(stream.id)
+    left, told = (client, server) if side == "client" else (server, client)
+    left.send(ping(b"farewell"))
+    told.until(lambda: any(each.kind == PING for each in told.frames), "the last frame did not arrive")
+    getattr(left.peer, how)()
+    answered = call and side == "server"
+    told.ends("fin" if answered else how)
+    if answered:
+        check_own(stream, {"fin": "server_closed_early", "rst": "server_reset"}[how], grpc=14, unfinished=True)
     if how == "fin":
-        ends[1].send(ping(b"not over"))
-        ends[0].until(lambda: any(each.kind == PING for each in ends[0].frames), "the other direction ended too")
+        told.send(ping(b"not over"))
+        left.until(lambda: any(each.kind == PING for each in left.frames), "the other direction ended too")
 
 
 @case(ways=WAYS)
