@@ -5,6 +5,7 @@
 
 #include "lib/buf.h"
 #include "proxy/connection/conn.h"
+#include "proxy/connection/steer.h"
 #include "proxy/connection/worker.h"
 #include "proxy/exchange/exchange.h"
 #include "proxy/http2/header.h"
@@ -59,6 +60,7 @@ void head_begin(struct session *session)
 {
 	buf_clear(&session->list);
 	session->list_over = false;
+	session->no_memory |= !steer_renew(session->conn); /* the target that is asked below is of the newest policy, or it is gone */
 	session->keep_list = head_is_wanted(session->conn);
 	memset(session->method, 0, sizeof session->method);
 	memset(session->path, 0, sizeof session->path);

@@ -4,6 +4,8 @@ import time
 
 from .harness import (CLOSED, FAILED, Http2, case, check_own, check_trailers, configured, document, expect, frames, pair, parked, punctual,
                       route, rule, service, together)
+from .harness import until
+from .harness.documents import readings
 from .harness.frames import CANCEL, CONTINUATION, DATA, END_STREAM, HEADERS, frame, headers, message
 
 WAYS = ("in4", "out6")
@@ -443,6 +445,22 @@ def per_method(pod, row):
     check_own(victim, "request_timeout", grpc=4)
     cancelled(server, victim.id)
     pod.record(stream=victim.id, timer="request", value="500ms", set_by=re.compile(source), msg=FAILED)
+
+
+@case(ways=("out4",))
+def read_again_between_streams(pod):
+    """Documents are read again while a connection lives: each stream has the timers of the newest reading, and nothing is left of the others."""
+    app, documents = pod.app(parked), configured(pod, service("web", pod.address), route("web", rule("/", {"request": "300ms"})))
+    pod.start("--config", documents.path)
+    client, server = pair(pod, app)
+    for number, seconds in enumerate((0.3, 0.5, 0.4, 0.6)):
+        if number:
+            documents.replace("all.yaml", service("web", pod.address), route("web", rule("/", {"request": f"{seconds * 1000:.0f}ms"})))
+            until(lambda expected=number + 1: readings(pod) == expected, "not read again")
+        time.sleep(0.1) # the workers have taken it up, and the one before is gone
+        with punctual(seconds):
+            client.finished(stream := client.request("/"))
+        check_own(stream, "request_timeout")
 
 
 @case(ways=("out4",))
