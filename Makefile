@@ -58,7 +58,7 @@ PROXY := main docs ready \
 	$(addprefix admin/,walk admin admin_host admin_pages admin_metrics admin_config admin_view admin_html admin_files) \
 	$(addprefix config/,config watch podinfo annotations annotations_value linkerd diagnostics yaml yaml_tree fields catalog manifest manifest_kubelb manifest_service \
 	  manifest_ingress manifest_profile manifest_route manifest_rule manifest_filter manifest_reference manifest_text regex) \
-	$(addprefix policy/,policy policy_build policy_attach route route_table profile filter budget terms reload) \
+	$(addprefix policy/,policy policy_build policy_attach policy_note route route_table profile filter budget terms reload) \
 	$(addprefix dns/,resolve resolve_channel)
 
 LIB_O := $(LIB:%=$(OUT)/obj/lib/%.o)

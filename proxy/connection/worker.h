@@ -102,7 +102,6 @@ struct worker {
 	struct terms_book terms;              /* the policy of new connections and requests, and what they go by */
 	_Atomic(struct policy *) next_policy; /* a reference, taken up at the end of the round; NULL */
 	uint64_t random;
-	uint32_t told_http1_only; /* the turn of `terms` for which a line said that rules do less for HTTP/2 */
 	struct slab *conn_memory, *exchange_memory, *stream_memory; /* owned */
 	struct buf spares[WORKER_SPARES]; /* owned, empty: memory for the next requests */
 	size_t spare_count;

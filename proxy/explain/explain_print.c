@@ -66,9 +66,11 @@ static bool explain_print_stays(const struct explanation *explanation)
 	return true;
 }
 
-/* Whether its rule does more than to bring timeouts. */
+/* Whether its rule does more than to bring timeouts, and that is for HTTP/1 only; a TCPRoute takes connections, whatever they carry. */
 static bool explain_print_acts(const struct explanation *explanation)
 {
+	if (explanation->choice.rule && explanation->rule.kind == KIND_TCP_ROUTE)
+		return false;
 	return explanation->status || !explain_print_stays(explanation) || explanation->host || explanation->path ||
 	       explanation->request_headers.count || explanation->response_headers.count || explanation->choice.retry;
 }

@@ -26,23 +26,6 @@
 
 /* --- beginnings --- */
 
-/* Once a configuration. */
-static void account_tell_http1_only(const struct conn *conn, const struct policy_choice *choice)
-{
-	struct worker *worker = conn->worker;
-	struct policy_rule_view view;
-
-	if (!choice->rule || worker->told_http1_only == worker->terms.turn)
-		return;
-	if (choice->refusal == REASON_NONE && !choice->address && !choice->filters && !choice->retry)
-		return;
-	worker->told_http1_only = worker->terms.turn;
-	policy_rule_view(choice->rule, &view);
-	log_message(worker->log, LOG_WARN,
-	            "%s has met an HTTP/2 request: its timeouts apply, what it chooses, filters or retries is for HTTP/1 only for now; said once for all "
-	            "rules", view.text);
-}
-
 /* What applies to the request: its rule's timeouts. What a rule would choose, filter or retry is for HTTP/1. */
 static struct terms *account_terms(struct session *session)
 {
@@ -50,6 +33,7 @@ static struct terms *account_terms(struct session *session)
 	struct route_request request;
 	struct request_head head;
 	struct policy_choice choice;
+	const char *note;
 
 	if (!steer_renew(conn))
 		return NULL;
@@ -57,7 +41,9 @@ static struct terms *account_terms(struct session *session)
 	if (head.path.length && policy_target_has_routes(conn->target)) {
 		route_request_read(&request, &head);
 		policy_route(conn->target, &request, &choice);
-		account_tell_http1_only(conn, &choice);
+		note = policy_note_http1_only(conn->target, &choice);
+		if (note)
+			log_message(conn->worker->log, LOG_WARN, "%s; a request of HTTP/2 has come", note);
 	} else {
 		policy_target_choice(conn->target, &choice);
 	}

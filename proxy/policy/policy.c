@@ -50,6 +50,7 @@ static void policy_inherit_budgets(struct policy *policy, const struct policy *b
 void policy_supersede(struct policy *policy, struct policy *before)
 {
 	policy_inherit_budgets(policy, before);
+	policy_note_inherit(policy, before);
 	policy->before = before;
 }
 

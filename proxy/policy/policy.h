@@ -130,6 +130,11 @@ void policy_connection(const struct policy_target *target, const char *server_na
  * itself works then. For explain. */
 void policy_choose_able(struct policy_choice *choice);
 
+/* For a request of HTTP/2: the sentence which says that this choice does more for HTTP/1, once for each route, profile or Service, whoever
+ * said it before: check-config and the log at load where documents tell that HTTP/2 is spoken there (GRPCRoute, appProtocol). NULL: there is
+ * nothing to say. */
+const char *policy_note_http1_only(const struct policy_target *target, const struct policy_choice *choice);
+
 /* One more than the greatest number of a choice. */
 unsigned policy_numbers(const struct policy *policy);
 

@@ -16,6 +16,7 @@ struct attachment {
 	struct timeouts base; /* all levels below the routes */
 	bool mesh;            /* there are routes with this Service as parent, for clients like us: only they count */
 	bool acts;            /* they decide, filter and split too; otherwise routes bring nothing but timeouts */
+	bool http2;           /* documents say that HTTP/2 is spoken there */
 	enum kind winner;     /* of these, the kind that counts: GRPCRoute over HTTPRoute over TLSRoute over TCPRoute */
 	bool consumer;        /* of our namespace, not the Service's */
 	struct route_entry *entries;
@@ -195,6 +196,39 @@ static void policy_attach_backends(struct attachment *attachment, const struct o
 	}
 }
 
+/* --- HTTP/2 --- */
+
+/* GEP-1911, and what meshes know beside it. */
+static bool policy_attach_speaks_http2(const struct attachment *attachment)
+{
+	static const char *const protocols[] = {"kubernetes.io/h2c", "h2c", "http2", "grpc"};
+	const struct service *document = attachment->service->document;
+	const struct service_port *port = document ? policy_attach_port(document, attachment->target->port) : NULL;
+
+	for (size_t i = 0; port && port->app_protocol && i < sizeof protocols / sizeof protocols[0]; i++)
+		if (strcmp(port->app_protocol, protocols[i]) == 0)
+			return true;
+	return attachment->mesh && attachment->winner == KIND_GRPC_ROUTE;
+}
+
+/* Whether a request that it takes gets more of it than timeouts. */
+static bool policy_attach_does_more(const struct policy_rule *rule)
+{
+	if (rule->filters || rule->retry || (rule->backend_count && !rule->weight))
+		return true;
+	for (size_t i = 0; i < rule->backend_count; i++)
+		if (rule->backends[i].backend->weight && rule->backends[i].state != BACKEND_SELF)
+			return true;
+	return false;
+}
+
+static void policy_attach_note(struct attachment *attachment, const struct object *object, struct policy_rule *rule)
+{
+	rule->note = policy_note_of(attachment->build, object);
+	if (attachment->http2 && policy_attach_does_more(rule))
+		policy_note_tell(attachment->build, rule->note);
+}
+
 /* --- rules --- */
 
 static bool policy_attach_filters(const struct filters *filters)
@@ -240,11 +274,16 @@ static struct policy_rule *policy_attach_rule(struct attachment *attachment, con
 	policy_build_merge(&rule->timeouts, document->timeouts);
 	policy_build_merge(&rule->timeouts, object->annotated);
 	rule->retry = attachment->target->retry;
+	rule->note = attachment->target->note;
 	if (!attachment->acts)
 		return rule;
 	rule->filters = policy_attach_filters(&document->filters) ? &document->filters : NULL;
 	rule->retry = policy_attach_retry(attachment, route, document);
 	policy_attach_backends(attachment, object, document, rule);
+	if (policy_attach_rank(object->kind) <= 1) /* others take connections, whatever they carry */
+		policy_attach_note(attachment, object, rule);
+	else
+		rule->note = NULL;
 	return rule;
 }
 
@@ -343,6 +382,8 @@ static void policy_attach_routes(struct attachment *attachment, const char *port
 	attachment->target->routed = attachment->acts && policy_attach_rank(attachment->winner) <= 1;
 	if (!attachment->entry_count)
 		return;
+	if (attachment->target->routed) /* what no rule takes is 404 because there is this one, among others */
+		attachment->target->note = policy_note_of(build, &attachment->entries[0].route->object);
 	attachment->target->table = route_table_new(&build->policy->arena, attachment->entries, attachment->entry_count);
 	build->no_memory |= !attachment->target->table;
 }
@@ -401,6 +442,7 @@ static void policy_attach_profile_rule(struct attachment *attachment, const stru
 	*retry = (struct retry){.attempts = UINT32_MAX, .by_class = true, .source = rule->view.text};
 	rule->retry = retry;
 	rule->budget = attachment->target->budget;
+	policy_attach_note(attachment, &profile->object, rule);
 }
 
 static void policy_attach_budget(struct attachment *attachment, const struct profile *profile)
@@ -470,10 +512,15 @@ void policy_attach(struct policy_build *build, const struct policy_service *serv
 	target->timeouts = target->unrouted = attachment.base;
 	if (direction == DIRECTION_OUTBOUND && service->document)
 		target->retry = service->document->object.retry;
-	if (service->links) {
+	if (target->retry)
+		target->note = policy_note_of(build, &service->document->object);
+	if (service->links)
 		policy_attach_decide(&attachment, port_name);
+	attachment.http2 = policy_attach_speaks_http2(&attachment);
+	if (target->retry && attachment.http2)
+		policy_note_tell(build, target->note);
+	if (service->links)
 		policy_attach_routes(&attachment, port_name);
-	}
 	/* What a connection is held to before its first request: an only route's annotations are meant for that too. */
 	if (attachment.sole && !attachment.several)
 		policy_build_merge(&target->timeouts, attachment.sole->object.annotated);

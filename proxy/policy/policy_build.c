@@ -181,14 +181,6 @@ static void policy_build_backends(struct policy_build *build, const struct route
 			policy_build_backend(build, route, gateway, &route->rules[i], &route->rules[i].backends[j]);
 }
 
-static void policy_build_say_grpc(struct policy_build *build, const struct object *route)
-{
-	diagnostics_add(&build->policy->diagnostics, false,
-	                "%s:%u: GRPCRoute %s/%s: of gRPC, which is HTTP/2, its timeouts apply to each call; what it chooses, filters or retries is for HTTP/1 "
-	                "only for now",
-	                route->file, route->line, route->namespace, route->name);
-}
-
 static void policy_build_links(struct policy_build *build)
 {
 	static const enum kind kinds[] = {KIND_HTTP_ROUTE, KIND_GRPC_ROUTE, KIND_TCP_ROUTE, KIND_TLS_ROUTE, KIND_INGRESS};
@@ -198,8 +190,6 @@ static void policy_build_links(struct policy_build *build)
 			const struct route *route = (const struct route *)object;
 			bool gateway = !route->parent_count;
 
-			if (kinds[i] == KIND_GRPC_ROUTE)
-				policy_build_say_grpc(build, object);
 			for (size_t p = 0; p < route->parent_count; p++) {
 				const struct route_parent *parent = &route->parents[p];
 

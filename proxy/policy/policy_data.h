@@ -35,6 +35,13 @@ struct policy_budget {
 	struct budget *budget; /* a reference */
 };
 
+/* Who is to be told that his rules do more for HTTP/1 than for HTTP/2. Workers set `told`, of what is else constant. */
+struct policy_note {
+	const struct object *object; /* the route, profile or Service */
+	const char *text;
+	_Atomic bool told;
+};
+
 struct policy_rule {
 	struct policy_rule_view view;
 	struct timeouts timeouts;
@@ -42,6 +49,7 @@ struct policy_rule {
 	const struct retry *retry;
 	const struct policy_budget *budget;
 	const struct profile_route *profile_route;
+	struct policy_note *note; /* NULL: it brings timeouts and nothing else, or takes whole connections */
 	struct policy_backend *backends; /* none: the destination itself */
 	size_t backend_count;
 	uint64_t weight; /* of all backends */
@@ -65,6 +73,7 @@ struct policy_target {
 	struct timeouts timeouts;        /* of connections, before a request or a server name is known */
 	struct timeouts unrouted;        /* of requests that no rule takes: without what routes say */
 	const struct retry *retry;       /* of these, NULL = none */
+	struct policy_note *note;        /* of these, NULL = there is nothing to tell */
 	const struct route_table *table; /* of HTTP requests; payloads are policy_rules. NULL = none */
 	bool routed;                     /* what the table does not match is no_route */
 	const struct profile *profile;
@@ -101,6 +110,7 @@ struct policy {
 	unsigned numbers;             /* of choices */
 	const struct ports *opaque_ports; /* of the pod, else of its Namespace, inbound; NULL = none */
 	struct policy_budget *budgets;
+	struct map notes;             /* text → policy_note */
 	struct diagnostics diagnostics;
 };
 
@@ -159,6 +169,15 @@ void policy_attach_check_parents(struct policy_build *build, const struct policy
 /* Fills a target of a Service's port, whose names and port are set: levels, rules, profile. port_name NULL = not known. */
 void policy_attach(struct policy_build *build, const struct policy_service *service, enum direction direction, const char *port_name,
                    struct policy_target *target);
+
+/* The note of that object, made on first use; NULL when there is no memory. */
+struct policy_note *policy_note_of(struct policy_build *build, const struct object *object);
+
+/* Says it now, as a diagnostic, unless it was; NULL is fine. */
+void policy_note_tell(struct policy_build *build, struct policy_note *note);
+
+/* What was told under the policy before is not told again. */
+void policy_note_inherit(struct policy *policy, const struct policy *before);
 
 /* The first of `count` numbers for choices. */
 unsigned policy_build_numbers(struct policy_build *build, unsigned count);

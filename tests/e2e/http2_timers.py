@@ -464,6 +464,30 @@ def read_again_between_streams(pod):
 
 
 @case(ways=("out4",))
+def told_once_a_route(pod):
+    """What a rule does beside its timeouts is told once a route: at load of a GRPCRoute, else with the first request, whatever is read again."""
+    edit = {"filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["x"]}}]}
+    parent = {"group": "", "kind": "Service", "name": "call"}
+    objects = (service("web", pod.address), service("call", "10.0.0.9"), route("web", rule("/", **edit)), route("call", edit, kind="GRPCRoute", parent=parent))
+    documents = configured(pod, *objects)
+    app = pod.app(parked)
+    pod.start("--config", documents.path)
+
+    def said():
+        return [line["msg"] for line in pod.proxy.lines if line["level"] == "warn" and "HTTP/2 requests get only" in line["msg"]]
+    expect(len(said()) == 1 and "GRPCRoute default/call: HTTP/2" in said()[0] and re.search(r"all\.yaml:\d+: ", said()[0]), f"at load: {said()}")
+    client, server = pair(pod, app)
+    for number in range(3):
+        stream = client.request("/")
+        server.respond(server.headed(stream.id))
+        client.finished(stream)
+        documents.replace("all.yaml", *objects)
+        until(lambda expected=number + 2: readings(pod) == expected, "not read again")
+    expect(len(said()) == 2 and said()[1].startswith("HTTPRoute default/web: HTTP/2") and said()[1].endswith("a request of HTTP/2 has come"),
+           f"after requests: {said()}")
+
+
+@case(ways=("out4",))
 def per_level(pod):
     """Ingress and KubeLB's levels: a Config's streamIdle holds for a stream whose Ingress says nothing, and not where it does."""
     app = pod.app(parked)

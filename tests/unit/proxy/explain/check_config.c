@@ -21,7 +21,8 @@
 
 #define GRPC \
 	"---\napiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\nmetadata: {name: g}\n" \
-	"spec: {parentRefs: [{group: '', kind: Service, name: web}]}\n"
+	"spec: {parentRefs: [{group: '', kind: Service, name: web}], rules: [{filters: [{type: RequestHeaderModifier,\n" \
+	"  requestHeaderModifier: {remove: [x]}}]}]}\n"
 
 /* Two routes of different kinds on one Service: known only once they are attached. */
 #define CONFLICT \
@@ -45,7 +46,7 @@ static const struct {
     {CONFLICT, false, 0, "1 HTTPRoute, 1 TCPRoute, 1 Service in 1 file; 0 errors, 1 warning\n",
      {"warning: ", "TCPRoute default/b"}},
     {SERVICE("web", "80") GRPC, false, 0, "1 GRPCRoute, 1 Service in 1 file; 0 errors, 1 warning\n",
-     {"warning: ", "GRPCRoute default/g: of gRPC, which is HTTP/2, its timeouts apply to each call"}},
+     {"warning: ", "GRPCRoute default/g: HTTP/2 requests get only its timeouts for now"}},
     {SERVICE("a", "80"), true, 0, "{\"files\":1,\"objects\":{\"Service\":1},\"errors\":[],\"warnings\":[]}\n", {""}},
     {SERVICE("a", "80") SERVICE("b", "0") UNKNOWN, true, 65, "\"errors\":[\"/tmp/lapse-check-", {"error: ", "warning: "}},
     {CONFLICT, true, 0, "\"errors\":[],\"warnings\":[\"", {"TCPRoute default/b"}},
