@@ -59,7 +59,11 @@ def label(each):
     return f"{each.mode}/{each.file} {each.name}"
 
 
-def run_case(cluster, each, watchdog):
+# So many cases of one size that failed are run once more, alone, before they count: two cores are not always there.
+AGAIN_MOST = 3
+
+
+def run_case(cluster, each, watchdog, suffix=""):
     """Why it failed, or None, and how long it took."""
     began = time.monotonic()
     with watchdog.lock:
@@ -69,7 +73,7 @@ def run_case(cluster, each, watchdog):
         if each.mode == "static":
             each.function(cluster, *each.arguments)
         else:
-            space = Space(cluster, re.sub("[^a-z0-9]+", "-", f"{each.file}-{each.name}".lower()).strip("-")[:60].strip("-"))
+            space = Space(cluster, re.sub("[^a-z0-9]+", "-", f"{each.file}-{each.name}".lower()).strip("-")[:54].strip("-") + suffix)
             each.function(space, *each.arguments)
         why = None
     except Failure as failure:
@@ -99,13 +103,14 @@ def evidence(space):
 def run_mode(mode, chosen, options, watchdog):
     began = time.monotonic()
     cluster = Cluster(options.kube, mode, options.on)
-    passed = failed = 0
+    passed, failures = 0, []
     keep = options.keep
 
     def report(each, outcome):
-        nonlocal passed, failed
+        nonlocal passed
         why, took = outcome
-        passed, failed = passed + (not why), failed + bool(why)
+        passed += not why
+        failures.extend([each] if why else [])
         if why or options.verbose:
             print(f"  {'FAIL' if why else 'ok  '} {label(each)}: {each.title} ({took:.1f} s)", flush=True)
         if why:
@@ -122,11 +127,17 @@ def run_mode(mode, chosen, options, watchdog):
         for each in chosen:
             if each.alone:
                 report(each, run_case(cluster, each, watchdog))
+        for each in list(failures) if len(failures) <= AGAIN_MOST else ():
+            if not run_case(cluster, each, watchdog, "-again")[0]:
+                print(f"  passed alone: {label(each)}, which had failed", flush=True)
+                failures.remove(each)
+                passed += 1
+        failed = len(failures)
         print(f"{mode:8} {passed} passed{f', {failed} failed' if failed else ''}; up in {ready:.1f} s, {time.monotonic() - began:.1f} s in all",
               flush=True)
     except Failure as failure:
         print(f"  FAIL {mode}: {failure}", flush=True)
-        failed += len(chosen) - passed - failed
+        failed = len(chosen) - passed
     except SystemExit as end:  # told to end, or a case hangs: its thread cannot be waited for
         cluster.down()
         print(f"{passed} passed, {len(chosen) - passed} failed", flush=True)
