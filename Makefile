@@ -60,12 +60,16 @@ PROXY := main docs ready \
 	  manifest_ingress manifest_profile manifest_route manifest_rule manifest_filter manifest_reference manifest_text regex) \
 	$(addprefix policy/,policy policy_build policy_attach policy_note route route_table profile filter budget terms reload) \
 	$(addprefix dns/,resolve resolve_channel)
+# lapse-publish: its own wing, and what it shares with lapse-proxy.
+PUBLISH := $(addprefix publish/,kinds)
 
 LIB_O := $(LIB:%=$(OUT)/obj/lib/%.o)
 INIT_O := $(INIT:%=$(OUT)/obj/init/%.o)
 PROXY_O := $(PROXY:%=$(OUT)/obj/proxy/%.o)
+PUBLISH_O := $(PUBLISH:%=$(OUT)/obj/proxy/%.o)
 INIT_LIBS := -lnftnl -lnetfilter_conntrack -lmnl
 PROXY_LIBS := $(LLHTTP_LIBS) -lyaml -lpcre2-8 -lcares -lnghttp2
+PUBLISH_LIBS := -lssl -lcrypto -ljansson
 
 UNIT := $(patsubst tests/unit/%.c,$(OUT)/tests/unit/%,$(wildcard tests/unit/*/*.c tests/unit/*/*/*.c))
 PLATFORM := $(patsubst tests/platform/%.c,$(OUT)/tests/platform/%,$(wildcard tests/platform/*.c))
@@ -111,7 +115,7 @@ $(OUT)/obj/%.o: %.c $(OUT)/flags
 $(OUT)/obj/proxy/admin/admin_files.o: $(wildcard proxy/admin/connections.*)
 $(OUT)/obj/proxy/inject/inject_description.o: charts/lapse/files/sidecar.yaml
 
--include $(LIB_O:.o=.d) $(INIT_O:.o=.d) $(PROXY_O:.o=.d) $(wildcard $(OUT)/obj/tests/*.d $(OUT)/obj/tests/*/*.d $(OUT)/obj/tests/*/*/*.d $(OUT)/obj/tests/*/*/*/*.d)
+-include $(LIB_O:.o=.d) $(INIT_O:.o=.d) $(PROXY_O:.o=.d) $(PUBLISH_O:.o=.d) $(wildcard $(OUT)/obj/tests/*.d $(OUT)/obj/tests/*/*.d $(OUT)/obj/tests/*/*/*.d $(OUT)/obj/tests/*/*/*/*.d)
 
 # Unit tests link the room they test, all but its main().
 UNIT_LIBS := -lcmocka $(INIT_LIBS) $(PROXY_LIBS)
@@ -124,6 +128,9 @@ $(OUT)/tests/unit/init/%: $(OUT)/obj/tests/unit/init/%.o $(LIB_O) $(filter-out %
 $(OUT)/tests/unit/proxy/%: $(OUT)/obj/tests/unit/proxy/%.o $(LIB_O) $(filter-out %/main.o,$(PROXY_O))
 	@[ ! -f $(@D) ] || rm $(@D); mkdir -p $(@D); echo '  LINK $@' # a room that became a wing left its binary there
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+$(OUT)/tests/unit/proxy/publish/%: $(OUT)/obj/tests/unit/proxy/publish/%.o $(LIB_O) $(filter-out %_main.o,$(PUBLISH_O)) $(filter-out %/main.o,$(PROXY_O))
+	@mkdir -p $(@D); echo '  LINK $@'
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS) $(PUBLISH_LIBS)
 $(OUT)/tests/platform/%: $(OUT)/obj/tests/platform/%.o
 	@mkdir -p $(@D); echo '  LINK $@'
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lmnl
@@ -131,9 +138,9 @@ $(OUT)/tests/bench/%: $(OUT)/obj/tests/bench/%.o
 	@mkdir -p $(@D); echo '  LINK $@'
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^
 # Fuzz targets are built whole by clang, once each with the code they need.
-build/fuzz/%: $(OUT)/obj/tests/fuzz/%.o $(LIB_O) $(filter-out %/main.o,$(PROXY_O))
+build/fuzz/%: $(OUT)/obj/tests/fuzz/%.o $(LIB_O) $(filter-out %/main.o,$(PROXY_O)) $(filter-out %_main.o,$(PUBLISH_O))
 	@mkdir -p $(@D); echo '  LINK $@'
-	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(PROXY_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(PROXY_LIBS) $(PUBLISH_LIBS)
 
 .SECONDARY:
 test-binaries: all $(UNIT) $(PLATFORM)

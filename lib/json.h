@@ -6,7 +6,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* JSON out (RFC 8259), whatever bytes the values hold. */
+/* JSON out (RFC 8259), whatever bytes the values hold. Hidden, since a library that a program links may have these names too, and
+ * would call ours in the place of its own (jansson: json_null). */
+#pragma GCC visibility push(hidden)
 
 /* Whether a byte stands for itself between quotes. */
 bool json_is_plain(unsigned char byte);
@@ -31,5 +33,7 @@ void json_bool(struct json *json, const char *key, bool value);
 /* A list or an object whose inside is JSON already. */
 void json_raw(struct json *json, const char *key, char bracket, const char *inside);
 void json_null(struct json *json, const char *key);
+
+#pragma GCC visibility pop
 
 #endif

@@ -11,6 +11,7 @@ build=(
     libnftnl-dev libmnl-dev libnetfilter-conntrack-dev # lapse-init: nftables, netlink, conntrack
     libc-ares-dev libyaml-dev libpcre2-dev             # lapse-proxy: names, documents, regular expressions
     libnghttp2-dev                                     # lapse-proxy: header blocks of HTTP/2
+    libjansson-dev libssl-dev                          # lapse-publish: JSON, TLS
     systemtap-sdt-dev                                  # lapse-proxy: probes
 )
 demo=(
@@ -44,7 +45,7 @@ kubernetes=(
     python3-yaml                                                                      # what lapse-proxy inject writes
 )
 foreign=(
-    perl dpkg-dev libssl-dev zlib1g-dev # make insert: curl's tests, fetched as source and built
+    perl dpkg-dev zlib1g-dev # make insert: curl's tests, fetched as source and built
     varnish                             # make insert: varnishtest, which runs HAProxy's
 )
 units=(containerd etcd nginx haproxy redis-server postgresql prometheus victoria-metrics varnish varnishncsa)
@@ -76,7 +77,7 @@ if [ "$ID" != debian ] || ! command -v apt-get >/dev/null; then
     [ "$*" = demo ] && tools+=(python3 ip setpriv curl nginx)
     [ "$*" = build ] || [ "$*" = demo ] || tools+=(python3 ip nft conntrack unshare nsenter setpriv setcap strace curl openssl wrk nginx haproxy
         redis-server psql mariadbd nghttp h2load nghttpd dnsmasq prometheus promtool vmagent chromium bpftrace clang clang-tidy cppcheck mandoc valgrind iptables)
-    headers=(libnftnl/common.h libmnl/libmnl.h libnetfilter_conntrack/libnetfilter_conntrack.h llhttp.h ares.h yaml.h pcre2.h nghttp2/nghttp2.h sys/sdt.h)
+    headers=(libnftnl/common.h libmnl/libmnl.h libnetfilter_conntrack/libnetfilter_conntrack.h llhttp.h ares.h yaml.h pcre2.h nghttp2/nghttp2.h jansson.h openssl/ssl.h sys/sdt.h)
     [ "$*" = build ] || [ "$*" = demo ] || headers+=(cmocka.h)
     for tool in "${tools[@]}"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
     for header in "${headers[@]}"; do
