@@ -9,13 +9,15 @@ import time
 import types
 
 from e2e.chaos import SHORT, client, server
-from e2e.harness import Failure, case, expect, http, ok, request, until
+from e2e.harness import Failure, Http2, case, expect, http, ok, request, serving, until
 from e2e.harness.documents import Directory
+from e2e.harness.frames import CANCEL, LAST, REFUSED_STREAM, goaway, rst_stream
 from e2e.scale import crowd
 
 MINUTES = float(os.environ.get("MINUTES", "10"))
 UPLOAD = b"u" * 300000
 SEED = os.environ.get("SEED", "1")
+NUMBERS = random.Random(SEED)
 
 
 def keep_alive(peer, own):
@@ -50,16 +52,43 @@ def short(peer, own):
     peer.ask("GET", "/", "Connection: close")
 
 
-KINDS = (keep_alive, upload, half_closed, reset, opaque, short)
+def streams(peer, own):
+    end = Http2(peer, True).start()
+    for _ in range(own.randrange(1, 15)):
+        some = [end.request(own.choice(["/", "/stream", "/wait"]), body=b"b" * own.randrange(3000)) for _ in range(own.randrange(1, 9))]
+        if own.random() < 0.2:
+            end.send(rst_stream(some.pop().id, CANCEL))
+        end.until(lambda some=some: all(each.over for each in some), "streams that do not end")
+        time.sleep(own.choice([0, 0.001, 0.02, 0.12]))
+    peer.wait(own.choice([0, 0.3]))
+
+
+KINDS = (keep_alive, upload, half_closed, reset, opaque, short, streams)
+
+
+def answer_stream(end, stream):
+    """Mostly well."""
+    chance = NUMBERS.random()
+    if chance < 0.03:
+        end.send(rst_stream(stream.id, REFUSED_STREAM))
+    elif chance < 0.04:
+        end.send(goaway(LAST) + goaway(stream.id))
+    elif chance < 0.05:
+        end.peer.rst()
+    elif chance < 0.95:
+        end.respond(stream, body=stream.body or b"y" * 3000, end=chance < 0.9)
 
 
 def echoing(peer):
-    """What begins with a zero byte comes back a line at a time, anything else is HTTP."""
+    """What begins with a zero byte comes back a line at a time, anything else is HTTP, 1 or 2."""
     if not peer.wait(5):
         return
     if peer.sock.recv(1, 0x2) == b"\0":  # MSG_PEEK
         while True:
             peer.send(peer.until(b"\n"))
+    if peer.sock.recv(3, 0x2) == b"PRI":
+        serving(answer_stream)(peer)
+        return
     http(lambda message: ok(message.body or b"y" * 3000))(peer)
 
 
@@ -115,7 +144,7 @@ def look(pod, own):
 
 @case(weight=99, limit=MINUTES * 60 + 180)
 def mixed_traffic(pod):
-    """Keep-alive, short, opaque, uploads, half-closed, resets and whatever comes into clients' and servers' heads, both directions, under
+    """Keep-alive, short, opaque, uploads, half-closed, resets, streams and whatever comes into clients' and servers' heads, both directions, under
     short timeouts; a reload every second, scrapes, closes, SIGSTOP and SIGCONT: no report, no descriptor and no memory left."""
     documents = Directory(pod)
     documents.replace("all.yaml", *crowd(pod, 0, services=50))
