@@ -1,5 +1,5 @@
 #!/bin/bash
-# The demo: `make demo`, or `tests/demo.sh build`. Two hosts as network namespaces, Lapse in one of them, seven scenes; each is
+# The demo: `make demo`, or `tests/demo.sh build`. Two hosts as network namespaces, Lapse in one of them, eight scenes; each is
 # checked, and the demo fails (exit 1) when one did not show what it claims. Takes under a minute, leaves nothing behind.
 set -u
 
@@ -137,16 +137,18 @@ stage() {
     work=$(mktemp -d /tmp/lapse-demo.XXXXXX) && chmod 755 "$work" || exit 1
     export HOME=$work
     # Copies, as a home directory may be closed to the users these programs run as.
-    cp "$out/lapse-init" "$out/lapse-proxy" "$here/demo/talk.py" "$work/" || die "run make first"
+    cp "$out/lapse-init" "$out/lapse-proxy" "$here"/demo/{talk.py,call.py,board.yaml} "$work/" || die "run make first"
     space_new client
     pod_new pod 1
     pod_new strict 2
     pod_new half 3
     pod_new control 4
+    pod_new calls 5
     nginx_start client
     nginx_start pod
     nginx_start strict
     database_start
+    start client board "$as_app $work/call.py serve 50051"
     start strict slow "$as_app $work/talk.py slow 9001 5"
     start half count "$as_app $work/talk.py count 9000 6"
     start control count "$as_app $work/talk.py count 9000 6"
@@ -361,6 +363,27 @@ scene7() {
     claim "the record blames the server, and no one else" matches "$record" "reason=connect_refused by=server "
 }
 
+scene8() {
+    scene "A gRPC call times out, its neighbour lives on"
+    say "A fifth pod calls two methods at once, on one connection of HTTP/2. A GRPCRoute gives one of them 1 s:"
+    typed calls "cat tests/demo/board.yaml"
+    grep -A 99 GRPCRoute "$work/board.yaml" | sed 's/^/  │ /'
+    until_listening client 50051 board
+    init calls ''
+    typed calls "lapse-proxy --config tests/demo/board.yaml &"
+    proxy calls "--config $work/board.yaml"
+    say "Client and server here are scripts that write the frames themselves; make test has gRPC itself."
+    run calls "$work/call.py call 10.78.5.1 50051 /demo.Board/Watch /demo.Board/Ask"
+    claim "Ask was answered after 1 s: gRPC's status 4, and the sentence that says which timer, and who set it" matches "$seen" \
+        " 1\.[0-2] s  stream 3 /demo.Board/Ask +grpc-status: 4 .*grpc-message: .*request=1s .*GRPCRoute default/board.*lapse-reason: request_timeout"
+    claim "Watch, on the same connection, went on for 3 s and ended well" \
+        matches "$seen" "2\.[0-9] s  stream 1 /demo.Board/Watch +message: news 2 .* 3\.[0-9] s  stream 1 /demo.Board/Watch +grpc-status: 0"
+    claim "the server was told at once that nobody waits for Ask" matches "$(<"$work/board.log")" "stream 3: RST_STREAM, code 8"
+    record calls reason=request_timeout
+    claim "the record is the call's own: stream 3, of this route, by this timer" \
+        matches "$record" "protocol=http/2 .*route=\"GRPCRoute default/board rule 0\" .*timer=request value=1s .*stream=3 .*grpc_status=4"
+}
+
 by_hand() {
     title "By hand" "on a process of your own, as root"
     cat <<'TEXT'
@@ -383,7 +406,7 @@ stage
 opening
 scene2_begin
 control_begin
-for number in 1 2 3 4 5 6 7; do
+for number in 1 2 3 4 5 6 7 8; do
     "scene$number"
     scene_over
 done

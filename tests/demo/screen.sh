@@ -37,6 +37,7 @@ say() {
 # typed SPACE COMMAND: a command as one could type it.
 typed() {
     local command=${2//$work\/talk/tests/demo/talk}
+    command=${command//$work\/call/tests/demo/call}
     [ -z "$gap" ] || echo
     gap=''
     printf '  %s%s$%s %s%s%s\n' "$yellow" "$1" "$plain" "$bold" "$command" "$plain"
@@ -129,7 +130,7 @@ await() {
 
 summary() {
     local number mark
-    title "Seven scenes" "in $(seconds $(($(now_ms) - started))) s"
+    title "Eight scenes" "in $(seconds $(($(now_ms) - started))) s"
     printf '\n%s%6s%-53s %7s  %s%s\n' "$dim" '' scene took 'reasons seen' "$plain"
     for number in "${!titles[@]}"; do
         mark="${failed[$number]:+$red✗}"
@@ -143,5 +144,5 @@ summary() {
         mkdir -p "$out/demo" && cp "$work"/*.log "$out/demo/" && printf '\n  All that was logged is in %s\n' "$out/demo"
         return 1
     fi
-    printf '\n  %s✓%s all seven showed what they claim\n' "$green" "$plain"
+    printf '\n  %s✓%s all eight showed what they claim\n' "$green" "$plain"
 }

@@ -1,11 +1,12 @@
 """What follows when a stream was cut: its late frames, windows exact to the byte, tables that have parted, for 10,000 further requests."""
 import hashlib
 import random
+import re
 import time
 
 import hpack
 
-from .harness import FAILED, Http2, case, check_own, configured, expect, frames, pair, parked, punctual, route, rule, service, serving, together, until
+from .harness import FAILED, Http2, black_hole, case, check_own, configured, expect, frames, pair, parked, punctual, route, rule, service, serving, together, until
 from .harness.frames import (CONTINUATION, END_HEADERS, HEADERS, PUSH_PROMISE, TABLE_SIZE, WINDOW_DEFAULT, WINDOW_UPDATE, dynamic, frame,
                              headers, representations, window_update)
 from .http2_programs import WAITS, grpc_call, grpc_server, nghttpd, said, url
@@ -151,6 +152,21 @@ def late_block_of_the_client(pod):
     whole(client, server)
 
 
+@case()
+def too_long_to_be_written_anew(pod):
+    """A block that would be longer than 1 MiB written out, where 1,200 bytes of references make it: the record says so, and not that memory is short."""
+    app = pod.app(parked)
+    pod.start(**SOON)
+    client, server = pair(pod, app)
+    stream, _ = cut(client, server, end=False)
+    client.trailers(stream, ("x-late", "trailer"))
+    client.request("/", *([("x-long", "l" * 3000)] * 400))
+    client.until(lambda: client.over, "the connection goes on")
+    expect([each.code for each in client.goaways()] == ["INTERNAL_ERROR"], f"the client got {client.frames[-3:]}")
+    pod.record(msg="connection closed", reason="h2_protocol_error", by="client",
+               detail=re.compile("client frame [0-9]+: HEADERS of a block over 1 MiB, too long to be written anew"))
+
+
 @case(each={"blocks in pieces": (3, 5, 0, 9), "one piece": ()})
 def late_block_in_pieces(pod, sizes):
     """A late block in CONTINUATION frames, and blocks in pieces behind it, stay blocks to their receivers."""
@@ -267,6 +283,40 @@ def answers_before_the_server(pod):
         expect(stream.get("grpc-status") == "14" if stream.id == 3 else stream.status in (502, 503, 504), f"{stream}")
     expect(got[-1].code == "NO_ERROR" and got[-1].last == streams[-1].id and len(client.goaways()) == 1, f"{got}")
     expect(app.peer().end(3)[0] in ("fin", "rst"), "the server's leg stays open")
+
+
+@case(ways=("out4", "out6"))
+def answers_while_the_dial_hangs(pod):
+    """The same while nobody has even accepted the connection, long before `connect`: every stream that waits is answered, the dial is given up.
+    What a client sends behind its first bytes is held until the dial's outcome, so these streams come with the preface."""
+    pod.start(connect="10s", **SOON)
+    with pod.server.ruled(black_hole()):
+        client, burst = Http2(pod.dial(9), True), []
+        client.peer.send, send = burst.append, client.peer.send
+        streams = [client.start().call("/a/b"), client.call("/c/d"), client.request("/e"), client.request("/f", method="POST", end=False, body=b"half")]
+        client.peer.send = send
+        with punctual(0.5):
+            send(b"".join(burst))
+            until(lambda: "SYN-SENT" in dialled(pod), "no dial is under way")
+            got = client.ends("fin", within=5)
+        expect(got[0].kind == frames.SETTINGS and not got[0].ack and [each.ack for each in got if each.kind == frames.SETTINGS] in ([False], [False, True]),
+               f"the client got {got}")
+        for stream, grpc in zip(streams, (True, True, False, False)):
+            answer = stream.get("grpc-status") if grpc else str(stream.status)
+            expect(stream.kinds()[0] == "HEADERS END_STREAM" and stream.get("lapse-detail") and stream.get("lapse-reason") == "request_timeout", f"{stream}")
+            expect(answer in (("4", "14") if grpc else ("504", "503")), f"{stream}")
+        expect(streams[3].kinds()[1:] == ["RST_STREAM NO_ERROR"], f"{streams[3]}")
+        expect(sum(stream.get("grpc-status") == "4" or stream.status == 504 for stream in streams) == 1, f"one was due: {streams}")
+        expect(got[-1].code == "NO_ERROR" and got[-1].last == streams[-1].id and len(client.goaways()) == 1, f"{got}")
+        pod.record(reason="request_timeout", timer="request", value="500ms", msg=FAILED, detail=re.compile("the server had not accepted the connection"))
+        pod.record(reason="request_timeout", timer="request", requests=4, failed=4, sent_server=0, msg="connection closed")
+        until(lambda: not dialled(pod), lambda: f"the dial goes on: {dialled(pod)}")
+
+
+def dialled(pod):
+    """The proxy's own connections to port 9."""
+    listed = pod.inside.run(["ss", "-Htane", "dport = :9"]).stdout.splitlines()
+    return "\n".join(line for line in listed if "uid:2102" in line)
 
 
 # 10,000 further requests on that connection
