@@ -338,7 +338,7 @@ __attribute__((format(printf, 3, 4))) static void account_explain(struct ending 
 	va_end(arguments);
 }
 
-char *account_failed(struct session *session, struct stream *stream, struct cause cause, const char *format, ...)
+char *account_failed(struct session *session, struct stream *stream, struct cause cause, const char *format, va_list arguments)
 {
 	struct conn *conn = session->conn;
 	struct terms *terms = conn->terms;
@@ -346,11 +346,8 @@ char *account_failed(struct session *session, struct stream *stream, struct caus
 	TEXT_ON_STACK(messages, 160);
 	char what[512], *detail;
 	struct ending ending;
-	va_list arguments;
 
-	va_start(arguments, format);
 	vsnprintf(what, sizeof what, format, arguments);
-	va_end(arguments);
 	account_describe_messages(stream, &messages);
 	/* The record is the stream's: its rule, its timeouts, its silence. */
 	conn->terms = stream->terms;
@@ -374,19 +371,16 @@ char *account_failed(struct session *session, struct stream *stream, struct caus
 	return detail;
 }
 
-/* One that a peer ended. */
+/* One that a peer ended, or the connection's end. */
 __attribute__((format(printf, 4, 5))) static void account_say(struct session *session, struct stream *stream, struct cause cause,
                                                               const char *format, ...)
 {
-	char what[256];
 	va_list arguments;
 
 	va_start(arguments, format);
-	vsnprintf(what, sizeof what, format, arguments);
+	free(account_failed(session, stream, cause, format, arguments));
 	va_end(arguments);
-	free(account_failed(session, stream, cause, "%s", what));
 	account_count(session, stream, false);
-	account_forget(session, stream);
 }
 
 /* The client's RST_STREAM where its own deadline has passed: what came before its HEADERS was on the way is not known here. */
@@ -439,11 +433,12 @@ void account_reset(struct session *session, enum flow_way way, uint32_t id, uint
 	stream->reset_code = code;
 	stream->reset_by = way;
 	if (stream->server_ended || stream->pushed) /* the rest is not wanted (RFC 9113 §8.1) */
-		account_done(session, stream);
+		account_count(session, stream, true);
 	else if (way == FLOW_UP)
 		account_reset_by_client(session, stream, known);
 	else
 		account_reset_by_server(session, stream, known);
+	account_forget(session, stream);
 }
 
 void account_goaway(const struct session *session, enum flow_way way)
@@ -460,10 +455,12 @@ void account_unprocessed(struct session *session, uint32_t last)
 	struct stream *stream;
 
 	while ((stream = stream_next(&session->streams, &walk)))
-		if (stream->id > last && stream->id & 1 && stream->stage != STREAM_CUT)
+		if (stream->id > last && stream->id & 1 && stream->stage != STREAM_CUT) {
 			account_say(session, stream, cause_by(REASON_H2_GOAWAY, BY_SERVER),
 			            "the server said by GOAWAY that it works on streams up to %u; stream %u may be sent again on another connection", last,
 			            stream->id);
+			account_forget(session, stream);
+		}
 }
 
 void account_leave(struct session *session)
@@ -489,9 +486,8 @@ void account_all(struct session *session)
 		if (stream->stage == STREAM_ANSWERED || stream->pushed) {
 			account_count(session, stream, true);
 		} else {
-			free(account_failed(session, stream, (struct cause){.reason = ending->reason, .by = ending->by, .timer = ending->timer},
-			                    "the connection ended under the stream"));
-			account_count(session, stream, false);
+			account_say(session, stream, (struct cause){.reason = ending->reason, .by = ending->by, .timer = ending->timer},
+			            "the connection ended under the stream");
 		}
 	}
 }

@@ -1,6 +1,7 @@
 #ifndef LAPSE_PROXY_HTTP2_ACCOUNT_H
 #define LAPSE_PROXY_HTTP2_ACCOUNT_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -31,8 +32,8 @@ void account_unprocessed(struct session *session, uint32_t last);
 
 /* It ends badly: its record is written, and the sentence of it returned, which is the caller's (NULL: no memory). What becomes of the stream
  * is the caller's business. */
-char *account_failed(struct session *session, struct stream *stream, struct cause cause, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+char *account_failed(struct session *session, struct stream *stream, struct cause cause, const char *format, va_list arguments)
+    __attribute__((format(printf, 4, 0)));
 
 /* It is cut: it counts no more among those that are open. */
 void account_cut(struct session *session, struct stream *stream);

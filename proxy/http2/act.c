@@ -156,17 +156,15 @@ bool act_is_passing(const struct flow *flow, uint32_t id)
 
 void act_cut(struct session *session, struct stream *stream, struct cause cause, int status, const char *format, ...)
 {
-	char what[256];
 	va_list arguments;
 	char *detail;
 
-	va_start(arguments, format);
-	vsnprintf(what, sizeof what, format, arguments);
-	va_end(arguments);
 	if (stream->grpc && !stream->server_ended && (!stream->status || stream_messages_whole(&stream->messages[FLOW_DOWN])))
 		stream->grpc_status = (int8_t)act_grpc_status(cause.reason, status);
 	stream->own_status = (uint16_t)(stream->status ? 0 : stream->grpc ? 200 : status);
-	detail = account_failed(session, stream, cause, "%s", what);
+	va_start(arguments, format);
+	detail = account_failed(session, stream, cause, format, arguments);
+	va_end(arguments);
 	free(stream->detail);
 	stream->detail = detail;
 	act_put_reset(session, FLOW_UP, stream->id, CODE_CANCEL);

@@ -46,8 +46,8 @@ static enum flow_verdict flow_begin(struct session *session, enum flow_way way, 
 	if (length < FRAME_HEAD + fixed)
 		return FLOW_MORE;
 	flow->frames++;
-	if (!fault && flow->frame.type <= FRAME_PUSH_PROMISE)
-		padding = observe_padding(&flow->frame, bytes + FRAME_HEAD);
+	if (!fault)
+		padding = frame_padding(&flow->frame, bytes + FRAME_HEAD);
 	if (padding < 0)
 		fault = "with more padding than it is long";
 	if (fault)

@@ -95,7 +95,9 @@ const char *frame_fault(const struct frame *frame)
 
 int64_t frame_padding(const struct frame *frame, const uint8_t *fixed)
 {
-	if (!(frame->flags & FLAG_PADDED))
+	bool padded = frame->type == FRAME_DATA || frame->type == FRAME_HEADERS || frame->type == FRAME_PUSH_PROMISE;
+
+	if (!padded || !(frame->flags & FLAG_PADDED))
 		return 0;
 	return frame_lead(frame) + fixed[0] > frame->length ? -1 : fixed[0];
 }

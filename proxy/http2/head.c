@@ -69,8 +69,10 @@ void head_begin(struct session *session)
 
 static void head_write_anew(struct session *session, struct flow *flow, const struct header_line *field)
 {
-	if (flow->anew && !flow->block.dropped)
-		session->no_memory |= buf_length(&flow->block.anew) > ANEW_MOST || header_put(&flow->block.anew, field);
+	if (!flow->anew || flow->block.dropped)
+		return;
+	flow->anew_over |= buf_length(&flow->block.anew) > ANEW_MOST;
+	session->no_memory |= !flow->anew_over && header_put(&flow->block.anew, field);
 }
 
 /* Lengths, name and value, one behind the other. */

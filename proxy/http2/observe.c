@@ -23,18 +23,6 @@ enum flow_verdict observe_fault(struct session *session, enum flow_way way, cons
 	return session->parted ? FLOW_PARTED : FLOW_UNREAD;
 }
 
-int64_t observe_padding(const struct frame *frame, const uint8_t *fixed)
-{
-	switch (frame->type) {
-	case FRAME_DATA:
-	case FRAME_HEADERS:
-	case FRAME_PUSH_PROMISE:
-		return frame_padding(frame, fixed);
-	default:
-		return 0;
-	}
-}
-
 /* Something of the stream went this way. */
 static void observe_touch(struct session *session, enum flow_way way, struct stream *stream)
 {
@@ -256,6 +244,8 @@ static enum flow_verdict observe_fragment(struct session *session, enum flow_way
 {
 	switch (header_read(session->flows[way].reader, (struct slice){bytes, length}, last, way == FLOW_UP ? head_up : head_down, session)) {
 	case 0:
+		if (session->flows[way].anew_over)
+			return observe_fault(session, way, "of a block over 1 MiB, too long to be written anew");
 		return session->no_memory ? FLOW_NO_MEMORY : FLOW_ON;
 	case -EBADMSG:
 		return observe_fault(session, way, "whose header block is no HPACK");

@@ -5,8 +5,6 @@
 
 /* What the frames mean: streams begin, move and end, windows and tables change. flow->frame is the frame at hand. */
 
-int64_t observe_padding(const struct frame *frame, const uint8_t *fixed);
-
 /* The frame's head and fixed part are here: says whether it goes on (flow->dropping), and may change the fixed part. */
 enum flow_verdict observe_begin(struct session *session, enum flow_way way, uint8_t *fixed);
 

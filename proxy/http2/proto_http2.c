@@ -67,17 +67,15 @@ static bool proto_http2_flush(struct conn *conn)
 __attribute__((format(printf, 4, 5))) static void proto_http2_end(struct conn *conn, struct cause cause, enum error_code code,
                                                                   const char *format, ...)
 {
-	char what[256];
 	va_list arguments;
 
-	va_start(arguments, format);
-	vsnprintf(what, sizeof what, format, arguments);
-	va_end(arguments);
 	act_goaway(conn->session, code, reason_row(cause.reason)->name, code != CODE_NO_ERROR);
 	if (!proto_http2_flush(conn))
 		return;
 	cause.answered = conn->session->flows[FLOW_DOWN].greeted && flow_at_rest(&conn->session->flows[FLOW_DOWN]);
-	conn_close(conn, cause, "%s", what);
+	va_start(arguments, format);
+	conn_close_list(conn, cause, format, arguments);
+	va_end(arguments);
 }
 
 /* No timer of a request applies any more. */
@@ -114,7 +112,7 @@ static void proto_http2_verdict(struct conn *conn, enum flow_way way, enum flow_
 		break;
 	case FLOW_PARTED:
 		proto_http2_end(conn, cause_by(REASON_H2_PROTOCOL_ERROR, way == FLOW_UP ? BY_CLIENT : BY_SERVER), CODE_INTERNAL_ERROR,
-		                "after streams had been ended by the proxy what came could not be understood: %s", session->fault);
+		                "after streams had been ended by the proxy what came could neither be understood nor go on unread: %s", session->fault);
 		break;
 	case FLOW_FAILED:
 		if (way == FLOW_UP)
@@ -266,19 +264,30 @@ static void proto_http2_feed(struct conn *conn, enum flow_way way, uint8_t *byte
 	proto_http2_verdict(conn, way, verdict);
 }
 
-/* Reads once. False: there is no more for now. */
-static bool proto_http2_read(struct conn *conn, enum flow_way way)
+/* Reads once, behind what is held of a frame, and feeds it: what leg_read() said. *room: bytes that would have been taken. */
+static int proto_http2_take(struct conn *conn, enum flow_way way, int *room)
 {
 	struct flow *flow = &conn->session->flows[way];
-	struct leg *from = way == FLOW_UP ? &conn->client : &conn->upstream->leg, *to = way == FLOW_UP ? &conn->upstream->leg : &conn->client;
-	uint8_t *room = conn->worker->scratch;
+	uint8_t *scratch = conn->worker->scratch;
 	size_t held = flow->held_length;
 	int got;
 
-	memcpy(room, flow->held, held);
-	got = leg_read(from, room + held, WORKER_SCRATCH - held);
-	if (!got)
-		return false;
+	*room = (int)(WORKER_SCRATCH - held);
+	memcpy(scratch, flow->held, held);
+	got = leg_read(way == FLOW_UP ? &conn->client : &conn->upstream->leg, scratch + held, (size_t)*room);
+	if (got <= 0)
+		return got;
+	conn_touch(conn);
+	proto_http2_feed(conn, way, scratch, held + (size_t)got);
+	return got;
+}
+
+/* False: there is no more for now. */
+static bool proto_http2_read(struct conn *conn, enum flow_way way)
+{
+	const struct leg *from = way == FLOW_UP ? &conn->client : &conn->upstream->leg, *to = way == FLOW_UP ? &conn->upstream->leg : &conn->client;
+	int room, got = proto_http2_take(conn, way, &room);
+
 	if (got < 0) {
 		if (from->fin_received)
 			proto_http2_finished(conn, way);
@@ -286,11 +295,8 @@ static bool proto_http2_read(struct conn *conn, enum flow_way way)
 			conn->proto->client_failed(conn);
 		else
 			proto_http2_server_failed(conn);
-		return false;
 	}
-	conn_touch(conn);
-	proto_http2_feed(conn, way, room, held + (size_t)got);
-	return !proto_http2_over(conn) && conn->proto == &proto_http2 && (size_t)got == WORKER_SCRATCH - held && !leg_pending(to);
+	return got == room && !proto_http2_over(conn) && conn->proto == &proto_http2 && !leg_pending(to);
 }
 
 static void proto_http2_readable(struct conn *conn, enum flow_way way)
@@ -336,6 +342,7 @@ static void proto_http2_server_failed(struct conn *conn)
 {
 	struct leg *server = &conn->upstream->leg;
 	char name[ADDR_TEXT_SIZE];
+	int room;
 	TEXT_ON_STACK(words, 192);
 	TEXT_ON_STACK(open, 32);
 
@@ -346,18 +353,12 @@ static void proto_http2_server_failed(struct conn *conn)
 		return;
 	}
 	/* What it said before it reset is the client's, all of it. */
-	while (!server->fin_received && !proto_http2_over(conn) && conn->proto == &proto_http2 && !leg_pending(&conn->client)) {
-		uint8_t *room = conn->worker->scratch;
-		struct flow *flow = &conn->session->flows[FLOW_DOWN];
-		size_t held = flow->held_length;
-		int got;
-
-		memcpy(room, flow->held, held);
-		got = leg_read(server, room + held, WORKER_SCRATCH - held);
-		if (got <= 0)
-			break;
-		if (flow_feed(conn->session, FLOW_DOWN, room, held + (size_t)got) != FLOW_ON)
-			break;
+	while (!server->fin_received && !proto_http2_over(conn) && conn->proto == &proto_http2 && !leg_pending(&conn->client) &&
+	       proto_http2_take(conn, FLOW_DOWN, &room) > 0)
+		;
+	if (!proto_http2_over(conn) && conn->proto != &proto_http2) { /* that could not be read */
+		conn->proto->server_failed(conn);
+		return;
 	}
 	if (proto_http2_over(conn) || proto_http2_ended_by_goaway(conn))
 		return;

@@ -59,6 +59,7 @@ struct flow {
 	bool dropping;        /* the frame does not go on, or not as it came */
 	bool anew;            /* every header block is written anew: the receiver's dynamic table is not the sender's any more */
 	bool emptied;         /* and that was told so */
+	bool anew_over;       /* one was too long for that */
 	bool greeted;         /* its sender's first SETTINGS has passed */
 	bool goaway;          /* the sender's GOAWAY has passed: */
 	uint32_t goaway_last, goaway_code;

@@ -152,6 +152,21 @@ def late_block_of_the_client(pod):
     whole(client, server)
 
 
+@case()
+def too_long_to_be_written_anew(pod):
+    """A block that would be longer than 1 MiB written out, where 1,200 bytes of references make it: the record says so, and not that memory is short."""
+    app = pod.app(parked)
+    pod.start(**SOON)
+    client, server = pair(pod, app)
+    stream, _ = cut(client, server, end=False)
+    client.trailers(stream, ("x-late", "trailer"))
+    client.request("/", *([("x-long", "l" * 3000)] * 400))
+    client.until(lambda: client.over, "the connection goes on")
+    expect([each.code for each in client.goaways()] == ["INTERNAL_ERROR"], f"the client got {client.frames[-3:]}")
+    pod.record(msg="connection closed", reason="h2_protocol_error", by="client",
+               detail=re.compile("client frame [0-9]+: HEADERS of a block over 1 MiB, too long to be written anew"))
+
+
 @case(each={"blocks in pieces": (3, 5, 0, 9), "one piece": ()})
 def late_block_in_pieces(pod, sizes):
     """A late block in CONTINUATION frames, and blocks in pieces behind it, stay blocks to their receivers."""

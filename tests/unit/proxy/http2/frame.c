@@ -56,6 +56,10 @@ static void test_padding(void **state)
 	assert_int_equal(frame_padding(&frame, fixed), -1);
 	frame.flags = 0;
 	assert_int_equal(frame_padding(&frame, fixed), 0);
+	frame.flags = FLAG_PADDED; /* which is no flag of others (RFC 9113 §6) */
+	for (frame.type = 0; frame.type < 20; frame.type++)
+		if (frame.type != FRAME_DATA && frame.type != FRAME_HEADERS && frame.type != FRAME_PUSH_PROMISE)
+			assert_int_equal(frame_padding(&frame, fixed), 0);
 }
 
 static void test_read_what_is_written(void **state)
