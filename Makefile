@@ -61,7 +61,8 @@ PROXY := main docs ready \
 	$(addprefix policy/,policy policy_build policy_attach policy_note route route_table profile filter budget terms reload) \
 	$(addprefix dns/,resolve resolve_channel)
 # lapse-publish: its own wing, and what it shares with lapse-proxy.
-PUBLISH := $(addprefix publish/,kinds)
+PUBLISH := $(addprefix publish/,kinds watcher watcher_grant discovery reflector reflector_object api client dialer cluster cluster_kubeconfig \
+  tls response json_stream json json_text)
 
 LIB_O := $(LIB:%=$(OUT)/obj/lib/%.o)
 INIT_O := $(INIT:%=$(OUT)/obj/init/%.o)

@@ -49,6 +49,9 @@ void api_free(struct api *api);
 /* For watcher.h: how connections to this API server are made. Borrowed. */
 struct dialer *api_dialer(struct api *api);
 
+/* Status.message of an answer of the API server; NULL when it is no Status. Borrowed of the tree. */
+const char *api_message(const struct yaml_node *tree);
+
 /* Percent-encodes one segment of a path, or one value of a query. */
 struct text;
 void api_escape(struct text *out, const char *value);
