@@ -131,19 +131,24 @@ static void reflector_take_gone(struct reflector *reflector)
 	reflector_pause(reflector, 0);
 }
 
+/* Whether it may be sendInitialEvents that the server lacks: 422 before Kubernetes 1.27 and without its WatchList; an ERROR event of
+ * 500 where etcd cannot tell its progress (3.4). Pages do without in any case. */
+static bool reflector_lacks_initial(int status)
+{
+	return status == 400 || status == 422 || (status >= 500 && status != 503);
+}
+
 /* An answer or an ERROR event with this status. */
 static void reflector_take_status(struct reflector *reflector, int status, int64_t retry_after_ms, const char *message)
 {
-	bool initial = reflector->stage == STAGE_INITIAL;
-
+	if (reflector->stage == STAGE_INITIAL && reflector_lacks_initial(status)) {
+		reflector->pages_only = true;
+		reflector_pause(reflector, 0);
+		return;
+	}
 	switch (status) {
 	case 400:
 	case 422:
-		if (initial) { /* before Kubernetes 1.27, or without its WatchList */
-			reflector->pages_only = true;
-			reflector_pause(reflector, 0);
-			return;
-		}
 		reflector->version[0] = reflector->continues[0] = '\0'; /* whatever it is that it does not like */
 		break;
 	case 403:
