@@ -1,13 +1,15 @@
 """Instructions that a request costs, counted by valgrind, beside the figures that tests/instructions.txt has for this compiler and
 C library: what makes the steady path longer is seen here, whatever else the machine does."""
-import contextlib
 import glob
+import itertools
 import os
 import platform
 import re
 import time
 
-from .harness import BINARY, case, echo, expect, http, request
+import hpack
+
+from .harness import BINARY, case, echo, expect, frames, http, request
 from .harness.pod import PORT, PROXY_UID
 
 FIGURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "instructions.txt")
@@ -17,10 +19,48 @@ SETTLED, COUNTED = 50, 500
 ANY_CPU = "glibc.cpu.hwcaps=" + ",".join(f"-{name}" for name in ("AVX2", "AVX", "AVX_Fast_Unaligned_Load", "ERMS", "FSRM", "BMI2", "SSE4_2",
                                                                 "SSE4_1", "SSSE3", "Fast_Unaligned_Copy", "AVX512F", "AVX512VL"))
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
+WIDE = 100
+
+
+def always(question):
+    """The same bytes in each round."""
+    return lambda peer: lambda: question
+
+
+def streams(count):
+    """So many requests of HTTP/2 at once, in each round; all tables are settled after the first."""
+    def begin(peer):
+        encoder, numbers = hpack.Encoder(), itertools.count(1, 2)
+        fields = ((":method", "GET"), (":scheme", "http"), (":authority", "app"), (":path", "/"), ("user-agent", "test"), ("accept", "*/*"))
+        peer.send(frames.PREFACE + frames.settings() + frames.SETTINGS_ACK)
+        return lambda: b"".join(frames.headers(next(numbers), encoder.encode(fields), True) for _ in range(count))
+    return begin
+
+
+def answering(count):
+    """For app(): answers so many streams at once, when all of them have come."""
+    def serve(peer):
+        encoder, waiting = hpack.Encoder(), []
+        peer.exactly(len(frames.PREFACE))
+        peer.send(frames.settings() + frames.SETTINGS_ACK)
+        while len(head := peer.exactly(9)) == 9:
+            came = frames.Frame(head, peer.exactly(int.from_bytes(head[:3], "big")))
+            if came.kind == frames.HEADERS:
+                waiting.append(came.stream)
+            if len(waiting) == count:
+                peer.send(b"".join(frames.headers(each, encoder.encode(((":status", "200"), ("server", "app"))))
+                                   + frames.data(each, b"end" if each == waiting[-1] else b"ok\n", True) for each in waiting))
+                waiting = []
+    return serve
+
+
+# name: (port, what begins a connection and returns what makes the bytes of a round, the end of its answer, requests of a round, rounds)
 SCRIPTS = {
-    "keepalive": (PORT, request("GET", "/", "User-Agent: test", "Accept: */*"), b"\r\n\r\nok\n"),
-    "chunked": (PORT + 1, request("POST", "/", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\n\r\n", b"\r\n0\r\n\r\n"),
-    "opaque": (PORT + 2, BINARY * 8, BINARY * 8),
+    "keepalive": (PORT, always(request("GET", "/", "User-Agent: test", "Accept: */*")), b"\r\n\r\nok\n", 1, COUNTED),
+    "chunked": (PORT + 1, always(request("POST", "/", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n0\r\n\r\n"), b"\r\n0\r\n\r\n", 1, COUNTED),
+    "opaque": (PORT + 2, always(BINARY * 8), BINARY * 8, 1, COUNTED),
+    "stream": (PORT + 3, streams(1), b"end", 1, COUNTED),
+    "wide": (PORT + 4, streams(WIDE), b"end", WIDE, COUNTED // 10),
 }
 
 
@@ -56,10 +96,11 @@ def instructions(pod, number, counts):
                 f"--callgrind-out-file={out}/out"]
     pod.start("--workers", "1", prefix=valgrind, init=() if number == 0 else None, environment={"GLIBC_TUNABLES": ANY_CPU},
               json_log=False)
-    for name, (port, question, end) in SCRIPTS.items():
+    for name, (port, begin, end, _, _) in SCRIPTS.items():
         peer = pod.dial(port)
+        question = begin(peer)
         for _ in range(counts.get(name, SETTLED)):
-            answer = peer.send(question).until(end)
+            answer = peer.send(question()).until(end)
             expect(answer, f"{name}: no answer")
         peer.close()
     pod.stop(within=30)
@@ -70,18 +111,21 @@ def instructions(pod, number, counts):
 
 
 def measured(pod, number):
-    """{script: instructions}: what COUNTED rounds more cost, so that start and end fall out."""
+    """{script: instructions of a request}: what so many rounds more cost, so that start and end fall out."""
     base = instructions(pod, number, {})
-    return {name: round((instructions(pod, number + 1 + row, {name: SETTLED + COUNTED}) - base) / COUNTED) for row, name in enumerate(SCRIPTS)}
+    return {name: round((instructions(pod, number + 1 + row, {name: SETTLED + rounds}) - base) / (rounds * requests))
+            for row, (name, (_, _, _, requests, rounds)) in enumerate(SCRIPTS.items())}
 
 
 @case(limit=300, release_only=True)
 def instructions_per_request(pod):
-    """A request, a chunked one and an opaque round cost the instructions that tests/instructions.txt says, within 5 %."""
+    """A request, a chunked one, an opaque round, a stream of HTTP/2 alone and one of 100 at once cost the instructions that tests/instructions.txt says, within 5 %."""
     pod.uncounted()
     pod.app(http())
     pod.app(http(lambda message: CHUNKED), PORT + 1)
     pod.app(echo, PORT + 2)
+    pod.app(answering(1), PORT + 3)
+    pod.app(answering(WIDE), PORT + 4)
     key, runs = built_with(pod.context.proxy), len(SCRIPTS) + 1
     wanted = committed().get(key)
     writing = os.environ.get("WRITE_INSTRUCTIONS")
