@@ -147,8 +147,10 @@ enum flow_verdict flow_feed(struct session *session, enum flow_way way, uint8_t 
 
 	flow->held_length = 0;
 	verdict = flow_walk(session, way, bytes, length, &at, &run);
-	if (verdict == FLOW_UNREAD)
+	if (verdict == FLOW_UNREAD) {
 		at = length;
+		flow->passed = 0;
+	}
 	if (verdict == FLOW_MORE) {
 		flow->held_length = (uint8_t)(length - at);
 		memcpy(flow->held, bytes + at, length - at);

@@ -92,6 +92,9 @@ static void proto_http2_unread(struct conn *conn)
 	metrics_add(conn->worker->metrics, METRIC_UNREAD, conn->direction,
 	            strncmp(fault, "server", 6) != 0 ? LEG_CLIENT : LEG_SERVER, UNREAD_SYNTAX, 0, 1);
 	metrics_add(conn->worker->metrics, METRIC_UNREAD_ACTIVE, conn->direction, 0, 0, 0, 1);
+	/* What is held of a frame goes on as well, either way. */
+	for (int way = 0; way < FLOW_WAYS; way++)
+		(void)flow_finish(conn->session, (enum flow_way)way);
 	account_leave(conn->session);
 	session_clear(conn->session);
 	conn->upstream->private = true;

@@ -323,6 +323,23 @@ def upgraded(pod):
     expect(app.peer().got == PREFACE + HELLO + ping(), f"the server got {app.peer().got!r}")
 
 
+@case(ways=WAYS)
+def held_when_the_other_side_is_unread(pod):
+    """Behind a server's GOAWAY the beginning of a frame is held until it can be judged: it goes on, too, where the server cannot be read further."""
+    app = pod.app(parked)
+    pod.start()
+    client, server = pair(pod, app)
+    server.send(goaway(5))
+    client.until(client.goaways, "no GOAWAY")
+    sent = ping(b"held so.") + ping(b"and more")
+    client.peer.send(sent[:5])
+    time.sleep(0.2)
+    server.send(odd := frame(SETTINGS, 0, 0, b"odd"))
+    expect(client.peer.exactly(len(odd)) == odd, "what cannot be read did not come")
+    client.peer.send(sent[5:])
+    server.until(lambda: [each.payload for each in server.frames if each.kind == PING] == [b"held so.", b"and more"], "bytes were lost", within=3)
+
+
 @case()
 def not_http2_server(pod):
     """A server that answers the preface in HTTP/1: its answer arrives as it was sent, and so does its FIN."""

@@ -21,7 +21,7 @@ longest() {
     case $1 in
     duration) echo 128 ;;
     detect) echo 512 ;;
-    connection) echo 1024 ;;
+    connection | observer) echo 1024 ;;
     *) echo 8192 ;;
     esac
 }
