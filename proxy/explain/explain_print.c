@@ -258,6 +258,7 @@ static void explain_print_json_http2(struct json *json, const struct explanation
 
 void explain_print_json(const struct explanation *explanation, FILE *out)
 {
+	static const struct explanation nothing;
 	struct json json = {.to = out};
 
 	json_open(&json, NULL, '{');
@@ -270,7 +271,7 @@ void explain_print_json(const struct explanation *explanation, FILE *out)
 	json_string(&json, "service", explanation->service);
 	json_bool(&json, "service_documented", explanation->service && !explanation->undocumented);
 	explain_print_json_route(&json, explanation);
-	explain_print_json_happens(&json, explanation->http2 ? &(struct explanation){0} : explanation);
+	explain_print_json_happens(&json, explanation->http2 ? &nothing : explanation);
 	if (explanation->http2)
 		explain_print_json_http2(&json, explanation);
 	timeouts_print_json(&json, explanation->choice.timeouts, false);
