@@ -82,6 +82,20 @@ def half_closed_slow_upload(pod):
     pod.ended("done", by="client")
 
 
+@case(ways=("out4", "out6"))
+def half_closed_slow_end_of_an_upload(pod):
+    """halfClose=1s: the kernel has all that is left, and its server takes 2.4 s over it: what that acknowledges is asked for."""
+    got = []
+    pod.far.sysctl("ipv4/tcp_rmem", "4096 65536 65536")
+    pod.app(lambda peer: got.extend((sip(peer, 400000, 16384, 0.1), peer.some())))
+    pod.start("--opaque-ports", "8080", half_close="1s")
+    peer = pod.dial()
+    peer.send(BLOB[:400000]).fin()
+    peer.ends("fin", within=10)
+    expect(got == [BLOB[:400000], b""], f"{[len(part) for part in got]}")
+    pod.ended("done", by="client")
+
+
 @case(ways=ONE_WAY, each={"opaque": False, "tunnel": True})
 def idle_slow_reader(pod, tunnel):
     """tcpIdle or streamIdle of 600ms, no byte is sent any more: as long as the client takes what is there it is no idle one."""
@@ -127,6 +141,18 @@ def stalled_client(pod, tunnel):
     expect(record["client_undelivered"] > 20000 and record["server_undelivered"] == 0, f"{record}")
     expect("took none of the" in record["detail"], record["detail"])
     expect(peer.end()[0] == "rst", "a cut that looks like an end")
+
+
+@case(ways=("in4",))
+def stalled_behind_a_pipe(pod):
+    """tcpIdle in the midst of much that goes through a pipe: what waits in it is undelivered too, beside what the kernel has."""
+    pod.client.sysctl("ipv4/tcp_rmem", "4096 65536 65536")
+    pod.app(gives(BLOB * 9))
+    pod.start("--opaque-ports", "8080", tcp_idle="1s")
+    peer = pod.dial()
+    peer.exactly(4 * len(BLOB))
+    record = pod.record(reason="client_stalled", timer="tcpIdle", value="1s")
+    expect(record["client_notsent"] < record["client_undelivered"] < 5 * len(BLOB), f"{record}")
 
 
 @case(ways=ONE_WAY)
@@ -237,6 +263,22 @@ def stopped_while_the_answer_came(pod):
         time.sleep(1.5)
     response = peer.response()
     expect(response.status == 200 and response.body == b"in time", f"{response.start}")
+
+
+@case(ways=("out4",))
+def stopped_while_many_answers_came(pod):
+    """The same for more connections than the kernel names at once: what it names first is not all that came in time."""
+    many = 400
+    pod.app(http(after(0.6, ok(b"in time"))))
+    pod.start("--workers", "1", request="1500ms", backend_request="1500ms", stream_idle="1500ms")
+    peers = [pod.dial() for _ in range(many)]
+    for peer in peers:
+        peer.send(request())
+    time.sleep(0.2)
+    with frozen(pod):
+        time.sleep(2)
+    answers = [peer.response().status for peer in peers]
+    expect(answers == [200] * many, f"{many - answers.count(200)} of {many} were not answered")
 
 
 @case(ways=ONE_WAY)

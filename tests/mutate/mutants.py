@@ -1,6 +1,7 @@
 """Mutants: one line of C changed in one way, as somebody might mistype it."""
 import collections
 import contextlib
+import glob
 import os
 import re
 
@@ -89,10 +90,15 @@ def listed(root, name, columns):
                 yield row
 
 
-def find(root, path, before, after):
-    """The mutant of a list's row, where the line is now; None: the line or its file is gone."""
-    with contextlib.suppress(FileNotFoundError), open(os.path.join(root, path)) as file:
-        for number, line in enumerate(file, 1):
-            if line.strip() == before:
-                return Mutant(path, number, before, after, "listed")
-    return None
+def find(root, path, before, after, number=0, anywhere=False):
+    """The mutant of a list's row, where the line is now, the nearest to a number; `anywhere`: in another file, where only one has it.
+    None: the line or its file is gone."""
+    def places(path):
+        with contextlib.suppress(FileNotFoundError), open(os.path.join(root, path)) as file:
+            return [Mutant(path, at, before, after, "listed") for at, line in enumerate(file, 1) if line.strip() == before]
+        return []
+    if not (found := places(path)) and anywhere:
+        found = [each for room in ("init", "proxy") for other in sorted(glob.glob(f"{room}/**/*.c", recursive=True, root_dir=root))
+                 for each in places(other)]
+        found = found if len(found) == 1 else []
+    return min(found, key=lambda each: abs(each.number - number), default=None)

@@ -2,15 +2,17 @@
 """make mutate: do the tests notice when a line is wrong? Lines of proxy/ and init/ are changed one at a time, and the tests that can notice
 are run, nearest first, until one does.
 
-    tests/mutate/mutate.py [--minutes N] [--mutants N] [--seed N] [--workers N] [--files PATTERN] [--only-first] [--resume] [--results FILE]
+    tests/mutate/mutate.py [--minutes N] [--mutants N] [--seed N] [--workers N] [--files PATTERN] [--only-first] [--resume] [--again] [--results FILE]
 
 Flags, objects and libraries come from make. A mutant that does not compile, or compiles to the same object, is none. What an e2e case
 noticed counts when the case fails once more with the mutant and passes without it, both at the same time. Survivors that
-tests/mutants.txt explains are counted as survivors, but not complained about."""
+tests/mutants.txt explains are counted as survivors, but not complained about. A run adds to those before with --resume, and with --again
+it asks first whether the tests of today notice what they left."""
 import argparse
 import concurrent.futures
 import contextlib
 import glob
+import itertools
 import json
 import os
 import random
@@ -349,7 +351,7 @@ def chosen(arguments):
 
 
 def former(path):
-    """{mutant: verdict} of a run before, the last word on each."""
+    """{mutant: verdict} of the runs before, the last word on each."""
     found = {}
     with open(path) as file:
         for row in map(json.loads, file):
@@ -357,11 +359,25 @@ def former(path):
     return found
 
 
+def moved(before):
+    """The same, where the lines are now. One that is gone counts as it did, but for what nobody had noticed: it is none."""
+    found = {}
+    for mutant, (verdict, by) in before.items():
+        now = mutants.find(ROOT, mutant.path, mutant.before, mutant.after, mutant.number, anywhere=True)
+        if now or verdict == "noticed":
+            found[now._replace(kind=mutant.kind) if now else mutant] = verdict, by
+        elif verdict != "none":
+            print(f"no such line any more: {mutant.path}  {mutant.before}", flush=True)
+    return found
+
+
 def work(arguments, tools, before):
     """Yields what became of each mutant: all of them by the unit tests, which are quick, then those left by the e2e cases, until the
     time is over; "left" comes again, but for those there was no time for."""
-    until, enough, left = time.monotonic() + arguments.minutes * 60, 0, [mutant for mutant, (verdict, _) in before.items() if verdict in ("left", "late")]
-    waiting = iter(()) if before else chosen(arguments)
+    until, left = time.monotonic() + arguments.minutes * 60, [mutant for mutant, (verdict, _) in before.items() if verdict in ("left", "late")]
+    again = [mutant for mutant, (verdict, _) in before.items() if verdict == "unnoticed"] if arguments.again else []
+    enough = sum(verdict != "none" for verdict, _ in before.values()) - len(again)
+    waiting = itertools.chain(again, (mutant for mutant in chosen(arguments) if mutant not in before))
     with concurrent.futures.ProcessPoolExecutor(arguments.workers, initializer=limit_this_process) as pool:
         running = set()
         while True:
@@ -390,7 +406,8 @@ def main():
     parser.add_argument("--workers", type=int, default=2, help="mutants at once; default 2")
     parser.add_argument("--files", action="append", help="only files whose path contains this; may be repeated")
     parser.add_argument("--only-first", action="store_true", help=f"only those of {FIRST}")
-    parser.add_argument("--resume", action="store_true", help="goes on with what the last run left for want of time")
+    parser.add_argument("--resume", action="store_true", help="adds to the last run, until there are as many mutants as --mutants says; what that left for want of time too")
+    parser.add_argument("--again", action="store_true", help="as --resume, and what no test noticed then is tried once more, wherever its line is now")
     parser.add_argument("--results", default=f"{OUT}/mutants.json", help="where each mutant goes, a line of JSON each")
     arguments = parser.parse_args()
     os.chdir(ROOT)
@@ -401,12 +418,18 @@ def main():
     tools = Tools()
     tools.prepare()
     explained = {tuple(row[:3]): row[3] for row in mutants.listed(ROOT, LIST, 4)}
-    before, begun = former(arguments.results) if arguments.resume else {}, time.monotonic()
+    before, begun = former(arguments.results) if arguments.resume or arguments.again else {}, time.monotonic()
+    if arguments.again:
+        before = moved(before)
     verdicts = {mutant: verdict for mutant, (verdict, _) in before.items() if verdict != "none"}
-    with open(arguments.results, "a" if arguments.resume else "w") as results:
+    with open(arguments.results, "a" if arguments.resume and not arguments.again else "w") as results:
+        if arguments.again:
+            for mutant, (verdict, by) in before.items():
+                print(json.dumps({**mutant._asdict(), "verdict": verdict, "by": by, "seconds": 0}), file=results, flush=True)
         for mutant, verdict, by, seconds in work(arguments, tools, before):
             print(json.dumps({**mutant._asdict(), "verdict": verdict, "by": by, "seconds": round(seconds, 1)}), file=results, flush=True)
             if verdict == "none":
+                verdicts.pop(mutant, None)
                 continue
             verdicts[mutant] = verdict
             known = explained.get((mutant.path, mutant.before, mutant.after))
