@@ -231,7 +231,6 @@ static void policy_take_backend(const struct policy_backend *backend, uint32_t t
 {
 	choice->number = backend->number ? backend->number : choice->rule->number;
 	choice->backend = backend->backend;
-	choice->address = NULL;
 	choice->refusal = REASON_NONE;
 	if (backend->state == BACKEND_INVALID || backend->backend->filters.unusable)
 		choice->refusal = REASON_ROUTE_INVALID;

@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import socket
@@ -105,6 +106,14 @@ class Watch:
 
     def events(self, client):
         return [line[0] for line in self.of(client)]
+
+    def held(self):
+        """What its descriptors are of."""
+        links = []
+        for name in os.listdir(f"/proc/{self.process.pid}/fd"):
+            with contextlib.suppress(OSError):
+                links.append(os.readlink(f"/proc/{self.process.pid}/fd/{name}"))
+        return links
 
     def said(self):
         with open(self.errors) as file:
@@ -482,6 +491,8 @@ def watch_all_namespaces(pod):
     both = {pod.inside.inode, pod.client.inode}
     until(lambda: {line["network_namespace"] for line in watch.lines if line["client"] == flow.name} >= both,
           lambda: f"not both: {watch.of(flow.name)}", within=20)
+    of_processes = [name for name in watch.held() if re.match("/proc/[0-9]", name)]
+    expect(not of_processes, f"it still holds what it read: {of_processes}")
     for process in processes[:2]:
         process.kill()
         process.wait()
@@ -490,11 +501,7 @@ def watch_all_namespaces(pod):
         return [line for line in watch.lines if line["detail"] == "its network namespace is gone" and line["client"] == flow.name
                 and line["network_namespace"] == pod.inside.inode]
     until(gone, lambda: f"not let go: {watch.of(flow.name)}", within=20)
-    held = []
-    for name in os.listdir(f"/proc/{watch.process.pid}/fd"):
-        with contextlib.suppress(OSError):
-            held.append(os.readlink(f"/proc/{watch.process.pid}/fd/{name}"))
-    expect(f"net:[{pod.inside.inode}]" not in held, f"it still holds the namespace: {held}")
+    expect(f"net:[{pod.inside.inode}]" not in watch.held(), f"it still holds the namespace: {watch.held()}")
     watch.end()
 
 

@@ -110,6 +110,7 @@ def forgotten_after_half_close(pod):
     record = pod.ended("redirect_state_lost", by="kernel")
     expect(peer.end(0.5)[1] == b"", "the answer arrived after all")
     expect("--close-wait-timeout" in record["detail"], f"no remedy in: {record['detail']}")
+    expect(pod.proxy.counted("lapse_redirect_state_lost_total", direction="inbound") == 1, "not counted once")
 
 
 @case(ways=("in4", "in6", "out4"))

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import threading
+import time
 
 from .harness import NO_CAPABILITY, ONLY_NET_ADMIN, PROXY_UID, as_user, case, expect, run, script, table
 from .traffic import lay_out, path, redirected, same, stub
@@ -232,6 +233,22 @@ def check_looks_for_the_proxy(pod):
         pod.app(stub("inbound"), 4143, pod.inside)
     text = said(pod.init("check", exit_code=95))
     expect("uid 1000 listens on port 4143 (inbound)" in text and "--proxy-uid 1000" in text, f"not said: {text}")
+
+
+@case()
+def check_waits_for_the_proxy(pod):
+    """Somebody else listens while check begins, and then the proxy does: no alarm."""
+    pod.init()
+    with as_user(PROXY_UID):
+        pod.app(stub("outbound"), 4140, pod.inside)
+    with as_user(1000):
+        other = pod.app(stub("inbound"), 4143, pod.inside)
+    check = pod.spawn(pod.inside, [pod.context.init, "check"])
+    time.sleep(0.4)
+    other.stop()
+    with as_user(PROXY_UID):
+        pod.app(stub("inbound"), 4143, pod.inside)
+    expect(check.wait(10) == 0, "an alarm of what was over")
 
 
 @case()

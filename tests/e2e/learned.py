@@ -124,7 +124,9 @@ def shown_in_config(pod):
     expect(announcing.count == 1 and server["announced_ms"] == 5000 and server["reused_until_ms"] == 4000, f"{server}")
     expect(server["known"] == "this server announces to close idle connections after 5 s" and server["closes_seen"] == 0, f"{server}")
     expect(server["closes_after_ms"] is None and len(server["workers"]) == 1, f"{server}")
-    server = shown(pod)[0][f"{pod.address}:8080"]
+    servers = shown(pod)[0]
+    expect(set(servers) == {f"{pod.address}:8080", f"{pod.address}:8081"}, f"{servers}")
+    server = servers[f"{pod.address}:8080"]
     expect(server["known"] == "this server closes idle connections after about 0.8 s", server["known"])
     closes = [each["closes_seen"] for each in server["workers"]]
     expect(server["closes_seen"] == sum(closes) and min(closes) >= 2, f"{server}")

@@ -24,6 +24,8 @@ def idle_connection(pod):
                        direction="inbound" if pod.inbound else "outbound")
     expect(0.9 <= record["idle_s"] <= 3 and record["open_s"] >= 0.9, f"idle_s {record['idle_s']}, open_s {record['open_s']}")
     expect("idleConnection" in record["detail"] and "1s" in record["detail"], f"detail: {record['detail']}")
+    fired = pod.proxy.counted("lapse_timeouts_total", by="timer")
+    expect(fired == {"idleConnection": 1}, f"counted: {fired}")
 
 
 @case()

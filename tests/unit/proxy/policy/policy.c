@@ -116,7 +116,7 @@ static void tcp_and_tls(void **state)
 	    "spec: {hostnames: ['*.example'], parentRefs: [{group: '', kind: Service, name: tls}], rules: [{backendRefs: [{name: tls, port: 80}]}]}\n"
 	    "---\napiVersion: gateway.networking.k8s.io/v1alpha2\nkind: TLSRoute\nmetadata: {name: one, namespace: shop, "
 	    "annotations: {lapse.proxy/timeout-tcp-idle: 2m}}\n"
-	    "spec: {hostnames: [a.example], parentRefs: [{group: '', kind: Service, name: tls}], rules: [{backendRefs: [{name: tls, port: 80}]}]}\n";
+	    "spec: {hostnames: ['*.b.example', a.example], parentRefs: [{group: '', kind: Service, name: tls}], rules: [{backendRefs: [{name: tls, port: 80}]}]}\n";
 	const struct policy_target *target;
 	struct policy_choice choice;
 	struct world world;
@@ -130,6 +130,8 @@ static void tcp_and_tls(void **state)
 	assert_int_equal(choice.address->port, 90);
 	target = world_target(&world, DIRECTION_OUTBOUND, "10.0.0.3:80");
 	policy_connection(target, "a.example", &choice);
+	assert_int_equal(choice.timeouts->of[TIMEOUT_TCP_IDLE].milliseconds, 120000);
+	policy_connection(target, "a.b.example", &choice);
 	assert_int_equal(choice.timeouts->of[TIMEOUT_TCP_IDLE].milliseconds, 120000);
 	policy_connection(target, "b.example", &choice);
 	assert_int_equal(choice.timeouts->of[TIMEOUT_TCP_IDLE].milliseconds, 60000);

@@ -74,13 +74,17 @@ static void endpoints(void **state)
 {
 	static const char documents[] =
 	    "apiVersion: kubelb.k8c.io/v1alpha1\nkind: LoadBalancer\nmetadata: {name: lb, namespace: shop}\n"
-	    "spec:\n  timeouts: {tcpIdle: 5m}\n  endpoints: [{addresses: [{ip: 192.0.2.1}, {ip: '2001:db8::1'}], ports: [{port: 31000}]}]\n";
+	    "spec:\n  timeouts: {tcpIdle: 5m}\n  endpoints: [{addresses: [{ip: 192.0.2.1}, {ip: '2001:db8::1'}], ports: [{port: 31000}]}]\n"
+	    "---\napiVersion: kubelb.k8c.io/v1alpha1\nkind: Tenant\nmetadata: {name: shop}\n"
+	    "spec: {timeouts: {tcpIdle: 1m, idleConnection: 7m}}\n";
 	struct world world;
 
 	world_new(&world, documents, NULL, NULL, NULL, NULL);
 	for (int direction = 0; direction < 2; direction++) {
 		expect_timeout(policy_target_timeouts(world_target(&world, direction, "192.0.2.1:31000")), TIMEOUT_TCP_IDLE, 300000,
 		             "LoadBalancer shop/lb spec.timeouts.tcpIdle");
+		expect_timeout(policy_target_timeouts(world_target(&world, direction, "192.0.2.1:31000")), TIMEOUT_IDLE_CONNECTION, 420000,
+		             "Tenant shop spec.timeouts.idleConnection");
 		expect_timeout(policy_target_timeouts(world_target(&world, direction, "[2001:db8::1]:31000")), TIMEOUT_TCP_IDLE, 300000,
 		             "LoadBalancer shop/lb spec.timeouts.tcpIdle");
 		expect_timeout(policy_target_timeouts(world_target(&world, direction, "192.0.2.1:31001")), TIMEOUT_TCP_IDLE, 3600000,

@@ -88,7 +88,7 @@ static void unescapes(void **state)
 		const char *value, *text;
 	} escapes[] = {
 	    {"plain", "plain"}, {"a\\\"b\\\\c\\/d", "a\"b\\c/d"}, {"\\n\\r\\t", "\n\r\t"}, {"\\u0041\\u00e9\\u20ac", "A\u00e9\u20ac"},
-	    {"\\ud83d\\ude00", "\U0001f600"}, {"\\ud83dx", "\ufffdx"}, {"\\ud83d\\u0041", "\ufffdA"}, {"\\ude00", "\ufffd"},
+	    {"\\ud83d\\ude00", "\U0001f600"}, {"\\ud83d\\udc00\\ud83d\\udfff", "\U0001f400\U0001f7ff"}, {"\\ud83dx", "\ufffdx"}, {"\\ud83d\\u0041", "\ufffdA"}, {"\\ude00", "\ufffd"},
 	    {"\\u12", "12"}, {"\\u", ""}, {"end\\", "end\\"}, {"\\q", "q"},
 	};
 
