@@ -1,4 +1,5 @@
-"""Samples → medians, ratios, tables in Markdown. `report.py BENCH.JSON PAGE` writes what was measured into the page."""
+"""Samples → medians, ratios, tables in Markdown. `report.py BENCH.JSON PAGE` writes what was measured into the page: the cases of HTTP/2 at
+their place, all others at theirs. Where none of a kind was measured, what the page has of them stays."""
 import json
 import os
 import re
@@ -86,15 +87,32 @@ def render(document):
     return "\n".join(lines + bar_lines(document["bars"]))
 
 
+def parts(document):
+    """The run as one of HTTP/2 and one of the rest, by their marks in the page; a part of which nothing was measured is none."""
+    def of_http2(name):
+        return name.startswith("streams_")
+    for mark, belongs in (("", lambda name: not of_http2(name)), (" HTTP/2", of_http2)):
+        cases = [case for case in document["cases"] if belongs(case["name"])]
+        if cases:
+            yield mark, {**document, "cases": cases, "bars": [bar for bar in document["bars"] if belongs(bar["case"])]}
+
+
+def place(page, mark, text):
+    """The page with that between its marks; None: it has no such place."""
+    after, count = re.subn(rf"(<!-- measured{mark} -->\n).*?(<!-- end{mark} -->)", lambda found: f"{found[1]}{text}\n{found[2]}", page, flags=re.S)
+    return after if count == 1 else None
+
+
 def main():
     source, page = sys.argv[1:]
     with open(source) as file:
-        text = render(json.load(file))
+        document = json.load(file)
     with open(page) as file:
-        before = file.read()
-    after, count = re.subn(r"(<!-- measured -->\n).*(<!-- end -->)", lambda found: f"{found[1]}{text}\n{found[2]}", before, flags=re.S)
-    if not count:
-        sys.exit(f"{page}: no <!-- measured --> … <!-- end -->")
+        after = file.read()
+    for mark, part in parts(document):
+        after = place(after, mark, render(part))
+        if after is None:
+            sys.exit(f"{page}: no one place <!-- measured{mark} --> … <!-- end{mark} -->")
     with open(page + ".new", "w") as file:
         file.write(after)
     os.replace(page + ".new", page)

@@ -34,6 +34,41 @@ def printed_pages(pod):
     expect(printed >= 9, f"{printed} pages")
 
 
+@case()
+def measured_pages(pod):
+    """What a bench has measured goes to its place in docs/performance.md: HTTP/2 to its own, all else to the other, and what was not measured stays."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    with open(f"{root}/docs/performance.md", encoding="utf-8") as file:
+        page = file.read()
+
+    def written(*names):
+        made = {"machine": {"cpu": "a CPU", "cpus": 2, "kernel": "6", "date": "today"}, "versions": {"nghttpx": "1.52"}, "rounds": 2, "seconds": 9.0,
+                "disturbed_runs": 0, "runs": 4, "cases": [
+                    {"name": name, "title": f"title of {name}", "rows": [["cpu", "CPU µs/request", 2]], "against": ["relay"], "limits": False,
+                     "samples": {"relay": {"cpu": [4.0]}, "Lapse": {"cpu": [2.0]}}} for name in names],
+                "bars": [{"case": name, "bar": "a bar", "measured": 0.5, "of": "relay", "met": True} for name in names]}
+        path = os.path.join(pod.scratch, "performance.md")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(page)
+        with open(os.path.join(pod.scratch, "bench.json"), "w", encoding="utf-8") as file:
+            json.dump(made, file)
+        pod.inside.run(["/usr/bin/python3", f"{root}/tests/bench/report.py", os.path.join(pod.scratch, "bench.json"), path])
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+
+    def place(text, mark):
+        return text.split(f"<!-- measured{mark} -->")[1].split(f"<!-- end{mark} -->")[0]
+    for names, here, there in ((("streams_1", "streams_100"), " HTTP/2", ""), (("keepalive",), "", " HTTP/2")):
+        made = written(*names)
+        expect(place(made, there) == place(page, there), f"{names}: the other place changed")
+        for name in names:
+            expect(f"### {name}: title of {name}" in place(made, here) and f"| {name}: a bar" in place(made, here), f"{name} is not there: {place(made, here)}")
+        expect("| Lapse / relay |" in place(made, here) and "0.50" in place(made, here), place(made, here))
+        expect(made.replace(place(made, here), "") == page.replace(place(page, here), ""), f"{names}: something else changed")
+    both = written("keepalive", "streams_1")
+    expect("### keepalive" in place(both, "") and "streams_1" not in place(both, "") and "### streams_1" in place(both, " HTTP/2"), "both at once")
+
+
 def filters(**made):
     """Filters from their fields: requestRedirect=…, urlRewrite=…, requestHeaderModifier=…, responseHeaderModifier=…"""
     return [{"type": name[0].upper() + name[1:] if name != "urlRewrite" else "URLRewrite", name: fields}
