@@ -1,4 +1,9 @@
-"""Go's standard library: its own tests, one process a test, so that one which hangs or panics costs no other its result."""
+"""Go's standard library: its own tests, one process a test, so that one which hangs or panics costs no other its result.
+
+net/http runs some two hundred of its tests over HTTP/2 too (go 1.26): nearly all by TLS, which is opaque bytes here, as they are. Over
+plain TCP it has one, TestTransportServerProtocols, from go 1.24 on (Protocols.SetUnencryptedHTTP2): TestServerUnencryptedHTTP2HeaderTimeout,
+TestServerReadHeaderTimeoutIsCleared and TestTransportIdleConnRacesRequest speak it in memory, where nothing can be inserted. What else net/http's
+HTTP/2 is put through in plain TCP are the suites h2spec and grpc."""
 import os
 import re
 import subprocess
