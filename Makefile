@@ -175,6 +175,7 @@ test-kubernetes:
 
 bench: deps
 	@$(MAKE) --no-print-directory all $(BENCH)
+	@tests/bench/envoy.sh $(OUT)/tests/bench/envoy
 	@/usr/bin/python3 tests/bench/bench.py $(OUT)
 
 # What the last one measured, into the page.

@@ -2,6 +2,7 @@
 
 Every peer takes workers (how many), server_idle (when an idle server connection is closed) and timers (every timeout on), and
 leaves out what it has no notion of."""
+import json
 import os
 import re
 import shutil
@@ -76,6 +77,27 @@ stream {{
     }}
 }}
 """
+# Of HTTP/2 nginx speaks to a server only as gRPC.
+NGINX_H2 = """
+http {{
+    access_log off;
+    keepalive_timeout 1h;
+    keepalive_requests 1000000000;
+    http2_max_concurrent_streams 1000;
+    upstream app {{
+        server {address}:{app};
+        keepalive 128;
+        keepalive_requests 1000000000;
+        keepalive_timeout 1h;
+    }}
+    server {{
+        listen {inbound} http2;
+        location / {{
+            grpc_pass grpc://app;
+        }}
+    }}
+}}
+"""
 NGINX_STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 LAPSE_TIMEOUTS = ("request", "backend-request", "stream-idle", "request-headers", "idle-connection", "tcp-idle", "half-close",
                   "connect", "detect", "server-idle", "unacknowledged", "max-connection")
@@ -122,6 +144,32 @@ def lapse(world, workers=1, server_idle=None, timers=False, options=()):
             *(text for name, value in timeouts.items() for text in ("--timeout-" + name, value))]
 
 
+def envoy(world, workers=1, **_):
+    """HTTP/2 on both legs, no timeout, none of its circuit breakers in the way."""
+    def typed(name, **fields):
+        return {"@type": f"type.googleapis.com/envoy.{name}", **fields}
+
+    def place(address, port):
+        return {"socket_address": {"address": address, "port_value": port}}
+    most = {"max_concurrent_streams": 1000}
+    router = {"name": "router", "typed_config": typed("extensions.filters.http.router.v3.Router")}
+    manager = typed("extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", stat_prefix="app", codec_type="HTTP2",
+                    stream_idle_timeout="0s", http2_protocol_options=most, http_filters=[router],
+                    route_config={"virtual_hosts": [{"name": "app", "domains": ["*"], "routes": [
+                        {"match": {"prefix": "/"}, "route": {"cluster": "app", "timeout": "0s"}}]}]})
+    http2 = typed("extensions.upstreams.http.v3.HttpProtocolOptions", explicit_http_config={"http2_protocol_options": most})
+    limits = {name: 1000000 for name in ("max_connections", "max_pending_requests", "max_requests")}
+    config = {"static_resources": {
+        "listeners": [{"address": place("0.0.0.0", INBOUND),
+                       "filter_chains": [{"filters": [{"name": "manager", "typed_config": manager}]}]}],
+        "clusters": [{"name": "app", "connect_timeout": "5s", "circuit_breakers": {"thresholds": [limits]},
+                      "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http2},
+                      "load_assignment": {"cluster_name": "app", "endpoints": [{"lb_endpoints": [
+                          {"endpoint": {"address": place(world.pod.v4, APP)}}]}]}}]}}
+    return [world.bench("envoy/envoy/_bin/envoy"), "-c", written(world, "envoy.json", json.dumps(config)), "--concurrency", str(workers),
+            "--disable-hot-restart", "--log-level", "error"]
+
+
 class Peer:
     """forks: it has a process for each worker and one above them. closes: server_idle means something to it."""
 
@@ -151,6 +199,8 @@ PEERS = {peer.name: peer for peer in (
     Peer("HAProxy splice", haproxy, mode="tcp", options=SPLICE),
     Peer("HAProxy h2", haproxy, h2=True),
     Peer("nghttpx", nghttpx),
+    Peer("nginx h2", nginx, forks=True, block=NGINX_H2),
+    Peer("Envoy", envoy),
     Peer("nginx", nginx, forks=True),
     Peer("nginx stream", nginx, forks=True, block=NGINX_STREAM, module=f"load_module {NGINX_STREAM_MODULE};"),
     Peer("Lapse shared", lapse, closes=True, options=("--pool-size", "128")),
@@ -158,8 +208,8 @@ PEERS = {peer.name: peer for peer in (
 )}
 
 
-STREAMS = ["relay", "HAProxy h2", "nghttpx", "Lapse"]
-HTTP = [name for name in PEERS if name not in ("Lapse shared", "HAProxy h2", "nghttpx")]
+STREAMS = ["relay", "HAProxy h2", "nghttpx", "nginx h2", "Envoy", "Lapse"]
+HTTP = [name for name in PEERS if name == "relay" or name == "Lapse" or name not in ("Lapse shared", *STREAMS)]
 OPAQUE = [name for name in HTTP if name not in ("HAProxy", "HAProxy reuse", "nginx")]
 
 
