@@ -10,7 +10,8 @@ from .harness import (BINARY, DEAD_PORTS_TOO, case, check_answer, expect, http, 
 @case(each={"fin": "fin", "rst": "rst"}, ways=("in4", "in6", "out4"))
 def server_ends_idle(pod, how):
     """Server FIN or RST on an idle leg is not the client's business where it is still there: its next request succeeds on a fresh one."""
-    app = pod.app(script("request", ok(), how))
+    got = []
+    app = pod.app(script(lambda peer: got.append(peer.exactly(len(request("POST", "/")))), ok(), how))
     known = [] if pod.inbound else ["--config", configured(pod, service("web", pod.address)).path]
     pod.start(*known)
     peer = pod.dial()
@@ -18,6 +19,7 @@ def server_ends_idle(pod, how):
         peer.ask("POST", "/")
         peer.stays(0.2)
     expect(app.count == 3, f"{app.count} connections to the app")
+    expect(got == [request("POST", "/")] * 3, f"the app got {got}")
     peer.fin()
     pod.ended("client_closed_idle", requests=3)
 

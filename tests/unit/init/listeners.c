@@ -4,9 +4,18 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <cmocka.h>
+
+#include "init/options.h"
+#include "init/plan.h"
+#include "init/report.h"
+#include "lib/text.h"
 
 #define OF_UID(uid) " 00000000:00000000 00:00000000 00000000  " uid "        0 4242 1 0000000000000000 100 0 0 10 0\n"
 #define LISTENS4(address) "   0: " address ":102F 00000000:0000 0A" OF_UID("2102")
@@ -58,9 +67,34 @@ static void other_lines(void **state)
 	assert_int_equal(serves("   0: 00000000:102F 00000000:0000 0A", true), 0);
 }
 
+/* It is reported, and no failure of the check. */
+static void cannot_be_looked_for(void **state)
+{
+	const struct init_options options = {.proxy_uid = {.id = 2102}};
+	const struct plan plan = {.ipv4 = true};
+	struct rlimit limit, none;
+	struct report report;
+	char *said = NULL;
+	size_t size;
+	FILE *to = open_memstream(&said, &size);
+	TEXT_ON_STACK(error, 512);
+	int status;
+
+	report_begin(&report, to, false);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){0, limit.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	status = listeners_check(&options, &plan, &report, &error);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	fclose(to);
+	assert_int_equal(status, 0);
+	assert_non_null(strstr(said, "not looked for, /proc/net/tcp cannot be read: Too many open files"));
+	free(said);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(addresses), cmocka_unit_test(other_lines)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(addresses), cmocka_unit_test(other_lines), cmocka_unit_test(cannot_be_looked_for)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
