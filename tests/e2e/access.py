@@ -146,6 +146,19 @@ def refused_head(pod, row):
 
 
 @case(ways=("in4", "out6"))
+def unread_while_it_lasts(pod):
+    """A response that cannot be read ends what is known of its request: its line does not wait for the end of the connection."""
+    pod.app(script("head", b"HTTP/1.1 200 OK\r\nBad Field: x\r\n\r\n", "all"))
+    started(pod)
+    peer = pod.dial()
+    peer.send(request("GET", "/first"))
+    line = only(pod, path="/first", answer="unread")
+    expect("reason" not in line and not pod.proxy.records(CLOSED), f"{line}")
+    peer.fin()
+    pod.ended("done")
+
+
+@case(ways=("in4", "out6"))
 def refused_behind_others(pod):
     """Two requests and a head that is refused in one write: three lines in order, the third with nothing of the others."""
     pod.app()

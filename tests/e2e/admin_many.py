@@ -1,5 +1,8 @@
 """The admin listener's walks where there are many connections, and at the proxy's end."""
 import json
+import re
+import socket
+import struct
 import threading
 import time
 
@@ -89,3 +92,30 @@ def walks_meet_the_end(pod):
     expect({record["reason"] for record in proxy.records(CLOSED)} == {"drain"}, "other reasons")
     app.stop = True
     app.join()
+
+
+@case(limit=60)
+def gone_clients_take_no_room(pod):
+    """Clients that go away with most of their answer unread, 8 MiB of it and more: who reads slowly is still waited for."""
+    app = ManyApp(pod.inside.listener(8080))
+    pod.start()
+    ask_all([pod.dial() for _ in range(1000)])
+
+    def slow():
+        client = pod.inside.socket(4)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        client.connect(ADMIN)
+        client.sendall(request("GET", "/connections?format=html&limit=10000", host="localhost"))
+        return client, client.recv(2048)
+    waited_for, got = slow()
+    length = int(re.search(rb"content-length: (\d+)", got)[1])
+    for _ in range((8 << 20) // length + 2):
+        gone, _ = slow()
+        gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gone.close()
+    expect(pod.proxy.admin("/connections?format=html&limit=10000")[0] == 200, "no answer")
+    while data := waited_for.recv(65536):
+        got += data
+    expect(len(got.partition(b"\r\n\r\n")[2]) == length, f"{len(got)} of {length} bytes")
+    waited_for.close()
+    app.stop = True
