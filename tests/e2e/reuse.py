@@ -3,7 +3,7 @@ import re
 import threading
 import time
 
-from .harness import case, check_answer, expect, http, ok, request, script, table, took, until
+from .harness import case, check_answer, expect, http, ok, request, script, silent, table, took, until
 
 ONE = ("--workers", "1")  # a pool is per worker
 
@@ -295,3 +295,14 @@ def leg_of_another_port(pod):
             with pod.dial(port) as peer:
                 expect(peer.ask().body == str(port).encode(), "answered by another server")
             time.sleep(0.05)
+
+
+@case(ways=("in4", "out6"))
+def server_takes_no_more(pod):
+    """A server that says `Connection: close` and stays open for a while gets no other request, from nobody."""
+    app = pod.app(script("request", ok(b"last", "Connection: close"), silent))
+    pod.start(*ONE, "--pool-size", "8")
+    for served in (1, 2, 3):
+        with pod.dial() as peer:
+            peer.send(request())
+            expect(peer.response().body == b"last" and app.count == served, f"{app.count} connections for {served} requests")
