@@ -149,8 +149,8 @@ REQUESTS = {
     "length over": (POST + b"Content-Length: 9223372036854775808\r\n\r\nabc", "syntax", "2.63"),
     "chunk": (POST + b"Transfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\n", "syntax", "request 1: "),
     "chunk over": (POST + b"Transfer-Encoding: chunked\r\n\r\n8000000000000000\r\nhello", "syntax", "2.63"),
-    "fields": (request("GET", "/", *["A: b"] * 300), "limit", "max-head-fields"),
-    "head": (request("GET", "/", "X: " + "x" * 200000), "limit", "max-head-size"),
+    "fields": (request("GET", "/", *["A: b"] * 300), "limit", "max-head-fields 128"),
+    "head": (request("GET", "/", "X: " + "x" * 200000), "limit", "max-head-size [0-9]+"),
     "extension": (POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"e" * 5000 + b"\r\nx\r\n0\r\n\r\n", None, "max-chunk-extensions"),
 }
 
@@ -193,8 +193,8 @@ RESPONSES = {
     "101 unasked": (b"HTTP/1.1 101 Switching\r\n\r\nraw", "syntax", "101"), "no HTTP": (b"220 mail ESMTP\r\n", "syntax", "response 1: "),
     "tls alert": (b"\x15\x03\x01\x00\x02\x02\x46", "syntax", "TLS"), "settings": (b"\0\0\0\4\0\0\0\0\0", "syntax", "HTTP/2"),
     "html": (b"<html>hello</html>", "syntax", "response 1: "), "icy": (b"ICY 200 OK\r\n\r\nmusic", "syntax", "response 1: "),
-    "fields": (OK + b"A: b\r\n" * 300 + b"\r\nbody", None, "max-head-fields"),
-    "head": (OK + b"X: " + b"x" * 200000 + b"\r\n\r\nbody", None, "max-head-size"),
+    "fields": (OK + b"A: b\r\n" * 300 + b"\r\nbody", None, "max-head-fields 128"),
+    "head": (OK + b"X: " + b"x" * 200000 + b"\r\n\r\nbody", None, "max-head-size [0-9]+"),
 }
 
 

@@ -394,3 +394,12 @@ def many(pod):
     if pod.context.release:
         expect(peak < 12 << 10, f"{peak} KiB for {size:.0f} MB")
         expect(size / seconds > 10, f"{size / seconds:.0f} MB/s")  # hundreds on a machine that is not busy
+
+
+@case()
+def how_often(pod):
+    """What came again and again: since when, until when, and how long it took from one to the next."""
+    log = "".join(f'ts=2026-11-21T06:00:{second:02}.000Z level=warn msg="connection closed" reason=connect_refused by=server phase=connect '
+                  "direction=outbound client=10.0.0.1:4000 server=10.1.0.1:80 requests=1 detail=x\n" for second in (0, 10, 40))
+    page, _ = why(pod, log=log)
+    expect(re.search(r"since 11-21 06:00:00, last at 11-21 06:00:40, every 20s\s+on average", page), page)

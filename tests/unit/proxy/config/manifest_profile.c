@@ -263,6 +263,7 @@ static void says_what_is_wrong(void **state)
 		{"  retryBudget: {ttl: 10}\n", AT "retryBudget.ttl: \"10\": "},
 		{"  retryBudget: {ttl: 10s, retryRatio: '0.2'}\n", AT "retryBudget.retryRatio: \"0.2\": must be a decimal number"},
 		{"  retryBudget: {ttl: 10s, minRetriesPerSecond: -1}\n", AT "retryBudget.minRetriesPerSecond: \"-1\": "},
+		{"  dstOverrides: [{authority: a, weight: -1}]\n", AT "dstOverrides[0].weight: \"-1\": must be a quantity from 0 to 1M"},
 		{"  dstOverrides: [{weight: 1}]\n", AT "dstOverrides[0].authority: this field is required"},
 		{"  dstOverrides: [{authority: '', weight: 1}]\n",
 		 AT "dstOverrides[0].authority: \"\": must be the name of a Service"},

@@ -182,6 +182,20 @@ static void counts_requests(void **state)
 	assert_int_equal(why_table_list(why_tally_causes(tally), rows, 2), 0);
 }
 
+/* To a Service, and to this pod, which is one of its own. */
+static void counts_directions_apart(void **state)
+{
+	static const char *const directions[] = {"inbound", "outbound", "outbound"};
+	void *rows[3];
+
+	for (int i = 0; i < 3; i++)
+		take(&all,
+		     "ts=2026-11-21T06:11:50.071Z level=info msg=request direction=%s client=10.0.0.1:1 server=10.0.0.2:80 "
+		     "service=default/web status=200 answer=server classification=success duration_s=0.1 path=/",
+		     directions[i]);
+	assert_int_equal(why_table_list(&world->tally.requests, rows, 3), 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -190,6 +204,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(leaves_out, makes, frees),
 	    cmocka_unit_test_setup_teardown(counts_timers_and_races, makes, frees),
 	    cmocka_unit_test_setup_teardown(counts_requests, makes, frees),
+	    cmocka_unit_test_setup_teardown(counts_directions_apart, makes, frees),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
