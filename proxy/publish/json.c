@@ -30,7 +30,13 @@ static int json_check_bounds(const char *bytes, size_t length, struct json_error
 
 	for (size_t at = 0; at < length; at++) {
 		char c = bytes[at];
+		size_t character = (unsigned char)c < 0x80 ? 1 : yaml_character(bytes + at, length - at);
 
+		if (character == 0) {
+			snprintf(text, sizeof text, "the byte 0x%02x is not UTF-8", (unsigned char)c);
+			return json_fail(error, at, text);
+		}
+		at += character - 1;
 		if (quoted) {
 			if (c == '\\')
 				at++;

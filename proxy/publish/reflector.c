@@ -49,6 +49,7 @@ struct reflector {
 	bool synced, listed;            /* once; a full list has begun once */
 	bool pages_only;                /* the server has no sendInitialEvents */
 	bool bookmarks;                 /* it sends some */
+	bool gave;                      /* the request at hand: an object or a bookmark */
 	bool ended;                     /* an event said all that is to be said; the next pause is set */
 	int streams_without_end;
 	int64_t begun_ms, watch_ms;     /* the head came, 0 = not yet; how long the watch may take */
@@ -99,10 +100,11 @@ static void reflector_pause(struct reflector *reflector, int64_t least_ms)
 	wheel_arm(loop_wheel(reflector->loop), &reflector->timer, loop_now(reflector->loop) + wait);
 }
 
-/* What the request at hand was worth: one that gave something for a while ends a row of failures. */
+/* What the request at hand was worth: a watch that gave something, or stood for a while, ends a row of failures. */
 static void reflector_count_failure(struct reflector *reflector)
 {
-	bool well = reflector->stage == STAGE_WATCH && reflector->begun_ms != 0 && loop_now(reflector->loop) - reflector->begun_ms >= WELL_MS;
+	bool stood = reflector->begun_ms != 0 && reflector->head.status == 200 && loop_now(reflector->loop) - reflector->begun_ms >= WELL_MS;
+	bool well = reflector->stage == STAGE_WATCH && (reflector->gave || stood);
 
 	reflector->failures = well ? 1 : reflector->failures + 1;
 }
@@ -173,7 +175,7 @@ static void reflector_take_status(struct reflector *reflector, int status, int64
 		break;
 	}
 	reflector_count_failure(reflector);
-	if (status == 401 || !reflector->synced || reflector->failures > 2)
+	if (status == 401 || reflector->failures > 3) /* a CRD that has just come is 429 for a moment */
 		reflector_say(reflector, TROUBLE_REFUSED, message);
 	reflector_pause(reflector, retry_after_ms);
 }
@@ -253,6 +255,7 @@ static int reflector_take_event(struct reflector *reflector, struct arena *arena
 		return -EBADMSG;
 	reflector->counts->events++;
 	if (strcmp(type->text, "BOOKMARK") == 0) {
+		reflector->gave = true;
 		reflector_take_bookmark(reflector, object);
 		return 0;
 	}
@@ -263,6 +266,7 @@ static int reflector_take_event(struct reflector *reflector, struct arena *arena
 	int result = reflector_object_read(arena, object, reflector->kind, reflector->api_version, &read);
 	if (result != 0)
 		return result;
+	reflector->gave = true;
 	reflector_give(reflector, &read, strcmp(type->text, "DELETED") == 0);
 	if (reflector->stage == STAGE_WATCH && *read.version != '\0')
 		reflector_set_version(reflector, read.version);
@@ -488,7 +492,7 @@ static void reflector_due(struct wheel_timer *timer)
 	TEXT_ON_STACK(path, CONTINUE_SIZE * 3 + 1024);
 	struct client_request request = {.method = "GET", .path = path.data, .silence_ms = REFLECTOR_ANSWER_MS};
 
-	reflector->ended = false;
+	reflector->ended = reflector->gave = false;
 	reflector->begun_ms = 0;
 	reflector_path(reflector, &path);
 	if (*reflector->version == '\0' && reflector->pages_only)

@@ -20,6 +20,7 @@ struct tls_context {
 
 struct tls {
 	SSL *ssl;
+	X509 *unverified; /* the certificate that was not accepted */
 	bool wants_write, broken;
 	char name[256];
 };
@@ -99,6 +100,18 @@ static int tls_use_key(SSL_CTX *ssl, const char *pem, struct text *error)
 	return used ? 0 : -EINVAL;
 }
 
+/* A certificate that is not accepted is kept, to say what is wrong with it; the first one is what ends the handshake. */
+static int tls_on_verify(int accepted, X509_STORE_CTX *store)
+{
+	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct tls *tls = SSL_get_app_data(ssl);
+	X509 *certificate = X509_STORE_CTX_get_current_cert(store);
+
+	if (!accepted && tls->unverified == NULL && certificate != NULL && X509_up_ref(certificate) == 1)
+		tls->unverified = certificate;
+	return accepted;
+}
+
 int tls_context_new(struct tls_context **out, const char *ca, const char *certificate, const char *key, bool verify, struct text *error)
 {
 	struct tls_context *context = calloc(1, sizeof *context);
@@ -112,7 +125,7 @@ int tls_context_new(struct tls_context **out, const char *ca, const char *certif
 	SSL_CTX_set_options(context->ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_TICKET);
 	SSL_CTX_set_session_cache_mode(context->ssl, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_mode(context->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
-	SSL_CTX_set_verify(context->ssl, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+	SSL_CTX_set_verify(context->ssl, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, verify ? tls_on_verify : NULL);
 	if (verify && ca != NULL)
 		result = tls_add_authorities(context->ssl, ca, error);
 	else if (verify)
@@ -148,6 +161,7 @@ int tls_new(struct tls **out, const struct tls_context *context, int fd, const c
 		tls_free(tls);
 		return -ENOMEM;
 	}
+	SSL_set_app_data(tls->ssl, tls);
 	strncpy(tls->name, name, sizeof tls->name - 1);
 	if (addr_parse_host(name, &addr) == 0) {
 		ready = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls->ssl), name) == 1;
@@ -168,19 +182,19 @@ void tls_free(struct tls *tls)
 {
 	if (tls == NULL)
 		return;
-	if (!tls->broken && SSL_is_init_finished(tls->ssl))
+	if (tls->ssl != NULL && !tls->broken && SSL_is_init_finished(tls->ssl))
 		SSL_shutdown(tls->ssl);
 	SSL_free(tls->ssl);
+	X509_free(tls->unverified);
 	ERR_clear_error();
 	free(tls);
 }
 
-/* The first names that the server's certificate is for. */
+/* The first names that the certificate is for. */
 static void tls_name_subjects(const struct tls *tls, struct text *out)
 {
 	enum { NAMES_MOST = 4 };
-	X509 *certificate = SSL_get1_peer_certificate(tls->ssl);
-	GENERAL_NAMES *names = certificate != NULL ? X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL) : NULL;
+	GENERAL_NAMES *names = tls->unverified != NULL ? X509_get_ext_d2i(tls->unverified, NID_subject_alt_name, NULL, NULL) : NULL;
 	int count = names != NULL ? sk_GENERAL_NAME_num(names) : 0, said = 0;
 
 	for (int i = 0; i < count && said < NAMES_MOST; i++) {
@@ -201,13 +215,12 @@ static void tls_name_subjects(const struct tls *tls, struct text *out)
 	else if (said < count)
 		text_string(out, ", …");
 	GENERAL_NAMES_free(names);
-	X509_free(certificate);
 }
 
 /* When it ended, or will begin. */
 static void tls_name_instant(const struct tls *tls, bool end, struct text *out)
 {
-	X509 *certificate = SSL_get1_peer_certificate(tls->ssl);
+	X509 *certificate = tls->unverified;
 	BIO *bio = BIO_new(BIO_s_mem());
 	char *bytes = NULL;
 
@@ -217,7 +230,6 @@ static void tls_name_instant(const struct tls *tls, bool end, struct text *out)
 		text_printf(out, " (%s %.*s)", end ? "it ended" : "it begins", (int)length, bytes);
 	}
 	BIO_free(bio);
-	X509_free(certificate);
 }
 
 static void tls_say_unverified(const struct tls *tls, long verdict, struct text *error)
@@ -258,10 +270,10 @@ static void tls_say(const struct tls *tls, struct text *error)
 
 	if (ERR_GET_LIB(code) == ERR_LIB_SSL && reason == SSL_R_CERTIFICATE_VERIFY_FAILED) {
 		tls_say_unverified(tls, verdict, error);
+	} else if (ERR_GET_LIB(code) == ERR_LIB_SSL && (reason == SSL_R_UNSUPPORTED_PROTOCOL || reason == SSL_R_TLSV1_ALERT_PROTOCOL_VERSION)) {
+		text_printf(error, "the API server speaks no TLS of 1.2 or later (%s)", ERR_reason_error_string(code));
 	} else if (ERR_GET_LIB(code) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET) {
 		text_printf(error, "the API server refused the TLS connection (%s)", ERR_reason_error_string(code));
-	} else if (ERR_GET_LIB(code) == ERR_LIB_SSL && reason == SSL_R_UNSUPPORTED_PROTOCOL) {
-		text_string(error, "the API server speaks no TLS of 1.2 or later");
 	} else if (ERR_GET_LIB(code) == ERR_LIB_SSL && !SSL_is_init_finished(tls->ssl)) {
 		text_printf(error, "what answers does not speak TLS (%s)", ERR_reason_error_string(code));
 	} else if (code != 0) {
