@@ -129,6 +129,7 @@ $(OUT)/tests/unit/init/%: $(OUT)/obj/tests/unit/init/%.o $(LIB_O) $(filter-out %
 $(OUT)/tests/unit/proxy/%: $(OUT)/obj/tests/unit/proxy/%.o $(LIB_O) $(filter-out %/main.o,$(PROXY_O))
 	@[ ! -f $(@D) ] || rm $(@D); mkdir -p $(@D); echo '  LINK $@' # a room that became a wing left its binary there
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS)
+$(PUBLISH_O): # named, so that make knows that they can be made and prefers this rule to the one above
 $(OUT)/tests/unit/proxy/publish/%: $(OUT)/obj/tests/unit/proxy/publish/%.o $(LIB_O) $(filter-out %_main.o,$(PUBLISH_O)) $(filter-out %/main.o,$(PROXY_O))
 	@mkdir -p $(@D); echo '  LINK $@'
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(UNIT_LIBS) $(PUBLISH_LIBS)
