@@ -82,7 +82,7 @@ static bool cluster_refresh_text(struct cluster_text *text, bool token)
 {
 	char *fresh = NULL;
 
-	if (text->path == NULL || cluster_read_file(text->path, &fresh) != 0)
+	if (text->path == NULL || cluster_read_file(text->path, &fresh) != 0 || fresh == NULL)
 		return false;
 	if ((token && cluster_trim_token(fresh) != 0) || (text->text != NULL && strcmp(text->text, fresh) == 0)) {
 		free(fresh);
@@ -154,7 +154,7 @@ static int cluster_fill_pod(struct cluster *cluster, const char *directory, cons
 	if (result != 0)
 		return result;
 	snprintf(path, sizeof path, "%s/namespace", directory);
-	if (cluster_read_file(path, &namespace) == 0 && cluster_trim_token(namespace) == 0)
+	if (cluster_read_file(path, &namespace) == 0 && namespace != NULL && cluster_trim_token(namespace) == 0)
 		cluster->namespace = namespace;
 	else
 		free(namespace);
