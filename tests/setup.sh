@@ -11,7 +11,6 @@ build=(
     libnftnl-dev libmnl-dev libnetfilter-conntrack-dev # lapse-init: nftables, netlink, conntrack
     libc-ares-dev libyaml-dev libpcre2-dev             # lapse-proxy: names, documents, regular expressions
     libnghttp2-dev                                     # lapse-proxy: header blocks of HTTP/2
-    libjansson-dev libssl-dev                          # lapse-publish: JSON, TLS
     systemtap-sdt-dev                                  # lapse-proxy: probes
 )
 demo=(
@@ -20,6 +19,7 @@ demo=(
 )
 testing=(
     libcmocka-dev python3                        # unit tests, the runner
+    libjansson-dev libssl-dev                    # the API client's JSON and TLS, which no program has yet
     iproute2 nftables conntrack                  # namespaces, rules to compare with, flows to look at
     util-linux libcap2-bin procps psmisc strace  # setpriv, unshare, nsenter; setcap; ps; what a process really calls
     curl openssl wrk                             # clients
@@ -77,8 +77,8 @@ if [ "$ID" != debian ] || ! command -v apt-get >/dev/null; then
     [ "$*" = demo ] && tools+=(python3 ip setpriv curl nginx)
     [ "$*" = build ] || [ "$*" = demo ] || tools+=(python3 ip nft conntrack unshare nsenter setpriv setcap strace curl openssl wrk nginx haproxy
         redis-server psql mariadbd nghttp h2load nghttpd dnsmasq prometheus promtool vmagent chromium bpftrace clang clang-tidy cppcheck mandoc valgrind iptables)
-    headers=(libnftnl/common.h libmnl/libmnl.h libnetfilter_conntrack/libnetfilter_conntrack.h llhttp.h ares.h yaml.h pcre2.h nghttp2/nghttp2.h jansson.h openssl/ssl.h sys/sdt.h)
-    [ "$*" = build ] || [ "$*" = demo ] || headers+=(cmocka.h)
+    headers=(libnftnl/common.h libmnl/libmnl.h libnetfilter_conntrack/libnetfilter_conntrack.h llhttp.h ares.h yaml.h pcre2.h nghttp2/nghttp2.h sys/sdt.h)
+    [ "$*" = build ] || [ "$*" = demo ] || headers+=(cmocka.h jansson.h openssl/ssl.h)
     for tool in "${tools[@]}"; do command -v "$tool" >/dev/null || missing+=("$tool"); done
     for header in "${headers[@]}"; do
         echo "#include <$header>" | cc -x c -DPCRE2_CODE_UNIT_WIDTH=8 -include stdarg.h -include stddef.h -include stdint.h -include setjmp.h \
