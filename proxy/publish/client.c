@@ -185,11 +185,9 @@ static bool client_feed(struct client *client, const char *bytes, size_t length)
 
 /* --- bytes --- */
 
-static ssize_t client_read(struct client *client, char *bytes, size_t size, struct text *error)
+/* What a system call said, as tls_read() and tls_write() say it. */
+static ssize_t client_moved(ssize_t count, struct text *error)
 {
-	if (client->tls != NULL)
-		return tls_read(client->tls, bytes, size, error);
-	ssize_t count = recv(client->source.fd, bytes, size, 0);
 	if (count >= 0)
 		return count;
 	if (errno == EAGAIN || errno == EINTR)
@@ -198,17 +196,18 @@ static ssize_t client_read(struct client *client, char *bytes, size_t size, stru
 	return -EPROTO;
 }
 
+static ssize_t client_read(struct client *client, char *bytes, size_t size, struct text *error)
+{
+	if (client->tls != NULL)
+		return tls_read(client->tls, bytes, size, error);
+	return client_moved(recv(client->source.fd, bytes, size, 0), error);
+}
+
 static ssize_t client_write(struct client *client, const void *bytes, size_t length, struct text *error)
 {
 	if (client->tls != NULL)
 		return tls_write(client->tls, bytes, length, error);
-	ssize_t count = send(client->source.fd, bytes, length, MSG_NOSIGNAL);
-	if (count >= 0)
-		return count;
-	if (errno == EAGAIN || errno == EINTR)
-		return -EAGAIN;
-	text_string(error, strerror(errno));
-	return -EPROTO;
+	return client_moved(send(client->source.fd, bytes, length, MSG_NOSIGNAL), error);
 }
 
 /* False: the connection does not take what is left, and never will. */

@@ -78,26 +78,7 @@ stream {{
 }}
 """
 # Of HTTP/2 nginx speaks to a server only as gRPC.
-NGINX_H2 = """
-http {{
-    access_log off;
-    keepalive_timeout 1h;
-    keepalive_requests 1000000000;
-    http2_max_concurrent_streams 1000;
-    upstream app {{
-        server {address}:{app};
-        keepalive 128;
-        keepalive_requests 1000000000;
-        keepalive_timeout 1h;
-    }}
-    server {{
-        listen {inbound} http2;
-        location / {{
-            grpc_pass grpc://app;
-        }}
-    }}
-}}
-"""
+NGINX_H2 = NGINX_HTTP.replace("{inbound};", "{inbound} http2;\n        http2_max_concurrent_streams 1000;").replace("proxy_pass http", "grpc_pass grpc")
 NGINX_STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 LAPSE_TIMEOUTS = ("request", "backend-request", "stream-idle", "request-headers", "idle-connection", "tcp-idle", "half-close",
                   "connect", "detect", "server-idle", "unacknowledged", "max-connection")
