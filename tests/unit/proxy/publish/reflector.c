@@ -42,7 +42,7 @@ struct seen {
 	char sentence[512], verb[16];
 };
 
-static void tell(struct seen *seen, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void tell(struct seen *seen, const char *format, ...)
 {
 	va_list arguments;
 	size_t length = strlen(seen->told);
