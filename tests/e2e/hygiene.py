@@ -113,6 +113,23 @@ def forgotten_after_half_close(pod):
     expect(pod.proxy.counted("lapse_redirect_state_lost_total", direction="inbound") == 1, "not counted once")
 
 
+@case(ways=("in4", "in6"))
+def forgotten_while_nobody_says_anything(pod):
+    """A half-closed connection that is silent: that conntrack forgot it is found by looking, before any packet could tell."""
+    def serve(peer):
+        peer.all()
+        time.sleep(8)
+    pod.app(serve)
+    pod.inside.sysctl(CLOSE_WAIT, 3)
+    pod.start()
+    peer = pod.dial()
+    peer.send(BINARY).fin()
+    time.sleep(0.3)
+    with pod.client.cut():
+        forget(pod, peer)
+        pod.record(within=4, reason="redirect_state_lost", by="kernel", phase="opaque")
+
+
 @case(ways=("in4", "in6", "out4"))
 def forgotten_while_waiting(pod):
     """The flow deleted from conntrack while an HTTP client waits: redirect_state_lost, not a client that vanished."""
