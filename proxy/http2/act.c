@@ -124,7 +124,7 @@ static void act_put_reset(struct session *session, enum flow_way way, uint32_t i
 {
 	struct conn *conn = session->conn;
 
-	if (way == FLOW_UP && session->server_lost)
+	if (way == FLOW_UP && session->lost)
 		return;
 	session->resets += way == FLOW_UP;
 	session->no_memory |= frame_put_reset(&session->flows[way].own, id, code) != 0;
@@ -179,6 +179,7 @@ bool act_lost(struct session *session, struct cause cause, const char *format, .
 	const struct flow *down = &session->flows[FLOW_DOWN];
 	struct stream_walk walk = {0};
 	struct stream *stream;
+	bool leaving = session->leaving;
 	char what[256];
 	va_list arguments;
 
@@ -187,13 +188,14 @@ bool act_lost(struct session *session, struct cause cause, const char *format, .
 	va_start(arguments, format);
 	vsnprintf(what, sizeof what, format, arguments);
 	va_end(arguments);
-	session->server_lost = session->leaving = true;
+	session->leaving = true; /* of these: their end is the connection's, and counted with it */
 	while ((stream = stream_next(&session->streams, &walk))) {
 		if (stream->stage != STREAM_REQUEST && stream->stage != STREAM_WAIT)
 			continue;
-		act_cut(session, stream, cause, reason_row(cause.reason)->status, "%s", what);
 		session->lost++;
+		act_cut(session, stream, cause, reason_row(cause.reason)->status, "%s", what);
 	}
+	session->leaving = leaving;
 	return session->lost;
 }
 

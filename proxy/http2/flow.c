@@ -9,10 +9,14 @@
 #include "proxy/leg/leg.h"
 #include "proxy/server/upstream.h"
 
+static struct leg *flow_leg(const struct session *session, enum flow_way way)
+{
+	return way == FLOW_UP ? &session->conn->upstream->leg : &session->conn->client;
+}
+
 static enum flow_verdict flow_send(struct session *session, enum flow_way way, const uint8_t *bytes, size_t length)
 {
-	struct conn *conn = session->conn;
-	int result = length ? leg_send(way == FLOW_UP ? &conn->upstream->leg : &conn->client, bytes, length, session_now(session)) : 0;
+	int result = length ? leg_send(flow_leg(session, way), bytes, length, session_now(session)) : 0;
 
 	return !result ? FLOW_ON : result == -ENOMEM ? FLOW_NO_MEMORY : FLOW_FAILED;
 }
@@ -24,7 +28,8 @@ enum flow_verdict flow_flush(struct session *session, enum flow_way way)
 
 	if (!buf_length(&flow->own) || !flow_at_rest(flow))
 		return FLOW_ON;
-	verdict = flow_send(session, way, buf_bytes(&flow->own), buf_length(&flow->own));
+	/* Behind the FIN of the other side, which has gone on, nothing more can be said this way. */
+	verdict = flow_leg(session, way)->fin_wanted ? FLOW_ON : flow_send(session, way, buf_bytes(&flow->own), buf_length(&flow->own));
 	buf_release(&flow->own);
 	return verdict;
 }

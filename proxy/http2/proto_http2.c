@@ -49,7 +49,7 @@ static bool proto_http2_flush(struct conn *conn)
 		return false;
 	}
 	/* The server first: what a client is told of a stream's end comes after the server was. */
-	for (int way = session->server_lost ? FLOW_DOWN : FLOW_UP; way < FLOW_WAYS; way++) {
+	for (int way = session->lost ? FLOW_DOWN : FLOW_UP; way < FLOW_WAYS; way++) {
 		verdict = flow_flush(session, (enum flow_way)way);
 		if (verdict == FLOW_NO_MEMORY)
 			conn_close(conn, cause_of(REASON_MEMORY_LIMIT), NULL);
@@ -210,7 +210,7 @@ static void proto_http2_settle(struct conn *conn)
 
 	if (proto_http2_over(conn) || conn->proto != &proto_http2 || !proto_http2_flush(conn))
 		return;
-	if (session->streams.cut > CUT_MOST && !session->server_lost) {
+	if (session->streams.cut > CUT_MOST && !session->lost) {
 		proto_http2_end(conn, cause_of(REASON_H2_PROTOCOL_ERROR), CODE_ENHANCE_YOUR_CALM,
 		                "timers ended more than %d streams within 10 s", (int)CUT_MOST);
 		return;

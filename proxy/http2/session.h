@@ -91,7 +91,7 @@ struct session {
 	uint32_t last_client;    /* the greatest stream that the client has opened */
 	uint32_t opened, failed; /* streams */
 	uint32_t resets;         /* streams that we ended at the server */
-	uint32_t lost;           /* streams that were answered because the server's connection ended */
+	uint32_t lost;           /* streams that were answered because the server's connection ended; then nothing of ours goes there any more */
 	uint32_t open_at_end;
 	int64_t longest_ms;
 	uint8_t ping[8];         /* ours to the client, while `ping_out` */
@@ -103,7 +103,6 @@ struct session {
 	uint32_t told_last;      /* the smallest last stream of any GOAWAY to the client; FRAME_LAST_ID: there was none */
 	const struct stream *telling; /* whose record is being written, NULL: the connection's */
 	int64_t alarm_at;        /* no timer of a stream is due before this; INT64_MAX = none is */
-	bool server_lost;        /* the server's connection has ended: nothing of ours goes there any more */
 	bool leaving;            /* the connection is about to end, by a timer that counts with it */
 	bool no_memory;
 	char fault[96];          /* why it is unread from here on */

@@ -294,6 +294,24 @@ def answered_behind_a_fin(pod):
     expect(stream.body == b"xxxx" and stream.ended, f"{stream}")
 
 
+@case(ways=WAYS)
+def expires_behind_a_fin(pod):
+    """A timer that ends a call behind its client's FIN: the answer comes, by the timer's name, though the server cannot be told any more."""
+    app = pod.app(parked)
+    pod.start(request="700ms")
+    client, server = pair(pod, app)
+    call = client.call()
+    server.headed(call.id)
+    with punctual(0.7, within=0.2):
+        client.peer.fin()
+        client.finished(call)
+    check_own(call, "request_timeout", grpc=4)
+    expect(gone(server) == "fin", "the server was reset")
+    server.peer.fin()
+    client.ends("fin")
+    pod.record(msg=CLOSED, reason="client_closed_idle", by="client")
+
+
 @case()
 def half_close(pod):
     """halfClose: a FIN, and no byte from the other side for 1 s: RST both."""

@@ -159,6 +159,26 @@ def server_dies(pod, row):
 
 
 @case(ways=WAYS)
+def server_finishes_with_a_response_under_way(pod):
+    """A FIN of the server answers who waits, at once, and goes on; the timer of a response under way is told of and counted as ever."""
+    app = pod.app(parked)
+    pod.start(request="1s")
+    client, server = pair(pod, app)
+    waiting, reading = client.call(), client.request("/long")
+    server.headed(waiting.id)
+    server.respond(server.headed(reading.id), 200, body=b"half of it", end=False)
+    client.until(lambda: reading.body, "no response")
+    server.peer.fin()
+    client.finished(waiting, within=0.5)
+    check_own(waiting, "server_closed_early", grpc=14)
+    client.ends("fin")
+    pod.record(msg=FAILED, stream=reading.id, reason="request_timeout", timer="request", phase="response")
+    expect(pod.proxy.counted("lapse_timeouts_total", timer="request") == 1, "not counted once")
+    client.peer.fin()
+    pod.record(msg=CLOSED, reason="server_closed_early", requests=2, failed=2, streams_open=1, own_resets=None)
+
+
+@case(ways=WAYS)
 def server_dies_inside_a_message(pod):
     """In the middle of a gRPC message: which message, how much of it."""
     client, server = begun(pod)
