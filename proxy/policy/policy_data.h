@@ -151,6 +151,7 @@ struct policy_build {
 	struct map tenants;  /* namespace → kubelb */
 	struct map profiles; /* "namespace/fqdn" → profile */
 	const struct policy_question *question; /* NULL */
+	struct policy_note *note; /* the last that was asked for: the rules of a route come one after the other; NULL */
 	bool no_memory;
 };
 

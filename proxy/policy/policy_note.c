@@ -3,7 +3,7 @@
 
 #include "proxy/policy/policy_data.h"
 
-struct policy_note *policy_note_of(struct policy_build *build, const struct object *object)
+static struct policy_note *policy_note_find(struct policy_build *build, const struct object *object)
 {
 	struct arena *arena = &build->policy->arena;
 	const char *text = arena_printf(arena, "%s %s/%s: HTTP/2 requests get only its timeouts for now; its backends, filters, retries and 404 are for HTTP/1",
@@ -20,6 +20,13 @@ struct policy_note *policy_note_of(struct policy_build *build, const struct obje
 	*note = (struct policy_note){.object = object, .text = text};
 	*slot = note;
 	return note;
+}
+
+struct policy_note *policy_note_of(struct policy_build *build, const struct object *object)
+{
+	if (!build->note || build->note->object != object)
+		build->note = policy_note_find(build, object);
+	return build->note;
 }
 
 void policy_note_tell(struct policy_build *build, struct policy_note *note)
